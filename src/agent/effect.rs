@@ -1,0 +1,146 @@
+//! What a conversation wants done, as values. `call/effects.rs` is the only place that does any of it.
+
+use crate::base::Pii;
+use serde_json::Value;
+use std::time::Duration;
+
+/// One thing said by the agent; numbers only grow within a call.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub struct UtteranceId(pub u32);
+
+/// One request whose answer comes back as an [`super::Input`]; numbers only grow within a call.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub struct RequestId(pub u32);
+
+/// Something with an effect outside the conversation.
+#[derive(Clone, Debug)]
+pub enum Effect {
+    /// Say this. Several `Speak`s without a `Listen` between them are said one after the other.
+    Speak {
+        /// Comes back in [`super::Input::SpeechEnded`].
+        utterance: UtteranceId,
+        /// Plain text, already filled in from its template.
+        text: String,
+        /// Whether the caller may interrupt it. A legal notice may not be interrupted.
+        interruptible: bool,
+    },
+    /// The agent has said all it wants and now waits for the caller.
+    Listen(Listen),
+    /// Which of these labels does the text mean? Answered by [`super::Input::Classified`].
+    Classify {
+        /// Comes back with the answer.
+        request: RequestId,
+        /// What the caller said.
+        text: Pii<String>,
+        /// The labels, each with example phrases.
+        labels: Vec<Label>,
+    },
+    /// Run a tool. Answered by [`super::Input::ToolFinished`].
+    CallTool {
+        /// Comes back with the result.
+        request: RequestId,
+        /// A tool id out of the agent file.
+        tool: String,
+        /// Arguments checked against the tool's declaration.
+        arguments: Pii<serde_json::Map<String, Value>>,
+        /// Idempotency key: the same for each retry of the same action.
+        idempotency_key: String,
+    },
+    /// Hand the call to a destination out of the agent file. Answered by [`super::Input::TransferFinished`].
+    Transfer {
+        /// Comes back with the outcome.
+        request: RequestId,
+        /// The destination's id, never a number or URI.
+        destination: String,
+        /// What the human should know: reason, slots, last words.
+        context: Pii<serde_json::Map<String, Value>>,
+    },
+    /// End the call after everything said so far has been played.
+    Hangup {
+        /// `completed`, `caller_silent`, `retries_used_up`, … for the record.
+        reason: String,
+        /// Whether the task of the call was done.
+        completed: bool,
+    },
+    /// Something worth a line in the event stream: node entered, slot filled, failure handled.
+    Note(Note),
+}
+
+/// How to wait for the caller.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listen {
+    /// What is expected; turn-taking waits longer inside numbers and names than after a yes.
+    pub expect: Expect,
+    /// Send [`super::Input::Silence`] when the caller has said nothing for this long after the agent fell silent.
+    pub no_input: Duration,
+    /// Collect keypad digits too, when given.
+    pub digits: Option<CollectDigits>,
+}
+
+/// The kind of answer that is expected.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Expect {
+    /// Anything.
+    #[default]
+    Open,
+    /// Yes or no.
+    YesNo,
+    /// One of a few words.
+    Choice,
+    /// A date.
+    Date,
+    /// A time of day.
+    Time,
+    /// A count or amount.
+    Number,
+    /// A string of digits with pauses inside it.
+    PhoneNumber,
+    /// A person's name, perhaps spelled.
+    Name,
+}
+
+/// How to collect keypad digits.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct CollectDigits {
+    /// Complete at this many.
+    pub max: usize,
+    /// Complete at this key, which is not part of the answer.
+    pub terminator: Option<char>,
+    /// Complete when no further key came for this long.
+    pub between_keys: Duration,
+}
+
+/// A class for [`Effect::Classify`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Label {
+    /// Its name.
+    pub name: String,
+    /// Phrases that mean it.
+    pub examples: Vec<String>,
+}
+
+/// A line for the event stream. Values a caller gave are [`Pii`].
+#[derive(Clone, Debug)]
+pub enum Note {
+    /// The flow entered a node.
+    NodeEntered {
+        /// The node's id.
+        node: String,
+    },
+    /// A slot was filled or corrected.
+    SlotFilled {
+        /// The variable.
+        slot: String,
+        /// Its value as spoken back.
+        value: Pii<String>,
+        /// True when it replaced an earlier value the caller called wrong.
+        corrected: bool,
+    },
+    /// A failure met its defined response.
+    FailureHandled {
+        /// `no_input`, `no_match`, `low_confidence`, `wants_human`, `tool_error`, `provider_down`, …
+        kind: &'static str,
+        /// The node it happened in.
+        node: String,
+    },
+}

@@ -1,0 +1,76 @@
+//! What a conversation learns from the world.
+
+use super::effect::{RequestId, UtteranceId};
+use crate::base::Pii;
+use serde_json::Value;
+
+/// Something that happened. Hand it to `Conversation::handle` with its time.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// The call is up; variables from the INVITE (`caller_number`, `called_number`, `sip_<header>`), all claimed by the caller's side.
+    CallStarted {
+        /// Name and value.
+        variables: Vec<(String, Pii<String>)>,
+        /// Local date and time of the business, for "tomorrow" and "next Tuesday".
+        local_time: jiff::Zoned,
+    },
+    /// A whole turn of the caller.
+    CallerSaid {
+        /// The words.
+        text: Pii<String>,
+        /// 0.0–1.0 from the speech-to-text engine.
+        confidence: f32,
+    },
+    /// The keypad digits of one answer, complete by count, terminator or pause.
+    Digits(Pii<String>),
+    /// Nothing was heard for the time given in `Listen`.
+    Silence,
+    /// An utterance is over, played to its end or cut off by the caller.
+    SpeechEnded {
+        /// Which.
+        utterance: UtteranceId,
+        /// The part that really was played; the whole text when `complete`.
+        heard: String,
+        /// False when the caller interrupted.
+        complete: bool,
+    },
+    /// The answer to `Effect::Classify`.
+    Classified {
+        /// Which request.
+        request: RequestId,
+        /// Labels with their likeness, −1.0–1.0, best first; empty when the engine could not answer.
+        ranking: Vec<(String, f32)>,
+    },
+    /// The answer to `Effect::CallTool`.
+    ToolFinished {
+        /// Which request.
+        request: RequestId,
+        /// The tool's JSON answer, or why there is none.
+        outcome: Result<Value, ToolFailure>,
+    },
+    /// The answer to `Effect::Transfer`. After success the call is no longer ours.
+    TransferFinished {
+        /// Which request.
+        request: RequestId,
+        /// True when the target answered.
+        accepted: bool,
+        /// SIP status and reason, for the record.
+        reason: String,
+    },
+    /// An engine the call needs is not available.
+    ProviderDown {
+        /// `speech_to_text`, `text_to_speech`, `intents`.
+        stage: &'static str,
+        /// True when it is only busy and trying again makes sense.
+        busy: bool,
+    },
+}
+
+/// Why a tool gave no answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ToolFailure {
+    /// Machine-readable: `timeout`, `refused`, `status_409`, `not_json`, `not_allowed`, `circuit_open`.
+    pub kind: String,
+    /// One sentence for the log.
+    pub detail: String,
+}

@@ -1,0 +1,9 @@
+//! Decides **what** the agent says and does: the agent file, its flow graph, slots, intents and templates.
+//!
+//! Pure: `Conversation::handle(now, Input)` puts a happening in, `poll_effect()` takes the consequences out.
+
+pub mod effect;
+pub mod input;
+
+pub use effect::{CollectDigits, Effect, Expect, Label, Listen, Note, RequestId, UtteranceId};
+pub use input::{Input, ToolFailure};

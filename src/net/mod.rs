@@ -1,0 +1,1 @@
+//! The shell around `sip::Endpoint`: sockets, clock and task.

@@ -1,0 +1,84 @@
+//! Speech-to-text as the call sees it.
+
+use super::ProviderError;
+use crate::base::{Pii, SampleRate};
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+/// One stretch of caller speech within a stream, counted by the call. A segment may be paused and resumed
+/// (the caller took a breath) until the call commits the turn; the next turn starts a segment of its own.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub struct SegmentId(pub u32);
+
+/// What a stream is opened with.
+#[derive(Clone, Debug)]
+pub struct SttRequest {
+    /// Rate of the 16-bit mono samples that will be pushed.
+    pub rate: SampleRate,
+    /// Audio kept from before [`SttStream::start`], so that a late voice detector loses no syllable (300–500 ms).
+    pub pre_roll: Duration,
+}
+
+/// A speech-to-text engine or vendor.
+pub trait SpeechToText: Send + Sync {
+    /// The name used in configuration, events and metrics.
+    fn name(&self) -> &'static str;
+
+    /// Opens a stream for one call. Events arrive on the receiver until the stream is dropped.
+    ///
+    /// # Errors
+    /// [`ProviderError::Busy`] when no further call can be served.
+    fn open(&self, request: SttRequest) -> Result<(Box<dyn SttStream>, mpsc::Receiver<SttEvent>), ProviderError>;
+}
+
+/// One call's stream. Push **all** caller audio, silence too: the stream keeps the pre-roll itself.
+/// No method blocks.
+pub trait SttStream: Send {
+    /// Appends samples at the requested rate.
+    fn push(&mut self, samples: &[i16]);
+
+    /// The caller is heard (again): audio from `pre_roll` ago on belongs to `segment`. With the id of the
+    /// current segment this resumes it, with a greater one it starts a new segment and forgets the old.
+    /// From here on partials arrive while audio is pushed.
+    fn start(&mut self, segment: SegmentId);
+
+    /// The caller has paused: report [`SttEvent::Final`] for everything in `segment` so far, as soon as
+    /// possible. If the caller goes on, `start` with the same id resumes, and a later `finish` reports
+    /// a `Final` that covers the whole.
+    fn finish(&mut self, segment: SegmentId);
+
+    /// Forgets the current segment (noise, or audio that must not be transcribed).
+    fn discard(&mut self);
+}
+
+/// What a stream reports. Text is the caller's own words, so it is [`Pii`].
+#[derive(Clone, Debug)]
+pub enum SttEvent {
+    /// Words so far; may change. Sent about every 0.5 s while the caller speaks.
+    Partial {
+        /// Which segment.
+        segment: SegmentId,
+        /// All words of the segment so far.
+        text: Pii<String>,
+    },
+    /// The words of the segment up to the last `finish`.
+    Final {
+        /// Which segment.
+        segment: SegmentId,
+        /// All words; empty when there was no speech.
+        text: Pii<String>,
+        /// 0.0–1.0; how sure the engine is, from its own token probabilities.
+        confidence: f32,
+        /// Length of audio it covers, pre-roll included.
+        audio: Duration,
+        /// From `finish` to this event, queueing included.
+        took: Duration,
+    },
+    /// The engine could not do the work; with [`ProviderError::Busy`] the next `finish` may succeed.
+    Failed {
+        /// Which segment.
+        segment: SegmentId,
+        /// Why.
+        error: ProviderError,
+    },
+}

@@ -1,0 +1,1 @@
+//! RTP as pure machines: packets, jitter buffer, digits, source lock, send session.

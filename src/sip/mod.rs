@@ -1,0 +1,1 @@
+//! SIP as pure machines: messages, transactions, dialogs, registrations. No socket, no clock.
