@@ -1,1 +1,7 @@
 //! The offline engines: in process, no keys, no network. Models are loaded once and shared by all calls.
+
+pub mod models;
+pub mod moonshine;
+pub mod resample;
+pub mod runtime;
+pub mod tokens;
