@@ -174,7 +174,7 @@ impl Line {
         let leg = self.leg;
         self.sip.post(move |endpoint, now| {
             // An ended leg needs no hang-up.
-            let _ = endpoint.hangup(now, leg, None);
+            let _ = endpoint.hangup(now, leg, &[]);
         });
     }
 
