@@ -2,7 +2,7 @@
 
 use super::event::Party;
 use crate::base::Pii;
-use crate::sip::uri::Uri;
+use crate::sip::Uri;
 use ipnet::IpNet;
 use std::net::SocketAddr;
 use std::time::Duration;

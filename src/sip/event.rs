@@ -4,7 +4,7 @@
 //! other side is [`Peer`], which comes from addresses and registrations, never from a header.
 
 use crate::base::Pii;
-use crate::sip::uri::Uri;
+use crate::sip::Uri;
 use std::fmt;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -165,7 +165,7 @@ pub struct IncomingCall {
 }
 
 /// A display name with a URI.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct Party {
     /// The display name without its quotes.
     pub display: Option<String>,
