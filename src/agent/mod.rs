@@ -2,8 +2,12 @@
 //!
 //! Pure: `Conversation::handle(now, Input)` puts a happening in, `poll_effect()` takes the consequences out.
 
+pub mod destination;
 pub mod effect;
 pub mod input;
+pub mod limits;
+pub mod tool;
+pub mod value;
 
 pub use effect::{CollectDigits, Effect, Expect, Label, Listen, Note, RequestId, UtteranceId};
 pub use input::{Input, ToolFailure};
