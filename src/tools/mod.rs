@@ -1,1 +1,16 @@
 //! Actions during a call: HTTP tools behind a gate and an egress guard.
+//!
+//! A tool call passes three doors. The [`Gate`] of the phone call checks the tool's id against the
+//! agent's closed list, the arguments against their declarations, the approval of the flow and the
+//! budget, and hands out an [`Admitted`] call. [`HttpTools`] runs admitted calls only: retries where
+//! safe, a circuit breaker per tool. Everything it sends goes through [`Egress`], the only client that
+//! may leave the machine.
+
+pub mod address;
+pub mod breaker;
+pub mod egress;
+pub mod limits;
+pub mod policy;
+
+pub use egress::{Egress, EgressAnswer, EgressError, EgressRequest, EgressSetupError, HostResolver, SystemResolver};
+pub use policy::{CheckedUrl, EgressPolicy, HostRule, Refusal};
