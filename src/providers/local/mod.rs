@@ -2,6 +2,8 @@
 
 pub mod models;
 pub mod moonshine;
+pub mod pool;
+pub mod queue;
 pub mod resample;
 pub mod runtime;
 pub mod tokens;
