@@ -9,8 +9,14 @@
 pub mod address;
 pub mod breaker;
 pub mod egress;
+pub mod gate;
+pub mod http;
 pub mod limits;
 pub mod policy;
+pub mod set;
 
 pub use egress::{Egress, EgressAnswer, EgressError, EgressRequest, EgressSetupError, HostResolver, SystemResolver};
+pub use gate::{Admitted, CallBudget, Denied, Gate, ToolRequest};
+pub use http::{HttpTools, ToolOutcome};
 pub use policy::{CheckedUrl, EgressPolicy, HostRule, Refusal};
+pub use set::{HttpTool, ToolProblem, ToolSet, ToolSetupError};

@@ -282,10 +282,7 @@ mod tests {
         assert!(policy.check("http://127.0.0.1:8090/").is_err());
         assert!(policy.check("http://localhost:8089/").is_err());
         let dangers: Vec<_> = policy.dangers().collect();
-        assert_eq!(
-            dangers,
-            [("127.0.0.1", "danger_allow_private_addresses"), ("127.0.0.1", "danger_allow_http")]
-        );
+        assert_eq!(dangers, [("127.0.0.1", "danger_allow_private_addresses"), ("127.0.0.1", "danger_allow_http")]);
     }
 
     #[test]
@@ -294,10 +291,7 @@ mod tests {
         let good: IpAddr = "93.184.216.34".parse().unwrap();
         assert!(policy.check_addresses("example.com", &[good]).is_ok());
         assert!(policy.check_addresses("example.com", &[good, "10.0.0.1".parse().unwrap()]).is_err());
-        assert_eq!(
-            policy.check_addresses("example.com", &[]),
-            Err(Refusal::Unknown { host: "example.com".into() })
-        );
+        assert_eq!(policy.check_addresses("example.com", &[]), Err(Refusal::Unknown { host: "example.com".into() }));
     }
 
     #[test]
