@@ -82,8 +82,8 @@ impl Session {
 
     fn transfer(&mut self, now: Instant, request: RequestId, destination: String, context: &Pii<Map<String, Value>>) {
         let target = self.setup.agent.destination(&destination).and_then(|d| match &d.target {
-            Target::Extension(extension) => Uri::sip(Some(extension), &self.transfer_domain).ok(),
-            Target::Uri(uri) => uri.parse().ok(),
+            Target::Extension(extension) => Some(self.transfer_base.with_user(extension)),
+            Target::Uri(uri) => Uri::parse(uri.as_str()).ok(),
         });
         let Some(target) = target else {
             let reason = format!("the agent file has no usable destination {destination}");

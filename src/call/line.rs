@@ -4,7 +4,8 @@ use crate::base::Random;
 use crate::media::{Leg, LegMedia, LegMode, MediaError, Workers};
 use crate::net::{LegEvents, NetError, Sip};
 use crate::sdp::{Codec, Direction, Negotiated, Negotiation, SdpError};
-use crate::sip::{EndCause, Event, IncomingCall, LegId, OutgoingInvite, TransferOutcome};
+use crate::sip::event::{EndCause, IncomingCall, Missing, TransferOutcome};
+use crate::sip::{Event, LegId, OutgoingInvite};
 use std::net::IpAddr;
 
 /// Why there is no line.
@@ -159,12 +160,17 @@ impl Line {
         self.held
     }
 
-    /// The next event that concerns the call. Cancel-safe.
-    pub async fn next_event(&mut self) -> LineEvent {
+    /// Waits for the next event that concerns the call; `None` when the media leg has frames or events to take.
+    /// Cancel-safe.
+    pub async fn next(&mut self) -> Option<LineEvent> {
         loop {
-            let Some(event) = self.events.recv().await else { return LineEvent::Ended(EndCause::Transport) };
+            let event = tokio::select! {
+                event = self.events.recv() => event,
+                () = self.media.ready() => return None,
+            };
+            let Some(event) = event else { return Some(LineEvent::Ended(EndCause::Transport)) };
             if let Some(event) = self.take(event) {
-                return event;
+                return Some(event);
             }
         }
     }
@@ -275,10 +281,10 @@ pub fn describe(cause: &EndCause) -> String {
         EndCause::Rejected { code, phrase, .. } => format!("{code} {phrase}"),
         EndCause::Remote => "the peer hung up".into(),
         EndCause::TimedOut(missing) => format!("no {} came in time", match missing {
-            crate::sip::Missing::Ack => "ACK",
-            crate::sip::Missing::FinalResponse => "final response",
-            crate::sip::Missing::OurAnswer => "answer of ours",
-            crate::sip::Missing::Response => "response",
+            Missing::Ack => "ACK",
+            Missing::FinalResponse => "final response",
+            Missing::OurAnswer => "answer of ours",
+            Missing::Response => "response",
         }),
         EndCause::Transferred => "transferred".into(),
         EndCause::Transport => "the network side failed".into(),

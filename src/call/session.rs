@@ -8,7 +8,8 @@ use crate::agent::{Conversation, Input, RequestId, UtteranceId};
 use crate::base::{CallId, Pii, SampleRate, TurnId};
 use crate::media::LegEvent;
 use crate::providers::{ProviderError, SpeakRequest, SpeechStream, SttEvent, SttRequest, SttStream, TtsChunk, VoiceStream, VoiceVerdict};
-use crate::sip::{EndCause, Refer, TransferOutcome};
+use crate::sip::event::{EndCause, TransferOutcome};
+use crate::sip::{Refer, Uri};
 use crate::tools::{CallBudget, Gate};
 use crate::turn::{self, DigitCollector, Ledger, Stage, TurnInput, TurnOutput, TurnTaker};
 use std::sync::Arc;
@@ -56,8 +57,8 @@ pub(super) struct Session {
     pub(super) answers: mpsc::UnboundedSender<Input>,
     pub(super) transfer: Option<(RequestId, String)>,
     pub(super) pending_refer: Option<Refer>,
-    /// Host and port that transfers to an extension are addressed to.
-    pub(super) transfer_domain: String,
+    /// Host and port that transfers to an extension are addressed to, without a user.
+    pub(super) transfer_base: Uri,
     pub(super) hangup: Option<(String, bool)>,
     pub(super) gate: Gate,
     /// Time taken by finished tool calls, for the gate's budget.
@@ -83,13 +84,13 @@ pub(super) struct SessionSeed {
     pub(super) engines: Engines,
     pub(super) events: EventStream,
     pub(super) variables: Vec<(String, Pii<String>)>,
-    pub(super) transfer_domain: String,
+    pub(super) transfer_base: Uri,
 }
 
 impl Session {
     /// A session on an answered line.
     pub(super) fn new(seed: SessionSeed) -> Self {
-        let SessionSeed { call, line, setup, engines, events, variables, transfer_domain } = seed;
+        let SessionSeed { call, line, setup, engines, events, variables, transfer_base } = seed;
         let now = Instant::now();
         let (answers, answered) = mpsc::unbounded_channel();
         let (tool_time, tool_times) = mpsc::unbounded_channel();
@@ -111,7 +112,7 @@ impl Session {
             tool_times,
             transfer: None,
             pending_refer: None,
-            transfer_domain,
+            transfer_base,
             hangup: None,
             speech: None,
             speech_events: None,
@@ -151,8 +152,10 @@ impl Session {
             }
             let deadline = self.deadline();
             tokio::select! {
-                event = self.line.next_event() => self.on_line(event),
-                () = media_ready(&self.line) => self.hear(),
+                event = self.line.next() => match event {
+                    Some(event) => self.on_line(event),
+                    None => self.hear(),
+                },
                 event = receive(&mut self.speech_events) => self.on_transcript(event),
                 verdict = receive_verdict(&mut self.voice) => self.on_verdict(verdict),
                 chunk = receive_chunk(&mut self.synthesis) => self.on_chunk(chunk),
@@ -188,13 +191,13 @@ impl Session {
                 continue;
             }
             if let Some(speech) = &mut self.speech {
-                speech.push(frame.samples.as_slice());
+                speech.push(frame.samples.samples());
             }
             self.turn.handle(frame.arrived, TurnInput::Frame { voiced: frame.voiced });
             if self.turn.wants_probability(frame.arrived)
                 && let Some((voice, _)) = &mut self.voice
             {
-                voice.push(frame.samples.as_slice(), frame.arrived);
+                voice.push(frame.samples.samples(), frame.arrived);
             }
         }
         while let Some(event) = self.line.media.events.try_pop() {
@@ -484,10 +487,6 @@ impl Session {
             ],
         });
     }
-}
-
-async fn media_ready(line: &Line) {
-    line.media.ready().await;
 }
 
 async fn receive<T>(receiver: &mut Option<mpsc::Receiver<T>>) -> Option<T> {

@@ -10,7 +10,8 @@ use crate::base::{CallId, Pii, Random};
 use crate::media::{LegMode, Workers};
 use crate::net::{Arrival, Inbox, LegEvents, Sip};
 use crate::providers::{Embedder, ProviderError, SpeechToText, TextToSpeech, VoiceDetector};
-use crate::sip::{EndCause, IncomingCall, OutgoingInvite, Peer, RegistrationId, RegistrationState};
+use crate::sip::event::{EndCause, IncomingCall, Peer, RegistrationState};
+use crate::sip::{LegId, OutgoingInvite, RegistrationId, Uri};
 use crate::tools::{HttpTools, ToolSet};
 use crate::turn::TurnSettings;
 use std::collections::HashMap;
@@ -111,8 +112,8 @@ pub struct Dial {
     pub prepare: Box<dyn FnOnce(Vec<u8>) -> OutgoingInvite + Send>,
     /// The address our SDP names towards this peer.
     pub local_ip: IpAddr,
-    /// Host (and port) that transfers to an extension are addressed to.
-    pub transfer_domain: String,
+    /// Host and port that transfers to an extension are addressed to, without a user.
+    pub transfer_base: Uri,
 }
 
 /// See the module. Share it with an [`Arc`].
@@ -208,7 +209,7 @@ impl Supervisor {
         let mut random = Random::system();
         let mode = mode(&dial.route.program);
         let line = Line::dial(&self.sip, dial.local_ip, &self.workers, mode, &mut random, dial.prepare).await?;
-        self.drive(call, line, dial.route, Vec::new(), "outbound", asked.elapsed(), dial.transfer_domain).await;
+        self.drive(call, line, dial.route, Vec::new(), "outbound", asked.elapsed(), dial.transfer_base).await;
         Ok(())
     }
 
@@ -260,8 +261,8 @@ impl Supervisor {
             Err(error) => return self.refuse(call, &incoming, error.sip_status(), &error.to_string()),
         };
         let variables = variables(&incoming, &route.program);
-        let domain = incoming.source.to_string();
-        self.drive(call, line, route, variables, "inbound", arrived.elapsed(), domain).await;
+        let transfer_base = Uri::sip_address(incoming.source);
+        self.drive(call, line, route, variables, "inbound", arrived.elapsed(), transfer_base).await;
     }
 
     fn refuse(&self, call: CallId, incoming: &IncomingCall, code: u16, reason: &str) {
@@ -271,7 +272,7 @@ impl Supervisor {
         self.sip.post(move |endpoint, now| {
             let headers: &[(&str, &str)] = if code == 503 { &[("Retry-After", "10")] } else { &[] };
             // The caller may have hung up meanwhile.
-            let _ = endpoint.reject(now, leg, code, None, headers);
+            let _ = endpoint.reject(now, leg, code, headers);
         });
     }
 
@@ -284,7 +285,7 @@ impl Supervisor {
         variables: Vec<(String, Pii<String>)>,
         direction: &'static str,
         setup: Duration,
-        transfer_domain: String,
+        transfer_base: Uri,
     ) {
         tracing::info!(%call, direction, peer = route.peer, agent = route.agent, "call_started");
         self.events.send(CallEvent::CallStarted {
@@ -299,7 +300,7 @@ impl Supervisor {
         match route.program {
             Program::Agent(agent, engines) => {
                 let events = self.events.clone();
-                let seed = SessionSeed { call, line, setup: agent, engines, events, variables, transfer_domain };
+                let seed = SessionSeed { call, line, setup: agent, engines, events, variables, transfer_base };
                 Session::new(seed).run().await;
             }
             Program::Echo => echo(call, line, &self.events).await,
@@ -316,7 +317,7 @@ fn mode(program: &Program) -> LegMode {
 }
 
 fn variables(incoming: &IncomingCall, program: &Program) -> Vec<(String, Pii<String>)> {
-    let user = |uri: &crate::sip::Uri| Pii::new(uri.user().unwrap_or_default().into_owned());
+    let user = |uri: &Uri| Pii::new(crate::sip::uri::unescaped(uri.view().user().unwrap_or_default()));
     let mut all = vec![
         ("caller_number".to_owned(), user(&incoming.from.expose().uri)),
         ("caller_name".to_owned(), Pii::new(incoming.from.expose().display.clone().unwrap_or_default())),
@@ -335,11 +336,10 @@ fn variables(incoming: &IncomingCall, program: &Program) -> Vec<(String, Pii<Str
 async fn echo(call: CallId, mut line: Line, events: &EventStream) {
     let started = Instant::now();
     let cause = loop {
-        tokio::select! {
-            event = line.next_event() => if let LineEvent::Ended(cause) = event {
-                break cause;
-            },
-            () = line.media.ready() => while line.media.events.try_pop().is_some() {},
+        match line.next().await {
+            Some(LineEvent::Ended(cause)) => break cause,
+            Some(_) => {}
+            None => while line.media.events.try_pop().is_some() {},
         }
     };
     let stats = line.media.stats();
@@ -355,7 +355,7 @@ async fn echo(call: CallId, mut line: Line, events: &EventStream) {
 /// Ends the leg when its driver is gone, by a bug or by a panic: no zombie call.
 struct HangUp {
     sip: Sip,
-    leg: crate::sip::LegId,
+    leg: LegId,
 }
 
 impl Drop for HangUp {

@@ -8,7 +8,8 @@
 
 mod udp;
 
-use crate::sip::{CommandError, Endpoint, Event, IncomingCall, LegId, OutgoingInvite, RegistrationId, RegistrationState};
+use crate::sip::event::{IncomingCall, RegistrationState};
+use crate::sip::{CommandError, Endpoint, Event, LegId, OutgoingInvite, RegistrationId};
 use std::net::SocketAddr;
 use std::time::Instant;
 use tokio::sync::{mpsc, oneshot};
