@@ -1,4 +1,4 @@
-//! How the demo shows a call: transcript lines, a waterfall of each turn, the table at the end.
+//! How calls are shown to a person: transcript lines, a waterfall of each turn, the table at the end.
 
 use crate::call::CallEvent;
 use crate::cli::terminal::{Ink, Style, table};
