@@ -13,6 +13,7 @@
 
 pub mod compose;
 pub mod config;
+pub mod dialog;
 pub mod endpoint;
 pub mod event;
 pub mod header;
