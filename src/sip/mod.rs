@@ -12,6 +12,7 @@
 )]
 
 pub mod compose;
+pub mod digest;
 pub mod header;
 pub mod host;
 pub mod limits;
@@ -20,6 +21,7 @@ pub mod method;
 pub mod parse;
 pub mod status;
 pub mod uri;
+pub mod validate;
 
 pub use compose::{Headers, OwnedMessage, Request, Response};
 pub use header::{HeaderName, HeaderValue};
@@ -28,3 +30,4 @@ pub use method::Method;
 pub use parse::{Fault, ParseError};
 pub use status::StatusCode;
 pub use uri::{Uri, UriRef};
+pub use validate::{Head, Verdict, judge};
