@@ -1,7 +1,7 @@
 //! What an endpoint, a call and a registration are told at their start.
 
+use super::digest::Credentials;
 use super::event::Party;
-use crate::base::Pii;
 use crate::sip::Uri;
 use ipnet::IpNet;
 use std::net::SocketAddr;
@@ -99,12 +99,18 @@ impl EndpointConfig {
 /// Who we are when a peer challenges a call or registration (RFC 7616).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Account {
-    /// The authentication id; with some PBXs (3CX) another than the extension.
-    pub username: String,
-    /// The password.
-    pub password: Pii<String>,
+    /// User name (the authentication id, which some PBXs keep apart from the extension) and password.
+    pub credentials: Credentials,
     /// The only realm that is answered. `None` pins the realm of the first success.
     pub realm: Option<String>,
+}
+
+impl Account {
+    /// An account whose realm is pinned with the first success.
+    #[must_use]
+    pub fn new(username: &str, password: &str) -> Self {
+        Self { credentials: Credentials::new(username, password), realm: None }
+    }
 }
 
 /// A call to place.

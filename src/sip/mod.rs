@@ -13,6 +13,8 @@
 
 pub mod compose;
 pub mod config;
+pub mod dialog;
+pub mod digest;
 pub mod endpoint;
 pub mod event;
 pub mod header;
@@ -25,6 +27,7 @@ pub mod status;
 pub mod timer;
 pub mod transaction;
 pub mod uri;
+pub mod validate;
 
 pub use compose::{Headers, OwnedMessage, Request, Response};
 pub use config::{
@@ -38,3 +41,4 @@ pub use method::Method;
 pub use parse::{Fault, ParseError};
 pub use status::StatusCode;
 pub use uri::{Uri, UriRef};
+pub use validate::{Head, Verdict, judge};

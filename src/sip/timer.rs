@@ -3,6 +3,7 @@
 //! A machine sets and stops its timers here and says through [`TimerTable::next`] when it wants to be woken.
 //! Nothing in this file asks the clock.
 
+use std::marker::PhantomData;
 use std::time::{Duration, Instant};
 
 /// Estimate of the round trip, RFC 3261 §17.1.1.1.
@@ -67,35 +68,60 @@ impl Timer {
     }
 }
 
-/// When each timer of one transaction is due.
-#[derive(Clone, Debug, Default)]
-pub struct TimerTable([Option<Instant>; Timer::ALL.len()]);
+/// The names of a set of timers that run side by side: at most [`MAX_TIMERS`].
+pub trait TimerName: Copy + 'static {
+    /// Every name.
+    const ALL: &'static [Self];
 
-impl TimerTable {
+    /// Its slot: the position in [`Self::ALL`].
+    fn slot(self) -> usize;
+}
+
+impl TimerName for Timer {
+    const ALL: &'static [Self] = &Timer::ALL;
+
+    fn slot(self) -> usize {
+        self as usize
+    }
+}
+
+/// Slots of a [`TimerTable`].
+pub const MAX_TIMERS: usize = Timer::ALL.len();
+
+/// When each timer of one set is due.
+#[derive(Clone, Debug)]
+pub struct TimerTable<T = Timer>([Option<Instant>; MAX_TIMERS], PhantomData<T>);
+
+impl<T> Default for TimerTable<T> {
+    fn default() -> Self {
+        Self([None; MAX_TIMERS], PhantomData)
+    }
+}
+
+impl<T: TimerName> TimerTable<T> {
     /// Starts `timer`, or moves it if it runs already.
-    pub fn set(&mut self, timer: Timer, due: Instant) {
-        if let Some(slot) = self.0.get_mut(timer as usize) {
+    pub fn set(&mut self, timer: T, due: Instant) {
+        if let Some(slot) = self.0.get_mut(timer.slot()) {
             *slot = Some(due);
         }
     }
 
-    /// Starts `timer` with its first duration; nothing happens when a reliable transport does not need it.
-    pub fn start(&mut self, timer: Timer, now: Instant, reliable: bool) {
-        if let Some(wait) = timer.initial(reliable) {
-            self.set(timer, now + wait);
-        }
-    }
-
     /// Stops `timer` if it runs.
-    pub fn stop(&mut self, timer: Timer) {
-        if let Some(slot) = self.0.get_mut(timer as usize) {
+    pub fn stop(&mut self, timer: T) {
+        if let Some(slot) = self.0.get_mut(timer.slot()) {
             *slot = None;
         }
     }
 
+    /// Whether `timer` runs.
+    #[must_use]
+    pub fn is_running(&self, timer: T) -> bool {
+        self.0.get(timer.slot()).is_some_and(Option::is_some)
+    }
+
     /// Stops every timer.
     pub fn stop_all(&mut self) {
-        self.0 = Default::default();
+        self.0 = [None; MAX_TIMERS];
     }
 
     /// The moment at which the first running timer is due.
@@ -105,14 +131,23 @@ impl TimerTable {
     }
 
     /// Takes one timer that is due at `now` out of the table, the earliest first. Call until it gives `None`.
-    pub fn expire(&mut self, now: Instant) -> Option<Timer> {
-        let (timer, _) = Timer::ALL
-            .into_iter()
-            .filter_map(|timer| Some((timer, (*self.0.get(timer as usize)?)?)))
+    pub fn expire(&mut self, now: Instant) -> Option<T> {
+        let (timer, _) = T::ALL
+            .iter()
+            .filter_map(|timer| Some((*timer, (*self.0.get(timer.slot())?)?)))
             .filter(|(_, due)| *due <= now)
             .min_by_key(|(_, due)| *due)?;
         self.stop(timer);
         Some(timer)
+    }
+}
+
+impl TimerTable {
+    /// Starts `timer` with its first duration; nothing happens when a reliable transport does not need it.
+    pub fn start(&mut self, timer: Timer, now: Instant, reliable: bool) {
+        if let Some(wait) = timer.initial(reliable) {
+            self.set(timer, now + wait);
+        }
     }
 }
 
@@ -148,7 +183,7 @@ mod tests {
     #[test]
     fn every_timer_finds_its_own_slot() {
         let now = Instant::now();
-        let mut table = TimerTable::default();
+        let mut table = TimerTable::<Timer>::default();
         for (i, timer) in Timer::ALL.into_iter().enumerate() {
             assert_eq!(timer as usize, i);
             table.set(timer, now + Duration::from_secs(i as u64));
@@ -163,7 +198,7 @@ mod tests {
     #[test]
     fn a_timer_fires_once_and_not_before_it_is_due() {
         let now = Instant::now();
-        let mut table = TimerTable::default();
+        let mut table = TimerTable::<Timer>::default();
         table.start(Timer::A, now, false);
         assert_eq!(table.expire(now + T1 - Duration::from_nanos(1)), None);
         assert_eq!(table.expire(now + T1), Some(Timer::A));

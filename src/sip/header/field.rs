@@ -1,8 +1,8 @@
-//! Smaller headers: Event, Subscription-State, Replaces, Session-Expires, Reason, Content-Type, Retry-After, RFC 3261
-//! dates.
+//! Smaller headers: Event, Subscription-State, Replaces, Session-Expires, Reason, Content-Type, Retry-After,
+//! Warning.
 
 use super::params::Params;
-use crate::sip::parse::{Cursor, Fault, is_lws, is_token, number, saturating_number, trim};
+use crate::sip::parse::{Cursor, Fault, is_lws, number, saturating_number, trim};
 
 /// A token with parameters: Event, Subscription-State, Reason, Content-Disposition and their like.
 #[derive(Clone, Copy, Debug)]
@@ -218,34 +218,6 @@ impl Warning {
     }
 }
 
-/// Checks a Date value against the one form RFC 3261 §20.17 allows: `Sat, 13 Nov 2010 23:29:00 GMT`.
-///
-/// # Errors
-/// If it has another form or another zone than GMT.
-pub fn check_date(value: &[u8]) -> Result<(), Fault> {
-    let mut cursor = Cursor::new(trim(value));
-    let shape = |cursor: &mut Cursor<'_>| -> Option<()> {
-        let day = cursor.token()?;
-        ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"].contains(&day).then_some(())?;
-        cursor.eat(b',').then_some(())?;
-        cursor.skip_lws();
-        (1..=31).contains(&number(cursor.token()?.as_bytes())?).then_some(())?;
-        cursor.skip_lws();
-        let month = cursor.token()?;
-        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
-            .contains(&month)
-            .then_some(())?;
-        cursor.skip_lws();
-        number(cursor.token()?.as_bytes())?;
-        cursor.skip_lws();
-        let clock = cursor.take_while(|b| b.is_ascii_digit() || b == b':');
-        (clock.len() == 8).then_some(())?;
-        cursor.skip_lws();
-        (cursor.take_while(is_token) == b"GMT" && cursor.at_end()).then_some(())
-    };
-    shape(&mut cursor).ok_or_else(|| cursor.fault("a date in GMT"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -295,12 +267,5 @@ mod tests {
             Warning { code: 307, text: "not understood".into() }
         );
         assert!(Warning::parse(b"1812 overture \"In Progress\"").is_err());
-    }
-
-    #[test]
-    fn dates_must_be_in_gmt() {
-        assert!(check_date(b"Sat, 13 Nov 2010 23:29:00 GMT").is_ok());
-        assert!(check_date(b"Fri, 01 Jan 2010 16:00:00 EST").is_err());
-        assert!(check_date(b"yesterday").is_err());
     }
 }

@@ -81,10 +81,10 @@ impl<'a> Via<'a> {
     /// Whether the branch is unique by RFC 3261; otherwise transactions are matched as RFC 2543 did (§17.2.3).
     #[must_use]
     pub fn has_magic_cookie(&self) -> bool {
-        // Cookies compare without case, as tokens do; some peers write them in upper case.
+        // Cookies compare without case, as tokens do. A branch that is nothing but the cookie identifies nothing.
         self.branch()
-            .and_then(|b| b.get(..Self::MAGIC_COOKIE.len()))
-            .is_some_and(|c| c.eq_ignore_ascii_case(Self::MAGIC_COOKIE))
+            .and_then(|b| b.split_at_checked(Self::MAGIC_COOKIE.len()))
+            .is_some_and(|(cookie, id)| cookie.eq_ignore_ascii_case(Self::MAGIC_COOKIE) && !id.is_empty())
     }
 
     /// The address the request was seen to come from, with or without brackets.
