@@ -126,9 +126,10 @@ impl Store {
         if let Err(why) = calendar::check(wanted.date, wanted.time, &taken, now) {
             let free = calendar::free(wanted.date, &taken, now);
             let alternatives = calendar::nearest(&free, wanted.time);
-            let next = match alternatives.is_empty() {
-                true => next_free(&mut transaction, wanted.date.max(now.date()), now).await?,
-                false => None,
+            let next = if alternatives.is_empty() {
+                next_free(&mut transaction, wanted.date.max(now.date()), now).await?
+            } else {
+                None
             };
             return Ok(Booked::Unavailable { why, alternatives, next });
         }
