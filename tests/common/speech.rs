@@ -84,7 +84,7 @@ pub fn read_wav(file: &Path) -> Vec<i16> {
 /// One µ-law byte as a 16-bit sample (ITU-T G.711).
 pub fn mu_law(byte: u8) -> i16 {
     let byte = !byte;
-    let magnitude = ((i32::from(byte & 0x0F) << 3) + 132 << ((byte >> 4) & 7)) - 132;
+    let magnitude = (((i32::from(byte & 0x0F) << 3) + 132) << ((byte >> 4) & 7)) - 132;
     if byte & 0x80 == 0 { magnitude as i16 } else { -magnitude as i16 }
 }
 
@@ -174,15 +174,48 @@ fn spell(number: usize, words: &mut Vec<String>) {
     const TENS: [&str; 10] = ["", "", "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"];
     if number >= 100 {
         words.extend([SMALL[number / 100].to_owned(), "hundred".to_owned()]);
-        if number % 100 != 0 {
+        if !number.is_multiple_of(100) {
             spell(number % 100, words);
         }
     } else if number >= 20 {
         words.push(TENS[number / 10].to_owned());
-        if number % 10 != 0 {
+        if !number.is_multiple_of(10) {
             words.push(SMALL[number % 10].to_owned());
         }
     } else {
         words.push(SMALL[number].to_owned());
     }
+}
+
+/// Asterisk's prompts (`tests/interop/fetch-prompts.sh`) that are plain speech: 4 words or more, 1.5–12 seconds,
+/// nothing in brackets. At most `count`, spread evenly over the alphabet; ends with the command that fetches them
+/// when there are none.
+pub fn prompts(count: usize) -> Vec<Clip> {
+    let folder = cache().join("prompts");
+    let table = std::fs::read_to_string(folder.join("transcripts.txt"))
+        .unwrap_or_else(|e| panic!("{}: {e}\nrun tests/interop/fetch-prompts.sh once", folder.display()));
+    let mut clips: Vec<Clip> = table
+        .lines()
+        .filter(|line| !line.starts_with(';') && !line.contains(['[', '(', '<', '/', '*']) && !line.contains("..."))
+        .filter_map(|line| line.split_once(": "))
+        .filter(|(name, words)| plain_words(words).len() >= 4 && folder.join(format!("sounds/{name}.wav")).is_file())
+        .map(|(name, words)| Clip {
+            name: name.to_owned(),
+            samples: read_wav(&folder.join(format!("sounds/{name}.wav"))),
+            words: words.trim().to_owned(),
+        })
+        .filter(|clip| (1.5..=12.0).contains(&clip.seconds()))
+        .collect();
+    clips.sort_by(|a, b| a.name.cmp(&b.name));
+    let all = clips.len();
+    (0..all.min(count)).map(|n| clips[n * all / all.min(count)].clone()).collect()
+}
+
+/// A 16-bit sample through µ-law and back, as the telephone network hands it over.
+pub fn through_mu_law(sample: i16) -> i16 {
+    let magnitude = i32::from(sample).abs().min(32_635) + 132;
+    let exponent = 24 - magnitude.leading_zeros() as i32;
+    let mantissa = (magnitude >> (exponent + 3)) & 0x0F;
+    let sign = if sample < 0 { 0x80 } else { 0 };
+    mu_law(!((sign | exponent << 4 | mantissa) as u8))
 }
