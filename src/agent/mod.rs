@@ -6,6 +6,8 @@ pub mod destination;
 pub mod effect;
 pub mod input;
 pub mod limits;
+pub mod slot;
+pub mod speak;
 pub mod tool;
 pub mod value;
 
