@@ -117,7 +117,8 @@ fn run(words: &Words<'_>, index: usize) -> Option<FoundPhone> {
             let starts = number.is_empty() || number == "+";
             let follows = digits(words, at + 1).is_some() || number::homophone(words.at(at + 1)).is_some();
             // "oh" is a digit beside digits; "to" and "for" only inside the run or at its very end.
-            if (zero && (!starts || follows)) || (!zero && !starts && (follows || at + 1 == words.len())) {
+            let belongs = if zero { !starts || follows } else { !starts && (follows || at + 1 == words.len()) };
+            if belongs {
                 number.push_str(&value.to_string());
                 if !zero {
                     confidence = confidence.min(0.7);
