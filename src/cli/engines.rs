@@ -3,7 +3,8 @@
 use crate::agent::Agent;
 use crate::base::Random;
 use crate::call::{AgentSetup, Engines};
-use crate::providers::local::{LocalEngines, Models, PoolConfig};
+use crate::providers::local::models::{Models, Surroundings};
+use crate::providers::local::{LocalEngines, PoolConfig};
 use crate::tools::{Egress, EgressPolicy, HttpTools, SystemResolver, ToolSet};
 use crate::turn::TurnSettings;
 use std::path::PathBuf;
@@ -16,7 +17,8 @@ use std::time::Instant;
 /// One sentence with the fix.
 pub(super) fn load(models: Option<PathBuf>, pool: PoolConfig, mut say: impl FnMut(&str)) -> Result<Engines, String> {
     let started = Instant::now();
-    let models = Models::open(models.as_deref()).map_err(|e| e.to_string())?;
+    let directory = Surroundings::of_process().models_directory(models.as_deref());
+    let models = Models::open(&directory).map_err(|e| e.to_string())?;
     let local = LocalEngines::load(&models, pool, |step| say(step)).map_err(|e| e.to_string())?;
     say(&format!("offline engines ready in {:.1} s", started.elapsed().as_secs_f64()));
     Ok(Engines {
@@ -38,13 +40,10 @@ pub(super) async fn prepare(
     policy: EgressPolicy,
     context_header: &str,
 ) -> Result<Arc<AgentSetup>, String> {
-    for (host, switch) in policy.dangers() {
-        tracing::warn!(host, switch, "egress_weakened");
-    }
     let environment = |name: &str| std::env::var(name).ok();
     let tool_set = ToolSet::new(agent.tools(), &policy, &environment)
         .map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))?;
-    let egress = Egress::new(policy, Arc::new(SystemResolver)).map_err(|e| e.to_string())?;
+    let egress = Egress::new(policy, Arc::new(SystemResolver), &[]).map_err(|e| e.to_string())?;
     let speed = agent.speed();
     let spare_line = AgentSetup::synthesise_spare_line(engines, speed).await.map_err(|e| e.to_string())?;
     Ok(Arc::new(AgentSetup {

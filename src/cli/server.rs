@@ -231,7 +231,7 @@ fn registration(extension: &ExtensionPlan, remote: SocketAddr) -> Result<Registr
 /// The credentials of an extension.
 #[must_use]
 pub fn account(extension: &ExtensionPlan) -> Account {
-    Account { username: extension.auth_user.clone(), password: extension.password.clone(), realm: None }
+    Account::new(&extension.auth_user, extension.password.expose())
 }
 
 fn known_peer(trunk: &TrunkPlan) -> KnownPeer {
@@ -302,7 +302,7 @@ mod tests {
     #[test]
     fn the_authentication_id_is_apart_from_the_extension_number() {
         let config = registration(&extension(), ([127, 0, 0, 10], 5062).into()).unwrap();
-        assert_eq!(config.account.username, "auth-1001");
+        assert_eq!(config.account.credentials.username.expose(), "auth-1001");
         assert_eq!(config.aor.as_str(), "sip:1001@127.0.0.10:5062");
         assert_eq!(config.registrar.as_str(), "sip:127.0.0.10:5062");
     }

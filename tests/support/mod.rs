@@ -12,7 +12,7 @@ use offhook::providers::{
     Embedder, OpenVoice, ProviderError, SegmentId, SpeakRequest, SpeechStream, SpeechToText, SttEvent, SttRequest, SttStream,
     TextToSpeech, TtsChunk, VoiceDetector, VoiceStream, VoiceVerdict, WordMark,
 };
-use offhook::sip::event::NameAddr;
+use offhook::sip::event::Party;
 use offhook::sip::{EndpointConfig, OutgoingInvite, Uri};
 use offhook::tools::{Egress, EgressPolicy, HttpTools, SystemResolver, ToolSet};
 use offhook::turn::TurnSettings;
@@ -164,7 +164,7 @@ impl TestServer {
             exemplars: Arc::default(),
         };
         let tool_set = ToolSet::new(agent.tools(), &policy, &|_| None).unwrap();
-        let egress = Egress::new(policy, Arc::new(SystemResolver)).unwrap();
+        let egress = Egress::new(policy, Arc::new(SystemResolver), &[]).unwrap();
         let setup = Arc::new(AgentSetup {
             agent,
             tool_set: Arc::new(tool_set),
@@ -228,7 +228,7 @@ impl Phone {
         let target = server.sip.local_addr();
         let own = Uri::sip_address(sip.local_addr()).with_user("phone");
         let line = Line::dial(&sip, ip.into(), &workers, LegMode::Agent, &mut Random::system(), |offer| {
-            OutgoingInvite::new(Uri::sip_address(target).with_user("agent"), target, NameAddr { display: None, uri: own }, offer)
+            OutgoingInvite::new(Uri::sip_address(target).with_user("agent"), target, Party { display: None, uri: own }, offer)
         })
         .await?;
         Ok(Self { line, sip, workers, turn: TurnId::NONE })

@@ -48,7 +48,7 @@ impl Bookings {
 
     /// Every booking of the next days, asked for over HTTP.
     pub(super) async fn read_back(&self) -> Result<Vec<Value>, String> {
-        let egress = Egress::new(self.policy(), Arc::new(SystemResolver)).map_err(|e| e.to_string())?;
+        let egress = Egress::new(self.policy(), Arc::new(SystemResolver), &[]).map_err(|e| e.to_string())?;
         let mut all = Vec::new();
         let mut date = jiff::Zoned::now().date();
         for _ in 0..DAYS {

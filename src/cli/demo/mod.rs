@@ -17,7 +17,7 @@ use crate::call::{CallEvent, EventStream, Line, Program};
 use crate::media::{LegMode, MediaConfig, Workers};
 use crate::net;
 use crate::providers::local::PoolConfig;
-use crate::sip::event::NameAddr;
+use crate::sip::event::Party;
 use crate::sip::{EndpointConfig, OutgoingInvite, Uri};
 use crate::turn::ledger::percentile;
 use bookings::Bookings;
@@ -184,7 +184,7 @@ async fn place_call(server: &Server, file: &ScriptFile, folder: &Path) -> Result
     let workers = Workers::start(media, Random::system()).map_err(|e| e.to_string())?;
     let own = Uri::sip_address(sip.local_addr()).with_user("caller");
     let line = Line::dial(&sip, own_ip(&sip), &workers, LegMode::Agent, &mut Random::system(), |offer| {
-        let from = NameAddr { display: Some("Demo caller".into()), uri: own };
+        let from = Party { display: Some("Demo caller".into()), uri: own };
         OutgoingInvite::new(Uri::sip_address(target).with_user("clinic"), target, from, offer)
     })
     .await
