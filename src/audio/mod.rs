@@ -3,5 +3,6 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic))]
 
 pub mod frame;
+pub mod g711;
 
 pub use frame::Frame;

@@ -5,8 +5,11 @@
 pub mod codec;
 pub mod direction;
 pub mod error;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzz;
 pub mod limits;
 pub mod negotiation;
+mod stream;
 
 pub use codec::Codec;
 pub use direction::Direction;
