@@ -45,7 +45,9 @@ fn dump() {
         }
     }
     let s = say("Hello there. Your appointment is on Nov 24 at 9:30 am.");
-    for x in &s { println!("{} {:?}", x.samples_24k.len(), x.marks); }
+    for x in &s {
+        println!("{} {:?}", x.samples_24k.len(), x.marks);
+    }
     let _ = VOICE_RATE;
     let s = say("Could you spell your last name for me, please?");
     let b: Vec<u8> = s.iter().flat_map(|s| s.samples_24k.iter().flat_map(|x| x.to_le_bytes())).collect();

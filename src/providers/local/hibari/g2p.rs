@@ -1,13 +1,13 @@
 //! Words to phonemes: contractions and compounds are taken apart, tagged, looked up from the last word to the
 //! first (a word's sound depends on what follows), and put together again.
 
+use super::VoiceError;
 use super::assets;
 use super::dictionary::Dictionary;
 use super::lexicon::{Following, Lexicon, Tagged};
 use super::normalize::{Kind, Spoken};
 use super::stress::{self, Emphasis, PRIMARY};
 use super::tagger::Tagger;
-use super::VoiceError;
 use std::collections::HashMap;
 use std::path::Path;
 

@@ -57,8 +57,7 @@ impl Lexicon {
             return Some(phonemes);
         }
         let lower = word.text.to_lowercase();
-        let word =
-            if self.reads_as_lower(word, &lower, next) { Tagged { text: &lower, tag: word.tag } } else { word };
+        let word = if self.reads_as_lower(word, &lower, next) { Tagged { text: &lower, tag: word.tag } } else { word };
         if self.knows(word.text) {
             return self.look_up(word, emphasis, next);
         }

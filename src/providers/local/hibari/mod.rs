@@ -109,12 +109,7 @@ impl Hibari {
     ///
     /// # Errors
     /// [`VoiceError::Inference`] when a network fails; the voice stays usable.
-    pub fn synthesize(
-        &self,
-        text: &str,
-        speed: f32,
-        sink: &mut dyn FnMut(Sentence) -> bool,
-    ) -> Result<(), VoiceError> {
+    pub fn synthesize(&self, text: &str, speed: f32, sink: &mut dyn FnMut(Sentence) -> bool) -> Result<(), VoiceError> {
         let mut engine = self.engine()?;
         let result = self.speak(&mut engine, text, speed, sink);
         self.give_back(engine);

@@ -47,11 +47,9 @@ pub fn weight(phonemes: &str) -> usize {
 pub fn apply(phonemes: &str, emphasis: Emphasis) -> String {
     let (primary, secondary) = (phonemes.contains(PRIMARY), phonemes.contains(SECONDARY));
     match emphasis {
-        Emphasis::Soften | Emphasis::Level if primary => phonemes
-            .chars()
-            .filter(|c| *c != SECONDARY)
-            .map(|c| if c == PRIMARY { SECONDARY } else { c })
-            .collect(),
+        Emphasis::Soften | Emphasis::Level if primary => {
+            phonemes.chars().filter(|c| *c != SECONDARY).map(|c| if c == PRIMARY { SECONDARY } else { c }).collect()
+        }
         Emphasis::Level | Emphasis::Mark if !primary && !secondary => marked(phonemes, SECONDARY),
         Emphasis::Strengthen if !primary && secondary => phonemes.replace(SECONDARY, "ˈ"),
         Emphasis::Strengthen if !primary => marked(phonemes, PRIMARY),

@@ -60,12 +60,7 @@ pub fn with_durations(model: &[u8]) -> Vec<u8> {
 }
 
 /// Runs the network and the waveform stage on `phonemes`. At speed 2.0 the speech takes half the time.
-pub fn speak(
-    session: &mut Session,
-    vocoder: &mut Vocoder,
-    phonemes: &[i64],
-    speed: f32,
-) -> Result<Spoken, VoiceError> {
+pub fn speak(session: &mut Session, vocoder: &mut Vocoder, phonemes: &[i64], speed: f32) -> Result<Spoken, VoiceError> {
     let mut ids = Vec::with_capacity(phonemes.len() + 2);
     ids.push(EDGE);
     ids.extend_from_slice(phonemes);

@@ -15,11 +15,8 @@ static MONEY: LazyLock<Regex> = LazyLock::new(|| {
 });
 static MONEY_CODE: LazyLock<Regex> =
     LazyLock::new(|| pattern(&format!(r"^(?:(USD|EUR|GBP)\s?{NUM}{SCALE}|{NUM}{SCALE}\s?(USD|EUR|GBP|€|£|¢)|()())")));
-static RANGE: LazyLock<Regex> = LazyLock::new(|| {
-    pattern(&format!(
-        r"^{NUM}\s?(?:-|–|—|to)\s?{NUM}(?:\s?(%|[A-Za-zµ°²/]+|\b))?"
-    ))
-});
+static RANGE: LazyLock<Regex> =
+    LazyLock::new(|| pattern(&format!(r"^{NUM}\s?(?:-|–|—|to)\s?{NUM}(?:\s?(%|[A-Za-zµ°²/]+|\b))?")));
 static MEASURE: LazyLock<Regex> =
     LazyLock::new(|| pattern(&format!(r"^([-−+]?){NUM}\s?(%|°\s?[CF]?|(?:sq ft|km/h|m/s|[A-Za-zµ²³]+))")));
 static PRESSURE: LazyLock<Regex> = LazyLock::new(|| pattern(r"^(\d{2,3})/(\d{2,3})"));
@@ -237,7 +234,7 @@ pub(super) fn range(scan: &Scan<'_>) -> Option<Reading> {
     let (first, second) = (found.get(1)?, found.get(2)?);
     let joined = &scan.rest()[first.end()..second.start()];
     let known = found.get(3).and_then(|m| unit(m.as_str(), false).map(|u| (m.end(), u)));
-    let end = known.map_or(second.end(), |(end, _)| end);
+    let end = known.map_or_else(|| second.end(), |(end, _)| end);
     let after = &scan.rest()[end..];
     let goes_on = after.starts_with(['-', '–', '/']) && after[1..].starts_with(|c: char| c.is_ascii_digit());
     if !scan.ends_token(end) || goes_on || after.starts_with(':') || (joined.trim() == "to" && known.is_none()) {
@@ -315,7 +312,10 @@ fn mixed(len: usize, whole: &str, count: u64, of: u64) -> Option<Reading> {
     if whole.is_empty() || whole == "0" {
         return Some(reading.say(&part));
     }
-    let part = part.strip_prefix("one ").map_or(part.clone(), |name| format!("a {name}"));
+    let part = match part.strip_prefix("one ") {
+        Some(name) => format!("a {name}"),
+        None => part,
+    };
     Some(reading.say(&quantity(whole)?).say("and").say(&part))
 }
 
@@ -366,7 +366,10 @@ pub(super) fn measure(scan: &Scan<'_>) -> Option<Reading> {
         return None;
     }
     let dotted = scan.rest()[end..].starts_with('.')
-        && matches!(written.as_str(), "min" | "mins" | "hr" | "hrs" | "sec" | "secs" | "lb" | "lbs" | "oz" | "ft" | "yr" | "yrs")
+        && matches!(
+            written.as_str(),
+            "min" | "mins" | "hr" | "hrs" | "sec" | "secs" | "lb" | "lbs" | "oz" | "ft" | "yr" | "yrs"
+        )
         && scan.rest()[end + 1..].starts_with(|c: char| c.is_whitespace() || c == ',');
     let reading = Reading::new(end + usize::from(dotted))
         .say(minus(sign))
@@ -409,7 +412,7 @@ pub(super) fn number(scan: &Scan<'_>) -> Option<Reading> {
     let plain = written.bytes().all(|b| b.is_ascii_digit());
     let value: Option<u64> = written.parse().ok().filter(|_| plain);
     let words = match value {
-        Some(n @ (1100..=1999 | 2000..=2099)) if written.len() == 4 => numbers::year(n),
+        Some(n @ (1100..=2099)) if written.len() == 4 => numbers::year(n),
         Some(n) if EMERGENCY.contains(&n) && scan.said().next().is_some_and(|w| CALLING.contains(&w.as_str())) => {
             numbers::digits(written)
         }

@@ -116,7 +116,8 @@ pub(super) fn range(scan: &Scan<'_>) -> Option<Reading> {
     if !plausible || (!certain(&first) && !(1..=12).contains(&first.hour)) {
         return None;
     }
-    let on_24_hours = (first.is_24_hour() && first.colon) || (second.is_24_hour() && second.colon && first.half.is_none());
+    let on_24_hours =
+        (first.is_24_hour() && first.colon) || (second.is_24_hour() && second.colon && first.half.is_none());
     let reading = first.say(Reading::new(second_at + second.len), on_24_hours, "").say("to");
     Some(second.say(reading, on_24_hours && second.half.is_none(), "").dotted(second.dotted))
 }

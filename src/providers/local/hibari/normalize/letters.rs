@@ -5,7 +5,9 @@ use regex::Regex;
 use std::sync::LazyLock;
 
 static WORD: LazyLock<Regex> = LazyLock::new(|| {
-    pattern(r"^['’](?:em|til|cause|bout|tis|twas|n)\b|^[\p{L}\p{M}]+(?:['’][\p{L}\p{M}]+)*(?:[-‐‑][\p{L}\p{M}]+(?:['’][\p{L}\p{M}]+)*)*")
+    pattern(
+        r"^['’](?:em|til|cause|bout|tis|twas|n)\b|^[\p{L}\p{M}]+(?:['’][\p{L}\p{M}]+)*(?:[-‐‑][\p{L}\p{M}]+(?:['’][\p{L}\p{M}]+)*)*",
+    )
 });
 static CODE: LazyLock<Regex> = LazyLock::new(|| pattern(r"^[\p{L}\d]+(?:-[\p{L}\d]+)*"));
 static DOTTED: LazyLock<Regex> = LazyLock::new(|| pattern(r"^(?:\p{L}\.\s?){2,}|^\p{L}\.\p{L}\b"));
@@ -100,8 +102,10 @@ const ABBREVIATIONS: &[(&str, &str)] = &[
     ("Nos", "numbers"),
 ];
 /// The dot of these never ends a sentence: something always follows.
-const UNFINISHED: &[&str] =
-    &["vs", "approx", "cf", "incl", "excl", "ext", "Ext", "ref", "Ref", "tel", "Tel", "vol", "Vol", "fig", "Fig", "ch", "pp", "Ste", "Apt", "Nos"];
+const UNFINISHED: &[&str] = &[
+    "vs", "approx", "cf", "incl", "excl", "ext", "Ext", "ref", "Ref", "tel", "Tel", "vol", "Vol", "fig", "Fig", "ch",
+    "pp", "Ste", "Apt", "Nos",
+];
 /// Safe to expand without a dot.
 const BARE: &[(&str, &str)] = &[
     ("vs", "versus"),
@@ -213,7 +217,8 @@ pub(super) fn abbreviation(scan: &Scan<'_>) -> Option<Reading> {
     }
     let bare = BARE.iter().filter(|(k, _)| rest.starts_with(k)).max_by_key(|(k, _)| k.len());
     if let Some((key, said)) = bare
-        && (!key.ends_with(char::is_alphabetic) || !rest[key.len()..].starts_with(|c: char| c.is_alphanumeric() || "'’-".contains(c)))
+        && (!key.ends_with(char::is_alphabetic)
+            || !rest[key.len()..].starts_with(|c: char| c.is_alphanumeric() || "'’-".contains(c)))
     {
         let dot = !key.ends_with('.') && rest[key.len()..].starts_with('.') && table(ABBREVIATIONS, key).is_some();
         return Some(saying(key.len() + usize::from(dot), said).dotted(dot && !UNFINISHED.contains(key)));
@@ -246,9 +251,9 @@ pub(super) fn dotted(scan: &Scan<'_>) -> Option<Reading> {
         // "J. K. Rowling", "J.R. Lee comes": initials of a name, not the end of a sentence.
         let initials = text.contains(' ') || scan.out.last().is_none_or(|s| s.kind == Kind::Pause);
         let dotted = text.ends_with('.') && !initials;
-        return scan.ends_token(text.len()).then(|| {
-            Reading::new(text.len()).letters(&letters.to_uppercase()).dotted(dotted)
-        });
+        return scan
+            .ends_token(text.len())
+            .then(|| Reading::new(text.len()).letters(&letters.to_uppercase()).dotted(dotted));
     }
     let letter = INITIAL.captures(scan.rest())?.get(1)?.as_str();
     // "Vitamin C. Take one" and "am I. Then" end a sentence; an initial starts a name.
@@ -261,16 +266,22 @@ pub(super) fn initialism(scan: &Scan<'_>) -> Option<Reading> {
     let found = scan.find(&CAPITALS)?;
     let (letters, ending) = (found.get(1)?.as_str(), found.get(2).map(|m| m.as_str()));
     let len = found.get_match().end();
-    if scan.rest()[len..].starts_with(['-', '‑', '\'', '’']) && scan.rest()[len + 1..].starts_with(|c: char| c.is_alphabetic()) {
+    if scan.rest()[len..].starts_with(['-', '‑', '\'', '’'])
+        && scan.rest()[len + 1..].starts_with(|c: char| c.is_alphabetic())
+    {
         return None;
     }
     let shouted = scan.rest()[len..].trim_start().chars().take(2).filter(|c| c.is_uppercase()).count() == 2
-        || scan.said().next().is_some_and(|w| w.len() > 1 && scan.out.last().is_some_and(|s| s.kind == Kind::Word && s.text == w.to_uppercase()));
+        || scan.said().next().is_some_and(|w| {
+            w.len() > 1 && scan.out.last().is_some_and(|s| s.kind == Kind::Word && s.text == w.to_uppercase())
+        });
     let vowelless = !letters.chars().any(|c| "AEIOUY".contains(c));
-    let lettered = (LETTERED.contains(&letters) && !(shouted && matches!(letters, "IT" | "US" | "OR" | "DO" | "AM" | "MA" | "PA" | "IV")))
+    let lettered = (LETTERED.contains(&letters)
+        && !(shouted && matches!(letters, "IT" | "US" | "OR" | "DO" | "AM" | "MA" | "PA" | "IV")))
         || (vowelless && letters.chars().count() <= 5 && !ACRONYMS.contains(&letters));
     if ACRONYMS.contains(&letters) {
-        let word = if letters == "COPD" { return Some(Reading::new(len).letters(letters)) } else { letters.to_lowercase() };
+        let word =
+            if letters == "COPD" { return Some(Reading::new(len).letters(letters)) } else { letters.to_lowercase() };
         return Some(Reading::new(len).say(&format!("{word}{}", ending.unwrap_or_default())));
     }
     if !lettered {

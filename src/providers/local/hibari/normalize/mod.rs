@@ -165,7 +165,9 @@ pub fn words(text: &str) -> Vec<String> {
     for spoken in normalize(text) {
         match spoken.kind {
             Kind::Pause => {}
-            Kind::Letters => out.extend(spoken.text.chars().filter(|c| c.is_alphabetic()).map(|c| c.to_lowercase().to_string())),
+            Kind::Letters => {
+                out.extend(spoken.text.chars().filter(|c| c.is_alphabetic()).map(|c| c.to_lowercase().to_string()))
+            }
             Kind::Word => {
                 let lower = spoken.text.to_lowercase().replace('’', "'");
                 out.extend(lower.split('-').filter(|w| !w.is_empty()).map(str::to_owned));
@@ -238,8 +240,8 @@ impl<'t> Scan<'t> {
                     self.pause_until(mark, end);
                 }
             } else {
-                let space_before = !self.out.is_empty() && !(self.joined && self.opens());
-                self.out.push(Spoken { text, kind, space_before, text_end: end });
+                let first = self.out.is_empty() || (self.joined && self.opens());
+                self.out.push(Spoken { text, kind, space_before: !first, text_end: end });
             }
             self.joined = false;
         }

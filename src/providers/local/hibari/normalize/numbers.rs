@@ -1,12 +1,29 @@
 //! Number words, American style ("one hundred twenty five", without "and").
 
 const ONES: [&str; 20] = [
-    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
-    "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen",
+    "zero",
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "ten",
+    "eleven",
+    "twelve",
+    "thirteen",
+    "fourteen",
+    "fifteen",
+    "sixteen",
+    "seventeen",
+    "eighteen",
+    "nineteen",
 ];
 const TENS: [&str; 10] = ["", "", "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"];
-const SCALES: [&str; 7] =
-    ["", " thousand", " million", " billion", " trillion", " quadrillion", " quintillion"];
+const SCALES: [&str; 7] = ["", " thousand", " million", " billion", " trillion", " quadrillion", " quintillion"];
 
 /// "one thousand two hundred thirty four".
 #[must_use]
@@ -33,7 +50,7 @@ fn below_1000(n: u64) -> String {
     let small = match rest {
         0 => String::new(),
         1..20 => ONES[rest as usize].to_owned(),
-        _ if rest % 10 == 0 => TENS[(rest / 10) as usize].to_owned(),
+        _ if rest.is_multiple_of(10) => TENS[(rest / 10) as usize].to_owned(),
         _ => format!("{} {}", TENS[(rest / 10) as usize], ONES[(rest % 10) as usize]),
     };
     match (hundreds, small.is_empty()) {
@@ -84,7 +101,7 @@ fn below_a_century(rest: u64) -> String {
 #[must_use]
 pub fn in_pairs(n: u64) -> String {
     match n {
-        100..=9999 if n % 1000 == 0 => cardinal(n),
+        100..=9999 if n.is_multiple_of(1000) => cardinal(n),
         100..=9999 => format!("{} {}", cardinal(n / 100), below_a_century(n % 100)),
         _ => cardinal(n),
     }

@@ -25,12 +25,35 @@ const MOST: usize = 15;
 
 /// A number of two digits or more after one of these words is a name, not a quantity: read digit by digit.
 const IDENTIFIERS: &[&str] = &[
-    "account", "code", "confirmation", "extension", "id", "passcode", "password", "pin", "postcode", "reference", "zip",
+    "account",
+    "code",
+    "confirmation",
+    "extension",
+    "id",
+    "passcode",
+    "password",
+    "pin",
+    "postcode",
+    "reference",
+    "zip",
 ];
 /// After one of these three digits or more are: "order 12 boxes" but "order 48291".
 const WEAK_IDENTIFIERS: &[&str] = &[
-    "booking", "case", "claim", "invoice", "member", "membership", "number", "order", "phone", "policy", "record", "ref",
-    "telephone", "ticket", "tracking",
+    "booking",
+    "case",
+    "claim",
+    "invoice",
+    "member",
+    "membership",
+    "number",
+    "order",
+    "phone",
+    "policy",
+    "record",
+    "ref",
+    "telephone",
+    "ticket",
+    "tracking",
 ];
 /// These may stand between the word and the number.
 const BETWEEN: &[&str] = &["is", "number", "was", "code", "no", "ending", "in", "ends", "id"];
@@ -68,7 +91,7 @@ pub(super) fn number(scan: &Scan<'_>) -> Option<Reading> {
 /// "1.2.3".
 pub(super) fn version(scan: &Scan<'_>) -> Option<Reading> {
     let found = scan.find(&VERSION)?;
-    let words: Vec<String> = found.get_match().as_str().split('.').map(|p| short(p)).collect();
+    let words: Vec<String> = found.get_match().as_str().split('.').map(short).collect();
     Some(Reading::new(found.get_match().end()).say(&words.join(" point ")))
 }
 
@@ -83,7 +106,7 @@ fn short(part: &str) -> String {
 pub(super) fn identifier(scan: &Scan<'_>) -> Option<Reading> {
     let found = scan.find(&DIGITS)?;
     let written = found.get_match().as_str();
-    if scan.rest()[written.len()..].starts_with(['.', ',', '%']) 
+    if scan.rest()[written.len()..].starts_with(['.', ',', '%'])
         && scan.rest()[written.len() + 1..].starts_with(|c: char| c.is_ascii_digit())
     {
         return None;
@@ -92,7 +115,8 @@ pub(super) fn identifier(scan: &Scan<'_>) -> Option<Reading> {
     let reading = Reading::new(written.len());
     let before: Vec<String> = scan.said().take(4).collect();
     let place = before.first().is_some_and(|w| PLACES.contains(&w.as_str()))
-        || (before.first().is_some_and(|w| w == "number") && before.get(1).is_some_and(|w| PLACES.contains(&w.as_str())));
+        || (before.first().is_some_and(|w| w == "number")
+            && before.get(1).is_some_and(|w| PLACES.contains(&w.as_str())));
     if place && plain.len() <= 4 && !plain.starts_with('0') {
         return Some(reading.say(&numbers::in_pairs(plain.parse().ok()?)));
     }

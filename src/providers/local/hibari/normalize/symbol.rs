@@ -1,7 +1,7 @@
 //! Punctuation and symbols.
 
-use super::{Reading, Scan};
 use super::Kind;
+use super::{Reading, Scan};
 
 /// The mark or the word for the character that stands here; markup is passed over in silence.
 pub(super) fn symbol(scan: &Scan<'_>) -> Option<Reading> {
@@ -11,7 +11,8 @@ pub(super) fn symbol(scan: &Scan<'_>) -> Option<Reading> {
     let next = rest[len..].chars().next();
     let free = scan.before().is_none_or(char::is_whitespace) && next.is_none_or(char::is_whitespace);
     let between = scan.before().is_some_and(char::is_alphanumeric) && next.is_some_and(char::is_alphanumeric);
-    let pause = |len: usize, mark: &str| Some(Reading { len, pieces: vec![(Kind::Pause, mark.to_owned())], dotted: false });
+    let pause =
+        |len: usize, mark: &str| Some(Reading { len, pieces: vec![(Kind::Pause, mark.to_owned())], dotted: false });
     let word = |w: &str| Some(Reading::new(len).say(w));
     match c {
         '.' if rest.starts_with("..") => pause(rest.len() - rest.trim_start_matches('.').len(), "…"),
@@ -21,12 +22,15 @@ pub(super) fn symbol(scan: &Scan<'_>) -> Option<Reading> {
         ']' | '}' => pause(len, ")"),
         '¿' | '¡' => Some(Reading::new(len)),
         '"' | '„' | '«' | '»' => {
-            let opens = scan.before().is_none_or(|b| b.is_whitespace() || b == '(') && next.is_some_and(|n| !n.is_whitespace());
+            let opens =
+                scan.before().is_none_or(|b| b.is_whitespace() || b == '(') && next.is_some_and(|n| !n.is_whitespace());
             pause(len, if opens { "“" } else { "”" })
         }
         '-' | '–' | '―' if rest.starts_with("--") => pause(rest.len() - rest.trim_start_matches('-').len(), "—"),
         // A dash between spaces is a pause, at the start of a line a bullet.
-        '-' | '–' | '―' | '−' if free && scan.out.last().is_some_and(|s| !".!?…".contains(&s.text)) => pause(len, "—"),
+        '-' | '–' | '―' | '−' if free && scan.out.last().is_some_and(|s| !".!?…".contains(&s.text)) => {
+            pause(len, "—")
+        }
         '–' | '―' => pause(len, "—"),
         '/' if between && next.is_some_and(|n| n.is_ascii_digit()) => word("slash"),
         '/' if between => word("or"),

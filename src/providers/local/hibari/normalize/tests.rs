@@ -413,9 +413,10 @@ fn sentences_end_at_full_stops_that_are_no_abbreviations() {
 
 #[test]
 fn words_for_comparison_have_no_case_digits_or_punctuation() {
-    assert_eq!(words("It's 9:30 AM — call Dr. O'Brien-Lee."), [
-        "it's", "nine", "thirty", "a", "m", "call", "doctor", "o'brien", "lee"
-    ]);
+    assert_eq!(
+        words("It's 9:30 AM — call Dr. O'Brien-Lee."),
+        ["it's", "nine", "thirty", "a", "m", "call", "doctor", "o'brien", "lee"]
+    );
 }
 
 proptest::proptest! {
