@@ -1,5 +1,4 @@
 //! The offline engines: in process, no keys, no network. Models are loaded once and shared by all calls.
-
 pub mod fetch;
 pub mod manifest;
 pub mod models;
@@ -9,3 +8,4 @@ pub mod queue;
 pub mod resample;
 pub mod runtime;
 pub mod tokens;
+pub mod hibari;
