@@ -1,8 +1,12 @@
 //! Moonshine tiny-en: 16 kHz speech to English text, encoder and decoder with a key/value cache.
 
 use super::models::{ModelError, Models};
+use super::pool::Shelf;
+use super::resample::{Resampler, to_float};
 use super::runtime::Runtime;
+use super::stt::{Heard, Recognizer};
 use super::tokens::Tokens;
+use crate::base::SampleRate;
 use ort::session::{Session, SessionInputValue};
 use ort::value::{DynValue, Tensor};
 use std::borrow::Cow;
@@ -104,6 +108,15 @@ impl Moonshine {
     /// # Errors
     /// The runtime's own; the next clip may work.
     pub fn transcribe(&mut self, samples: &[f32]) -> ort::Result<Transcript> {
+        let transcript = self.transcribe_while(samples, &|| true)?;
+        transcript.ok_or_else(|| ort::Error::new("stopped without being told to"))
+    }
+
+    /// The same, but asks `go_on` before each token (every 3–5 ms) and gives `None` when told to stop.
+    ///
+    /// # Errors
+    /// The runtime's own; the next clip may work.
+    pub fn transcribe_while(&mut self, samples: &[f32], go_on: &dyn Fn() -> bool) -> ort::Result<Option<Transcript>> {
         let seconds = samples.len() as f32 / RATE as f32;
         let cap = TOKENS_FLOOR + (seconds * TOKENS_PER_SECOND) as usize;
         let mut audio = samples.to_vec();
@@ -117,10 +130,16 @@ impl Moonshine {
             outputs.remove("last_hidden_state").ok_or_else(|| ort::Error::new("the encoder gave no hidden state"))?
         };
         let mask: DynValue = Tensor::from_array(([1, length], vec![1i64; length]))?.into_dyn();
-        self.decode(&hidden, &mask, cap)
+        self.decode(&hidden, &mask, cap, go_on)
     }
 
-    fn decode(&mut self, hidden: &DynValue, mask: &DynValue, cap: usize) -> ort::Result<Transcript> {
+    fn decode(
+        &mut self,
+        hidden: &DynValue,
+        mask: &DynValue,
+        cap: usize,
+        go_on: &dyn Fn() -> bool,
+    ) -> ort::Result<Option<Transcript>> {
         let mut said: Vec<usize> = Vec::with_capacity(cap);
         let mut log_probability = 0.0;
         let mut next = BEGIN;
@@ -135,6 +154,9 @@ impl Moonshine {
         }
 
         loop {
+            if !go_on() {
+                return Ok(None);
+            }
             let first = next == BEGIN;
             let mut inputs: Vec<(Cow<'_, str>, SessionInputValue<'_>)> = Vec::with_capacity(4 + words.len() * 2);
             inputs.push((Cow::Borrowed("input_ids"), Tensor::from_array(([1, 1], vec![next]))?.into()));
@@ -183,7 +205,51 @@ impl Moonshine {
         let text = self.tokens.text(&said);
         let confidence =
             if text.is_empty() { 0.0 } else { (log_probability / (said.len() + usize::from(!stopped)) as f32).exp() };
-        Ok(Transcript { text, tokens: said.len(), confidence, stopped })
+        Ok(Some(Transcript { text, tokens: said.len(), confidence, stopped }))
+    }
+}
+
+/// Moonshine for the inference pool: as many copies as the pool has threads.
+#[derive(Debug)]
+pub struct MoonshineRecognizer {
+    shelf: Shelf<Moonshine>,
+    narrowband: Resampler,
+    wideband: Resampler,
+}
+
+impl MoonshineRecognizer {
+    /// Loads `copies` copies.
+    ///
+    /// # Errors
+    /// [`ModelError`] for a file that is missing or that the runtime refuses.
+    pub fn load(runtime: &Runtime, models: &Models, copies: usize) -> Result<Self, ModelError> {
+        let copies: Result<Vec<_>, _> = (0..copies).map(|_| Moonshine::load(runtime, models)).collect();
+        Ok(Self {
+            shelf: Shelf::new(copies?),
+            narrowband: Resampler::new(SampleRate::NARROWBAND, SampleRate(RATE)),
+            wideband: Resampler::new(SampleRate::WIDEBAND, SampleRate(RATE)),
+        })
+    }
+}
+
+impl Recognizer for MoonshineRecognizer {
+    fn name(&self) -> &'static str {
+        "moonshine"
+    }
+
+    fn hear(&self, samples: &[i16], rate: SampleRate, go_on: &dyn Fn() -> bool) -> Result<Option<Heard>, String> {
+        let samples = to_float(samples);
+        let samples = match rate {
+            SampleRate::NARROWBAND => self.narrowband.clip(&samples),
+            SampleRate::WIDEBAND => self.wideband.clip(&samples),
+            other => Resampler::new(other, SampleRate(RATE)).clip(&samples),
+        };
+        let transcript = self
+            .shelf
+            .with(|moonshine| moonshine.transcribe_while(&samples, go_on))
+            .ok_or_else(|| "every copy of the model is in use".to_owned())?
+            .map_err(|e| e.to_string())?;
+        Ok(transcript.map(|t| Heard { text: t.text, confidence: t.confidence, tokens: t.tokens }))
     }
 }
 
