@@ -236,10 +236,12 @@ impl EgressPolicy {
     }
 }
 
-/// A host as the rules write it: lower case, no brackets around IPv6, no final dot.
+/// A host as the rules write it: lower case, no brackets around IPv6, no final dot, addresses in their
+/// shortest form.
 fn plain_host(host: &str) -> String {
     let host = host.strip_prefix('[').and_then(|inner| inner.strip_suffix(']')).unwrap_or(host);
-    host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase()
+    let host = host.strip_suffix('.').unwrap_or(host);
+    host.parse::<IpAddr>().map_or_else(|_| host.to_ascii_lowercase(), |address| address.to_string())
 }
 
 #[cfg(test)]
