@@ -242,7 +242,7 @@ impl Line {
         self.media.configure(LegMedia {
             remote: negotiated.remote,
             signalling_ip: self.signalling_ip,
-            rtcp: if negotiated.rtcp_mux { Some(negotiated.remote) } else { negotiated.rtcp },
+            rtcp: Some(if negotiated.rtcp_mux { negotiated.remote } else { negotiated.rtcp }),
             codec: negotiated.codec,
             payload_type: negotiated.payload_type,
             telephone_event: negotiated.telephone_event,

@@ -1,4 +1,5 @@
 //! The offline engines: in process, no keys, no network. Models are loaded once and shared by all calls.
+
 pub mod fetch;
 pub mod manifest;
 pub mod models;
