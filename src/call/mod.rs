@@ -4,6 +4,7 @@
 //! `session` drives the agent on a line, `effects` is the only place where an effect of the agent is executed.
 
 mod classify;
+mod ears;
 mod effects;
 pub mod event;
 mod fallback;

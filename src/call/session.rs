@@ -1,5 +1,6 @@
 //! The driver of one agent call: hears, decides through the pure machines, speaks.
 
+use super::ears::Ears;
 use super::line::describe;
 use super::playout::{Downlink, Playout, Spoken};
 use super::supervisor::{AgentSetup, Engines};
@@ -7,7 +8,7 @@ use super::{CallEvent, EventStream, Line, LineEvent};
 use crate::agent::{Conversation, Input, RequestId, UtteranceId};
 use crate::base::{CallId, Pii, SampleRate, TurnId};
 use crate::media::LegEvent;
-use crate::providers::{ProviderError, SpeakRequest, SpeechStream, SttEvent, SttRequest, SttStream, TtsChunk, VoiceStream, VoiceVerdict};
+use crate::providers::{ProviderError, SpeakRequest, SpeechStream, SttEvent, SttRequest, SttStream, TtsChunk};
 use crate::sip::event::{EndCause, TransferOutcome};
 use crate::sip::{Refer, Uri};
 use crate::tools::{CallBudget, Gate};
@@ -67,7 +68,7 @@ pub(super) struct Session {
     answered: mpsc::UnboundedReceiver<Input>,
     speech: Option<Box<dyn SttStream>>,
     speech_events: Option<mpsc::Receiver<SttEvent>>,
-    voice: Option<(Box<dyn VoiceStream>, mpsc::Receiver<VoiceVerdict>)>,
+    ears: Ears,
     synthesis: Option<(UtteranceId, SpeechStream)>,
     synthesis_retry: Option<(Instant, u32)>,
     barge_in: Option<Instant>,
@@ -103,6 +104,7 @@ impl Session {
             ledger: Ledger::default(),
             playout: Playout::default(),
             gate: Gate::new(call, Arc::clone(&setup.tool_set), CallBudget::default()),
+            ears: Ears::open(engines.voice.as_ref()),
             setup,
             engines,
             events,
@@ -116,7 +118,6 @@ impl Session {
             hangup: None,
             speech: None,
             speech_events: None,
-            voice: None,
             synthesis: None,
             synthesis_retry: None,
             barge_in: None,
@@ -126,11 +127,11 @@ impl Session {
         };
         let local_time = session.setup.local_time();
         session.conversation.handle(now, Input::CallStarted { variables, local_time });
-        session.open_ears(now);
+        session.open_speech(now);
         session
     }
 
-    fn open_ears(&mut self, now: Instant) {
+    fn open_speech(&mut self, now: Instant) {
         let request = SttRequest { rate: LINE_RATE, pre_roll: self.setup.turn.pre_roll };
         match self.engines.stt.open(request) {
             Ok((stream, events)) => {
@@ -139,7 +140,6 @@ impl Session {
             }
             Err(error) => self.trouble(now, "speech_to_text", &error),
         }
-        self.voice = self.engines.voice.open().ok();
     }
 
     /// Drives the call until it is over and reports its end.
@@ -157,7 +157,9 @@ impl Session {
                     None => self.hear(),
                 },
                 event = receive(&mut self.speech_events) => self.on_transcript(event),
-                verdict = receive_verdict(&mut self.voice) => self.on_verdict(verdict),
+                (through, probability) = self.ears.verdict() => {
+                    self.turn.handle(Instant::now(), TurnInput::Probability { through, probability });
+                }
                 chunk = receive_chunk(&mut self.synthesis) => self.on_chunk(chunk),
                 Some(input) = self.answered.recv() => self.conversation.handle(Instant::now(), input),
                 Some(took) = self.tool_times.recv() => self.gate.settle(took),
@@ -194,11 +196,8 @@ impl Session {
                 speech.push(frame.samples.samples());
             }
             self.turn.handle(frame.arrived, TurnInput::Frame { voiced: frame.voiced });
-            if self.turn.wants_probability(frame.arrived)
-                && let Some((voice, _)) = &mut self.voice
-            {
-                voice.push(frame.samples.samples(), frame.arrived);
-            }
+            let gate_open = self.turn.wants_probability(frame.arrived);
+            self.ears.push(frame.samples.samples(), frame.arrived, gate_open);
         }
         while let Some(event) = self.line.media.events.try_pop() {
             self.on_media(event);
@@ -297,15 +296,6 @@ impl Session {
                 self.speech = None;
                 self.trouble(now, "speech_to_text", &ProviderError::Stopped { provider: "speech_to_text" });
             }
-        }
-    }
-
-    fn on_verdict(&mut self, verdict: Option<VoiceVerdict>) {
-        match verdict {
-            Some(VoiceVerdict { through, probability }) => {
-                self.turn.handle(Instant::now(), TurnInput::Probability { through, probability });
-            }
-            None => self.voice = None,
         }
     }
 
@@ -492,13 +482,6 @@ impl Session {
 async fn receive<T>(receiver: &mut Option<mpsc::Receiver<T>>) -> Option<T> {
     match receiver {
         Some(receiver) => receiver.recv().await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn receive_verdict(voice: &mut Option<(Box<dyn VoiceStream>, mpsc::Receiver<VoiceVerdict>)>) -> Option<VoiceVerdict> {
-    match voice {
-        Some((_, receiver)) => receiver.recv().await,
         None => std::future::pending().await,
     }
 }

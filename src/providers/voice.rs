@@ -1,22 +1,22 @@
 //! Neural voice activity as the call sees it.
 
 use super::ProviderError;
-use std::time::Instant;
 use tokio::sync::mpsc;
 
-/// The detector's verdict.
+/// The detector's verdict on the latest audio.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct VoiceVerdict {
-    /// The arrival time that was pushed with the last samples judged.
-    pub through: Instant,
-    /// 0.0–1.0: how likely those samples are speech.
+    /// 0.0–1.0: the highest likelihood of speech among the windows judged.
     pub probability: f32,
+    /// Samples pushed to the stream up to the end of the last window, those pushed while the gate was closed included.
+    pub until_sample: u64,
 }
 
-/// One call's detector. Push only while a cheaper detector hears something: each window costs real time.
+/// One call's detector. Push **all** caller audio; nothing is computed while the gate is closed.
 pub trait VoiceStream: Send {
-    /// Appends samples at 8 kHz that arrived at `through`. Never blocks; under load samples are skipped.
-    fn push(&mut self, samples: &[i16], through: Instant);
+    /// Appends samples at 8 kHz; `gate_open` says whether a cheaper detector takes them for a voice. Never blocks;
+    /// under load old samples are skipped.
+    fn push(&mut self, samples: &[i16], gate_open: bool);
 }
 
 /// A stream and its verdicts.

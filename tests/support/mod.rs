@@ -122,19 +122,23 @@ impl Embedder for NoEmbedder {
 /// Voice by level.
 struct LevelVoice;
 
-struct LevelStream(mpsc::Sender<VoiceVerdict>);
+struct LevelStream(mpsc::Sender<VoiceVerdict>, u64);
 
 impl VoiceDetector for LevelVoice {
     fn open(&self) -> Result<OpenVoice, ProviderError> {
         let (sender, receiver) = mpsc::channel(64);
-        Ok((Box::new(LevelStream(sender)), receiver))
+        Ok((Box::new(LevelStream(sender, 0)), receiver))
     }
 }
 
 impl VoiceStream for LevelStream {
-    fn push(&mut self, samples: &[i16], through: Instant) {
-        let loud = samples.iter().any(|s| s.unsigned_abs() > 500);
-        let _ = self.0.try_send(VoiceVerdict { through, probability: if loud { 0.95 } else { 0.02 } });
+    fn push(&mut self, samples: &[i16], gate_open: bool) {
+        self.1 += samples.len() as u64;
+        if gate_open {
+            let loud = samples.iter().any(|s| s.unsigned_abs() > 500);
+            let probability = if loud { 0.95 } else { 0.02 };
+            let _ = self.0.try_send(VoiceVerdict { probability, until_sample: self.1 });
+        }
     }
 }
 
