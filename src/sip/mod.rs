@@ -13,6 +13,8 @@
 
 pub mod compose;
 pub mod digest;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzz;
 pub mod header;
 pub mod host;
 pub mod limits;
