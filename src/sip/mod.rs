@@ -17,6 +17,8 @@ pub mod dialog;
 pub mod digest;
 pub mod endpoint;
 pub mod event;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzz;
 pub mod header;
 pub mod host;
 pub mod limits;
