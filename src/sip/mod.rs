@@ -24,7 +24,11 @@ pub mod host;
 pub mod limits;
 pub mod message;
 pub mod method;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod pair;
 pub mod parse;
+pub mod refer;
+pub mod registration;
 pub mod status;
 pub mod timer;
 pub mod transaction;

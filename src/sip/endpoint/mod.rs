@@ -5,11 +5,26 @@
 //! 2. [`Endpoint::poll_event`] until `None`;
 //! 3. wait for a datagram or until [`Endpoint::poll_timeout`], then `handle_datagram` or `handle_timeout`.
 
-use super::config::{EndpointConfig, OutgoingInvite, Refer, RegistrationConfig, Transport};
+mod auth;
+mod commands;
+mod in_dialog;
+mod inbound;
+mod leg;
+mod lifecycle;
+mod outcomes;
+mod transactions;
+mod trust;
+
+use super::config::{EndpointConfig, Transport};
 use super::event::{Event, LegId, RegistrationId};
+use super::registration::Registration;
 use crate::base::Random;
+use auth::PinnedRealms;
+use leg::Leg;
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Instant;
+use transactions::{TransactionId, Transactions, Trust};
 
 /// A datagram that came in.
 #[derive(Clone, Copy, Debug)]
@@ -63,202 +78,97 @@ pub enum CommandError {
     NoLocalAddress,
 }
 
+/// Whom a timer belongs to.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Wake {
+    Transaction(TransactionId),
+    Leg(LegId),
+    Registration(RegistrationId),
+}
+
 /// The SIP side of the server: transactions, dialogs and registrations over any number of sockets.
 #[derive(Debug)]
 pub struct Endpoint {
     config: EndpointConfig,
     random: Random,
     draining: bool,
+    transmits: VecDeque<Transmit>,
+    events: VecDeque<Event>,
+    /// Every running timer's owner at its earliest moment.
+    wakes: BTreeSet<(Instant, Wake)>,
+    transactions: Transactions,
+    legs: HashMap<LegId, Leg>,
+    /// Legs by our tag, which nobody can guess.
+    by_tag: HashMap<Box<str>, LegId>,
+    /// Legs whose end was not reported.
+    live_legs: usize,
+    registrations: HashMap<RegistrationId, Registration>,
+    registration_wakes: HashMap<RegistrationId, Instant>,
+    trust: Trust,
+    pinned: PinnedRealms,
+    tag_secret: u64,
+    last_id: u64,
 }
 
 impl Endpoint {
     /// An endpoint without calls. `random` makes tags, branches and Call-IDs, so give it the system's source.
     #[must_use]
-    pub fn new(config: EndpointConfig, random: Random) -> Self {
-        Self { config, random, draining: false }
-    }
-
-    /// Takes a datagram in. Never fails: what cannot be understood is answered or dropped as RFC 3261 says, and a
-    /// stranger's datagram is dropped unread.
-    pub fn handle_datagram(&mut self, now: Instant, received: Received<'_>) {
-        let _ = (now, received);
+    pub fn new(config: EndpointConfig, mut random: Random) -> Self {
+        Self {
+            config,
+            tag_secret: random.next_u64(),
+            random,
+            draining: false,
+            transmits: VecDeque::new(),
+            events: VecDeque::new(),
+            wakes: BTreeSet::new(),
+            transactions: Transactions::default(),
+            legs: HashMap::new(),
+            by_tag: HashMap::new(),
+            live_legs: 0,
+            registrations: HashMap::new(),
+            registration_wakes: HashMap::new(),
+            trust: Trust::default(),
+            pinned: PinnedRealms::default(),
+            last_id: 0,
+        }
     }
 
     /// Fires every timer due at `now`.
     pub fn handle_timeout(&mut self, now: Instant) {
-        let _ = now;
+        while let Some((at, wake)) = self.wakes.first().copied().filter(|(at, _)| *at <= now) {
+            match wake {
+                Wake::Transaction(id) => self.fire_transaction(now, id),
+                Wake::Leg(id) => self.fire_leg(now, id),
+                Wake::Registration(id) => self.fire_registration(now, id),
+            }
+            // Its owner has moved it, unless the owner is gone.
+            if self.wakes.first() == Some(&(at, wake)) {
+                self.wakes.remove(&(at, wake));
+            }
+        }
     }
 
     /// When `handle_timeout` wants to be called next.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        None
+        self.wakes.first().map(|(at, _)| *at)
     }
 
     /// The next datagram to send.
     pub fn poll_transmit(&mut self) -> Option<Transmit> {
-        None
+        self.transmits.pop_front()
     }
 
     /// The next event.
     pub fn poll_event(&mut self) -> Option<Event> {
-        None
+        self.events.pop_front()
     }
 
-    /// Places a call. Its course comes as events of the leg; exactly one `Ended` closes it.
-    ///
-    /// # Errors
-    /// [`CommandError::Full`], [`CommandError::InvalidHeader`], [`CommandError::NoLocalAddress`].
-    pub fn invite(&mut self, now: Instant, call: OutgoingInvite) -> Result<LegId, CommandError> {
-        let _ = (now, call);
-        Err(CommandError::Full)
-    }
-
-    /// Sends 180 Ringing to an incoming call.
-    ///
-    /// # Errors
-    /// [`CommandError::UnknownLeg`]; [`CommandError::WrongState`] unless the call is incoming and undecided.
-    pub fn ring(&mut self, now: Instant, leg: LegId) -> Result<(), CommandError> {
-        let _ = (now, leg);
-        Err(CommandError::UnknownLeg)
-    }
-
-    /// Sends 183 Session Progress with early media to an incoming call.
-    ///
-    /// # Errors
-    /// As [`Self::ring`].
-    pub fn progress(&mut self, now: Instant, leg: LegId, sdp: Vec<u8>) -> Result<(), CommandError> {
-        let _ = (now, leg, sdp);
-        Err(CommandError::UnknownLeg)
-    }
-
-    /// Takes an incoming call: 200 with `sdp`, which is the answer to its offer, or our offer when it had none.
-    /// The 200 is repeated until the ACK comes.
-    ///
-    /// # Errors
-    /// As [`Self::ring`].
-    pub fn answer(&mut self, now: Instant, leg: LegId, sdp: Vec<u8>) -> Result<(), CommandError> {
-        let _ = (now, leg, sdp);
-        Err(CommandError::UnknownLeg)
-    }
-
-    /// Refuses an incoming call with a final status of 300–699 and further header fields such as `Retry-After`.
-    /// The leg ends at once with `EndCause::Local`.
-    ///
-    /// # Errors
-    /// As [`Self::ring`], and [`CommandError::InvalidHeader`].
-    pub fn reject(
-        &mut self,
-        now: Instant,
-        leg: LegId,
-        code: u16,
-        headers: &[(&str, &str)],
-    ) -> Result<(), CommandError> {
-        let _ = (now, leg, code, headers);
-        Err(CommandError::UnknownLeg)
-    }
-
-    /// Ends the leg in whatever state it is: CANCEL, 603, or BYE with these header fields (`Reason` and the like).
-    /// `Ended` comes at once; the endpoint finishes the protocol behind it.
-    ///
-    /// # Errors
-    /// [`CommandError::UnknownLeg`], [`CommandError::InvalidHeader`].
-    pub fn hangup(&mut self, now: Instant, leg: LegId, headers: &[(&str, &str)]) -> Result<(), CommandError> {
-        let _ = (now, leg, headers);
-        Err(CommandError::UnknownLeg)
-    }
-
-    /// Changes the session of an established leg by re-INVITE. The outcome comes as `Event::ReofferAnswered`; on
-    /// glare (491) the endpoint tries again by itself after the back-off of RFC 3261 §14.1.
-    ///
-    /// # Errors
-    /// [`CommandError::UnknownLeg`], [`CommandError::WrongState`], [`CommandError::OfferPending`].
-    pub fn reoffer(&mut self, now: Instant, leg: LegId, sdp: Vec<u8>) -> Result<(), CommandError> {
-        let _ = (now, leg, sdp);
-        Err(CommandError::UnknownLeg)
-    }
-
-    /// Accepts the peer's re-offer with our answer, or with our offer when it had none.
-    ///
-    /// # Errors
-    /// [`CommandError::UnknownLeg`]; [`CommandError::WrongState`] when none is pending.
-    pub fn answer_reoffer(&mut self, now: Instant, leg: LegId, sdp: Vec<u8>) -> Result<(), CommandError> {
-        let _ = (now, leg, sdp);
-        Err(CommandError::UnknownLeg)
-    }
-
-    /// Refuses the peer's re-offer, usually with 488; the session stays as it was.
-    ///
-    /// # Errors
-    /// As [`Self::answer_reoffer`].
-    pub fn reject_reoffer(&mut self, now: Instant, leg: LegId, code: u16) -> Result<(), CommandError> {
-        let _ = (now, leg, code);
-        Err(CommandError::UnknownLeg)
-    }
-
-    /// Asks the peer to call someone else. 202 is not success: see `Event::TransferFinished`.
-    ///
-    /// # Errors
-    /// [`CommandError::UnknownLeg`]; [`CommandError::WrongState`] when the leg is not established or a transfer
-    /// is under way; [`CommandError::InvalidHeader`].
-    pub fn refer(&mut self, now: Instant, leg: LegId, refer: Refer) -> Result<(), CommandError> {
-        let _ = (now, leg, refer);
-        Err(CommandError::UnknownLeg)
-    }
-
-    /// Accepts the peer's REFER with 202 and tells it "100 Trying"; report the rest with [`Self::notify_refer`].
-    ///
-    /// # Errors
-    /// [`CommandError::UnknownLeg`]; [`CommandError::WrongState`] when none is pending.
-    pub fn accept_refer(&mut self, now: Instant, leg: LegId) -> Result<(), CommandError> {
-        let _ = (now, leg);
-        Err(CommandError::UnknownLeg)
-    }
-
-    /// Tells the peer how the call that it asked for goes: a status of 100–699; a final one ends the subscription.
-    ///
-    /// # Errors
-    /// [`CommandError::UnknownLeg`]; [`CommandError::WrongState`] when no REFER was accepted.
-    pub fn notify_refer(&mut self, now: Instant, leg: LegId, code: u16) -> Result<(), CommandError> {
-        let _ = (now, leg, code);
-        Err(CommandError::UnknownLeg)
-    }
-
-    /// Refuses the peer's REFER with `code`.
-    ///
-    /// # Errors
-    /// As [`Self::accept_refer`].
-    pub fn reject_refer(&mut self, now: Instant, leg: LegId, code: u16) -> Result<(), CommandError> {
-        let _ = (now, leg, code);
-        Err(CommandError::UnknownLeg)
-    }
-
-    /// Sends an INFO request within an established leg. Its response is not reported.
-    ///
-    /// # Errors
-    /// [`CommandError::UnknownLeg`], [`CommandError::WrongState`], [`CommandError::InvalidHeader`].
-    pub fn info(&mut self, now: Instant, leg: LegId, content_type: &str, body: Vec<u8>) -> Result<(), CommandError> {
-        let _ = (now, leg, content_type, body);
-        Err(CommandError::UnknownLeg)
-    }
-
-    /// Registers and keeps registered until [`Self::unregister`].
-    ///
-    /// # Errors
-    /// [`CommandError::NoLocalAddress`].
-    pub fn register(&mut self, now: Instant, config: RegistrationConfig) -> Result<RegistrationId, CommandError> {
-        let _ = (now, config);
-        Err(CommandError::NoLocalAddress)
-    }
-
-    /// Takes a registration back. `RegistrationState::Unregistered` follows when the registrar has said so, or
-    /// after 5 s without an answer.
-    ///
-    /// # Errors
-    /// [`CommandError::UnknownRegistration`].
-    pub fn unregister(&mut self, now: Instant, registration: RegistrationId) -> Result<(), CommandError> {
-        let _ = (now, registration);
-        Err(CommandError::UnknownRegistration)
+    /// Tells the endpoint that `remote` cannot be reached (ICMP port unreachable, a broken stream): requests on their
+    /// way there fail at once instead of by time-out.
+    pub fn handle_transport_error(&mut self, now: Instant, remote: SocketAddr) {
+        self.fail_transactions(now, remote);
     }
 
     /// While draining, new calls and OPTIONS get 503, so that dispatchers route around us; calls in progress go on.
@@ -269,7 +179,19 @@ impl Endpoint {
     /// Legs that have not ended.
     #[must_use]
     pub fn leg_count(&self) -> usize {
-        0
+        self.live_legs
+    }
+
+    /// Transactions that have not ended. Zero, with no legs and registrations, means that nothing is left over.
+    #[must_use]
+    pub fn transaction_count(&self) -> usize {
+        self.transactions.len()
+    }
+
+    /// Whether no leg, transaction or timer is left: what a drained endpoint becomes.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.legs.is_empty() && self.transactions.len() == 0 && self.wakes.is_empty() && self.by_tag.is_empty()
     }
 
     /// The settings.
@@ -277,4 +199,24 @@ impl Endpoint {
     pub fn config(&self) -> &EndpointConfig {
         &self.config
     }
+
+    fn next_id(&mut self) -> u64 {
+        self.last_id = self.last_id.saturating_add(1);
+        self.last_id
+    }
+
+    fn reschedule(&mut self, wake: Wake, previous: Option<Instant>, next: Option<Instant>) {
+        if previous == next {
+            return;
+        }
+        if let Some(at) = previous {
+            self.wakes.remove(&(at, wake));
+        }
+        if let Some(at) = next {
+            self.wakes.insert((at, wake));
+        }
+    }
 }
+
+#[cfg(test)]
+mod tests;
