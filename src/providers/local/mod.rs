@@ -1,6 +1,7 @@
 //! The offline engines: in process, no keys, no network. Models are loaded once and shared by all calls.
 
 pub mod fetch;
+pub mod hibari;
 pub mod manifest;
 pub mod models;
 pub mod moonshine;
@@ -11,4 +12,3 @@ pub mod resample;
 pub mod runtime;
 pub mod stt;
 pub mod tokens;
-pub mod hibari;
