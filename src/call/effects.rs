@@ -82,7 +82,8 @@ impl Session {
 
     fn transfer(&mut self, now: Instant, request: RequestId, destination: String, context: &Pii<Map<String, Value>>) {
         let target = self.setup.agent.destination(&destination).and_then(|d| match &d.target {
-            Target::Extension(extension) => Some(self.transfer_base.with_user(extension)),
+            Target::Extension(number) if self.terms.refer_as_tel => Uri::parse(format!("tel:{number}")).ok(),
+            Target::Extension(number) => Some(self.transfer_base.with_user(number)),
             Target::Uri(uri) => Uri::parse(uri.as_str()).ok(),
         });
         let Some(target) = target else {
@@ -91,7 +92,8 @@ impl Session {
             return;
         };
         let mut refer = Refer::blind(target);
-        refer.headers = vec![(self.setup.context_header.clone(), context_value(context.expose()))];
+        let header = self.terms.context_header.iter();
+        refer.headers = header.map(|name| (name.clone(), context_value(context.expose()))).collect();
         self.transfer = Some((request, destination));
         self.pending_refer = Some(refer);
     }

@@ -77,11 +77,12 @@ impl Line {
         call: &IncomingCall,
         events: LegEvents,
         workers: &Workers,
+        codecs: &[Codec],
         mode: LegMode,
         random: &mut Random,
     ) -> Result<Self, LineError> {
         let media = workers.open(mode)?;
-        let negotiation = Negotiation::new(call.local.ip(), media.local_addr().port(), Codec::ALL.to_vec(), random);
+        let negotiation = Negotiation::new(call.local.ip(), media.local_addr().port(), codecs.to_vec(), random);
         let mut line = Self {
             sip: sip.clone(),
             leg: call.leg,
@@ -113,12 +114,13 @@ impl Line {
         sip: &Sip,
         local_ip: IpAddr,
         workers: &Workers,
+        codecs: &[Codec],
         mode: LegMode,
         random: &mut Random,
         prepare: impl FnOnce(Vec<u8>) -> OutgoingInvite,
     ) -> Result<Self, LineError> {
         let media = workers.open(mode)?;
-        let mut negotiation = Negotiation::new(local_ip, media.local_addr().port(), Codec::ALL.to_vec(), random);
+        let mut negotiation = Negotiation::new(local_ip, media.local_addr().port(), codecs.to_vec(), random);
         let invite = prepare(negotiation.offer(Direction::SendRecv).into_bytes());
         let signalling_ip = invite.remote.ip();
         let (leg, events) = sip.invite(invite).await?;

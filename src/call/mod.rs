@@ -15,4 +15,4 @@ pub mod supervisor;
 
 pub use event::{CallEvent, EventStream};
 pub use line::{Line, LineError, LineEvent};
-pub use supervisor::{AgentSetup, Dial, Engines, Program, Route, Supervisor, SupervisorConfig};
+pub use supervisor::{AgentSetup, Dial, Engines, PeerTerms, Program, Route, Supervisor, SupervisorConfig};

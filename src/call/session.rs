@@ -3,7 +3,7 @@
 use super::ears::Ears;
 use super::line::describe;
 use super::playout::{Downlink, Playout, Spoken};
-use super::supervisor::{AgentSetup, Engines};
+use super::supervisor::{AgentSetup, Engines, PeerTerms};
 use super::{CallEvent, EventStream, Line, LineEvent};
 use crate::agent::{Conversation, Input, RequestId, UtteranceId};
 use crate::base::{CallId, Pii, SampleRate, TurnId};
@@ -60,6 +60,7 @@ pub(super) struct Session {
     pub(super) pending_refer: Option<Refer>,
     /// Host and port that transfers to an extension are addressed to, without a user.
     pub(super) transfer_base: Uri,
+    pub(super) terms: PeerTerms,
     pub(super) hangup: Option<(String, bool)>,
     pub(super) gate: Gate,
     /// Time taken by finished tool calls, for the gate's budget.
@@ -86,12 +87,13 @@ pub(super) struct SessionSeed {
     pub(super) events: EventStream,
     pub(super) variables: Vec<(String, Pii<String>)>,
     pub(super) transfer_base: Uri,
+    pub(super) terms: PeerTerms,
 }
 
 impl Session {
     /// A session on an answered line.
     pub(super) fn new(seed: SessionSeed) -> Self {
-        let SessionSeed { call, line, setup, engines, events, variables, transfer_base } = seed;
+        let SessionSeed { call, line, setup, engines, events, variables, transfer_base, terms } = seed;
         let now = Instant::now();
         let (answers, answered) = mpsc::unbounded_channel();
         let (tool_time, tool_times) = mpsc::unbounded_channel();
@@ -115,6 +117,7 @@ impl Session {
             transfer: None,
             pending_refer: None,
             transfer_base,
+            terms,
             hangup: None,
             speech: None,
             speech_events: None,

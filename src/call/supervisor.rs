@@ -8,6 +8,7 @@ use super::{CallEvent, EventStream, Line, LineError, LineEvent};
 use crate::agent::Agent;
 use crate::base::{CallId, Pii, Random};
 use crate::media::{LegMode, Workers};
+use crate::sdp::Codec;
 use crate::net::{Arrival, Inbox, LegEvents, Sip};
 use crate::providers::{Embedder, ProviderError, SpeechToText, TextToSpeech, VoiceDetector};
 use crate::sip::event::{EndCause, IncomingCall, Peer, RegistrationState};
@@ -51,8 +52,6 @@ pub struct AgentSetup {
     pub turn: TurnSettings,
     /// Pace of the voice.
     pub speed: f32,
-    /// Header that carries a transfer's context to the human.
-    pub context_header: String,
     /// Headers of the INVITE that become variables `sip_<name>`.
     pub header_variables: Vec<String>,
     /// Time zone of the business.
@@ -86,6 +85,30 @@ pub enum Program {
     Echo,
 }
 
+/// What a peer wants otherwise than others: the part of its profile that calls need.
+#[derive(Clone, Debug)]
+pub struct PeerTerms {
+    /// Codecs, best first.
+    pub codecs: Vec<Codec>,
+    /// Header of a REFER that carries the context of a transfer to the human; `None` sends none.
+    pub context_header: Option<String>,
+    /// Transfers to a number name it as `tel:` instead of `sip:`.
+    pub refer_as_tel: bool,
+    /// The called numbers that are served; empty serves all.
+    pub called_numbers: Vec<String>,
+}
+
+impl Default for PeerTerms {
+    fn default() -> Self {
+        Self {
+            codecs: Codec::ALL.to_vec(),
+            context_header: Some("X-Offhook-Context".to_owned()),
+            refer_as_tel: false,
+            called_numbers: Vec::new(),
+        }
+    }
+}
+
 /// Where a peer's calls go.
 #[derive(Clone)]
 pub struct Route {
@@ -95,6 +118,8 @@ pub struct Route {
     pub agent: String,
     /// What answers.
     pub program: Program,
+    /// The peer's ways.
+    pub terms: PeerTerms,
 }
 
 /// The routes of a server.
@@ -208,7 +233,8 @@ impl Supervisor {
         let asked = Instant::now();
         let mut random = Random::system();
         let mode = mode(&dial.route.program);
-        let line = Line::dial(&self.sip, dial.local_ip, &self.workers, mode, &mut random, dial.prepare).await?;
+        let codecs = dial.route.terms.codecs.clone();
+        let line = Line::dial(&self.sip, dial.local_ip, &self.workers, &codecs, mode, &mut random, dial.prepare).await?;
         self.drive(call, line, dial.route, Vec::new(), "outbound", asked.elapsed(), dial.transfer_base).await;
         Ok(())
     }
@@ -254,8 +280,13 @@ impl Supervisor {
         let Some(route) = route else {
             return self.refuse(call, &incoming, 404, "no agent is assigned to this trunk or extension");
         };
+        let called = incoming.request_uri.expose().view().user().unwrap_or_default().to_owned();
+        if !route.terms.called_numbers.is_empty() && !route.terms.called_numbers.contains(&called) {
+            return self.refuse(call, &incoming, 404, "the called number is not served on this trunk");
+        }
         let mut random = Random::system();
-        let answered = Line::answer(&self.sip, &incoming, events, &self.workers, mode(&route.program), &mut random).await;
+        let (codecs, mode) = (&route.terms.codecs, mode(&route.program));
+        let answered = Line::answer(&self.sip, &incoming, events, &self.workers, codecs, mode, &mut random).await;
         let line = match answered {
             Ok(line) => line,
             Err(error) => return self.refuse(call, &incoming, error.sip_status(), &error.to_string()),
@@ -300,7 +331,7 @@ impl Supervisor {
         match route.program {
             Program::Agent(agent, engines) => {
                 let events = self.events.clone();
-                let seed = SessionSeed { call, line, setup: agent, engines, events, variables, transfer_base };
+                let seed = SessionSeed { call, line, setup: agent, engines, events, variables, transfer_base, terms: route.terms };
                 Session::new(seed).run().await;
             }
             Program::Echo => echo(call, line, &self.events).await,

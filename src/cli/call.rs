@@ -5,7 +5,7 @@ use super::report::Report;
 use super::server::{Server, account};
 use super::terminal::{Ink, Style};
 use super::fail;
-use crate::call::{CallEvent, Dial, EventStream, Route};
+use crate::call::{CallEvent, Dial, EventStream, PeerTerms, Route};
 use crate::sip::event::{Party, RegistrationState};
 use crate::sip::{OutgoingInvite, Uri};
 use clap::Args;
@@ -78,10 +78,10 @@ async fn place(call: &Call) -> Result<(), String> {
         None => Uri::sip_address(server.sip.local_addr()).with_user("offhook"),
     };
     let credentials = through.as_ref().map(|(e, _)| account(e));
-    let peer = through.map_or_else(|| "direct".to_owned(), |(e, _)| e.name);
+    let (peer, terms) = through.map_or_else(|| ("direct".to_owned(), PeerTerms::default()), |(e, _)| (e.name, e.terms));
     let mut events = server.events.subscribe();
     let dial = Dial {
-        route: Route { peer, agent, program },
+        route: Route { peer, agent, program, terms },
         local_ip: server.media_ip_towards(remote),
         transfer_base: base,
         prepare: Box::new(move |offer| {

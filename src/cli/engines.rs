@@ -38,12 +38,12 @@ pub(super) async fn prepare(
     agent: Arc<Agent>,
     engines: &Engines,
     policy: EgressPolicy,
-    context_header: &str,
+    extra_roots: &[u8],
 ) -> Result<Arc<AgentSetup>, String> {
     let environment = |name: &str| std::env::var(name).ok();
     let tool_set = ToolSet::new(agent.tools(), &policy, &environment)
         .map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))?;
-    let egress = Egress::new(policy, Arc::new(SystemResolver), &[]).map_err(|e| e.to_string())?;
+    let egress = Egress::new(policy, Arc::new(SystemResolver), extra_roots).map_err(|e| e.to_string())?;
     let speed = agent.speed();
     let spare_line = AgentSetup::synthesise_spare_line(engines, speed).await.map_err(|e| e.to_string())?;
     Ok(Arc::new(AgentSetup {
@@ -53,7 +53,6 @@ pub(super) async fn prepare(
         tools: Arc::new(HttpTools::new(Arc::new(egress), Random::system())),
         turn: TurnSettings::default(),
         speed,
-        context_header: context_header.to_owned(),
         header_variables: Vec::new(),
         spare_line,
     }))

@@ -1,7 +1,7 @@
 //! Puts a server together out of a plan: network, media, engines, agents, routes, registrations.
 
 use crate::base::{Pii, Random};
-use crate::call::{EventStream, Program, Route, Supervisor, SupervisorConfig};
+use crate::call::{EventStream, PeerTerms, Program, Route, Supervisor, SupervisorConfig};
 use crate::media::{MediaConfig, MediaError, Workers};
 use crate::net::{self, NetError, Sip};
 use crate::sip::{Account, EndpointConfig, KnownPeer, LocalAddress, RegistrationConfig, RegistrationId, Transport, Uri};
@@ -24,6 +24,8 @@ pub struct TrunkPlan {
     pub networks: Vec<IpNet>,
     /// The agent's name.
     pub agent: String,
+    /// The peer's ways.
+    pub terms: PeerTerms,
 }
 
 /// An extension to register.
@@ -45,6 +47,8 @@ pub struct ExtensionPlan {
     pub expires: Duration,
     /// The agent's name.
     pub agent: String,
+    /// The peer's ways.
+    pub terms: PeerTerms,
 }
 
 /// Everything a server needs besides its agents.
@@ -123,16 +127,16 @@ impl Server {
         agents: &HashMap<String, Program>,
         events: EventStream,
     ) -> Result<Self, ServerError> {
-        let route = |peer: &str, agent: &str| {
+        let route = |peer: &str, agent: &str, terms: &PeerTerms| {
             let program = agents.get(agent).cloned().ok_or_else(|| ServerError::UnknownAgent {
                 peer: peer.to_owned(),
                 agent: agent.to_owned(),
             })?;
-            Ok::<_, ServerError>(Route { peer: peer.to_owned(), agent: agent.to_owned(), program })
+            Ok::<_, ServerError>(Route { peer: peer.to_owned(), agent: agent.to_owned(), program, terms: terms.clone() })
         };
         let mut trunks = HashMap::new();
         for trunk in &plan.trunks {
-            trunks.insert(trunk.name.clone(), route(&trunk.name, &trunk.agent)?);
+            trunks.insert(trunk.name.clone(), route(&trunk.name, &trunk.agent, &trunk.terms)?);
         }
         let mut extensions = Vec::new();
         for extension in plan.extensions.clone() {
@@ -158,7 +162,7 @@ impl Server {
         for index in 0..server.extensions.len() {
             let Some((extension, address, _)) = server.extensions.get(index) else { continue };
             let config = registration(extension, *address)?;
-            let route = route(&extension.name, &extension.agent)?;
+            let route = route(&extension.name, &extension.agent, &extension.terms)?;
             let id = server.sip.run(move |endpoint, now| endpoint.register(now, config)).await?.map_err(NetError::from)?;
             server.supervisor.route_registration(id, route);
             if let Some((_, _, slot)) = server.extensions.get_mut(index) {
@@ -288,6 +292,7 @@ mod tests {
             password: Pii::new("secret".into()),
             expires: Duration::from_secs(300),
             agent: "echo".into(),
+            terms: PeerTerms::default(),
         }
     }
 

@@ -3,7 +3,7 @@
 
 use offhook::agent::Agent;
 use offhook::base::{Pii, Random, TurnId};
-use offhook::call::{AgentSetup, CallEvent, Engines, EventStream, Line, LineError, LineEvent, Program};
+use offhook::call::{AgentSetup, CallEvent, Engines, EventStream, Line, LineError, LineEvent, PeerTerms, Program};
 use offhook::cli::server::{Server, ServerPlan, TrunkPlan};
 use offhook::media::{LegMode, MediaConfig, Workers};
 use offhook::net::{self, Sip};
@@ -12,6 +12,7 @@ use offhook::providers::{
     Embedder, OpenVoice, ProviderError, SegmentId, SpeakRequest, SpeechStream, SpeechToText, SttEvent, SttRequest, SttStream,
     TextToSpeech, TtsChunk, VoiceDetector, VoiceStream, VoiceVerdict, WordMark,
 };
+use offhook::sdp::Codec;
 use offhook::sip::event::Party;
 use offhook::sip::{EndpointConfig, OutgoingInvite, Uri};
 use offhook::tools::{Egress, EgressPolicy, HttpTools, SystemResolver, ToolSet};
@@ -175,7 +176,6 @@ impl TestServer {
             tools: Arc::new(HttpTools::new(Arc::new(egress), Random::system())),
             turn: TurnSettings::default(),
             speed: 1.0,
-            context_header: "X-Offhook-Context".into(),
             header_variables: Vec::new(),
             time_zone: jiff::tz::TimeZone::UTC,
             spare_line: hum(8_000).into(),
@@ -184,7 +184,7 @@ impl TestServer {
             ("test".to_owned(), Program::Agent(setup, engines)),
             ("echo".to_owned(), Program::Echo),
         ]);
-        let trunk = |name: &str, net: &str| TrunkPlan { name: name.into(), networks: vec![net.parse().unwrap()], agent: name.into() };
+        let trunk = |name: &str, net: &str| TrunkPlan { name: name.into(), networks: vec![net.parse().unwrap()], agent: name.into(), terms: PeerTerms::default() };
         let plan = ServerPlan {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             advertised: None,
@@ -231,7 +231,7 @@ impl Phone {
         let workers = Workers::start(media, Random::system())?;
         let target = server.sip.local_addr();
         let own = Uri::sip_address(sip.local_addr()).with_user("phone");
-        let line = Line::dial(&sip, ip.into(), &workers, LegMode::Agent, &mut Random::system(), |offer| {
+        let line = Line::dial(&sip, ip.into(), &workers, &Codec::ALL, LegMode::Agent, &mut Random::system(), |offer| {
             OutgoingInvite::new(Uri::sip_address(target).with_user("agent"), target, Party { display: None, uri: own }, offer)
         })
         .await?;

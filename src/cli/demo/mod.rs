@@ -13,10 +13,11 @@ use crate::agent::Agent;
 use crate::audio::noise::PhoneLine;
 use crate::audio::wav;
 use crate::base::Random;
-use crate::call::{CallEvent, EventStream, Line, Program};
+use crate::call::{CallEvent, EventStream, Line, PeerTerms, Program};
 use crate::media::{LegMode, MediaConfig, Workers};
 use crate::net;
 use crate::providers::local::PoolConfig;
+use crate::sdp::Codec;
 use crate::sip::event::Party;
 use crate::sip::{EndpointConfig, OutgoingInvite, Uri};
 use crate::turn::ledger::percentile;
@@ -117,7 +118,7 @@ async fn hold(demo: Demo) -> Result<ExitCode, String> {
     let models = demo.models.clone();
     let engines = tokio::task::block_in_place(|| engines::load(models, PoolConfig::default(), |line| screen.status(line)))?;
     let agent = Agent::load(&demo.agent, &[("booking_url".to_owned(), bookings.url())]).map_err(|e| e.to_string())?;
-    let setup = engines::prepare(Arc::new(agent), &engines, bookings.policy(), "X-Offhook-Context").await?;
+    let setup = engines::prepare(Arc::new(agent), &engines, bookings.policy(), &[]).await?;
 
     let plan = ServerPlan {
         listen: demo.listen,
@@ -128,6 +129,7 @@ async fn hold(demo: Demo) -> Result<ExitCode, String> {
             name: SOFTPHONE.into(),
             networks: "127.0.0.0/8".parse().into_iter().collect(),
             agent: "clinic".into(),
+            terms: PeerTerms::default(),
         }],
         extensions: Vec::new(),
     };
@@ -183,7 +185,7 @@ async fn place_call(server: &Server, file: &ScriptFile, folder: &Path) -> Result
     let media = MediaConfig { bind_ip: IpAddr::V4(Ipv4Addr::LOCALHOST), ..MediaConfig::default() };
     let workers = Workers::start(media, Random::system()).map_err(|e| e.to_string())?;
     let own = Uri::sip_address(sip.local_addr()).with_user("caller");
-    let line = Line::dial(&sip, own_ip(&sip), &workers, LegMode::Agent, &mut Random::system(), |offer| {
+    let line = Line::dial(&sip, own_ip(&sip), &workers, &Codec::ALL, LegMode::Agent, &mut Random::system(), |offer| {
         let from = Party { display: Some("Demo caller".into()), uri: own };
         OutgoingInvite::new(Uri::sip_address(target).with_user("clinic"), target, from, offer)
     })
