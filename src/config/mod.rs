@@ -81,7 +81,7 @@ impl Config {
     pub fn parse(file: &Path, text: &str, environment: &dyn Fn(&str) -> Option<String>) -> Result<Self, ConfigErrors> {
         let reader = Reader::new(file, text);
         let Some(document) = reader.parse() else { return reader.finish(None) };
-        let base = file.parent().unwrap_or(Path::new(""));
+        let base = file.parent().unwrap_or_else(|| Path::new(""));
         let root = Table::new(&reader, document.get_ref(), 0..0, "the file");
 
         let server = root.table("server", "[server]").map_or_else(|| Some(Server::default()), Server::read);

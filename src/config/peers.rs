@@ -139,7 +139,7 @@ pub(super) struct Surroundings<'s> {
 
 impl Surroundings<'_> {
     fn agent(&self, table: &Table<'_, '_>) -> Option<String> {
-        let example = self.agents.keys().next().map_or("\"clinic\"".to_owned(), |name| format!("\"{name}\""));
+        let example = self.agents.keys().next().map_or_else(|| "\"clinic\"".to_owned(), |name| format!("\"{name}\""));
         let agent = table.required("agent", &example)?;
         if self.agents.contains_key(&agent.value) {
             return Some(agent.value);

@@ -159,7 +159,7 @@ impl SipProfile {
         let reader = Reader::new(file, text);
         let Some(document) = reader.parse() else { return reader.finish(None) };
         let own = Partial::read(Table::new(&reader, document.get_ref(), 0..0, "a profile"));
-        let base = file.parent().unwrap_or(Path::new(""));
+        let base = file.parent().unwrap_or_else(|| Path::new(""));
         let parent = match &own.inherits {
             None => None,
             Some(parent) if generation >= GENERATIONS => {

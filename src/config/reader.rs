@@ -279,7 +279,7 @@ impl<'r, 'a> Table<'r, 'a> {
     }
 
     /// A sub-table; `name` is how its header is written.
-    pub fn table(&self, key: &'static str, name: &str) -> Option<Table<'r, 'a>> {
+    pub fn table(&self, key: &'static str, name: &str) -> Option<Self> {
         let value = self.get(key)?;
         match value.get_ref().as_table() {
             Some(table) => Some(Table::new(self.reader, table, value.span(), name)),
@@ -291,7 +291,7 @@ impl<'r, 'a> Table<'r, 'a> {
     }
 
     /// All tables of `[[key]]`.
-    pub fn tables(&self, key: &'static str, name: &str) -> Vec<Table<'r, 'a>> {
+    pub fn tables(&self, key: &'static str, name: &str) -> Vec<Self> {
         let Some(value) = self.get(key) else { return Vec::new() };
         let Some(list) = value.get_ref().as_array() else {
             let message = format!("`{key}` is of type {}, but a list of tables is wanted", value.get_ref().type_str());
@@ -351,11 +351,14 @@ fn parse_duration(text: &str) -> Option<Duration> {
 
 fn show_duration(duration: Duration) -> String {
     let seconds = duration.as_secs();
-    match () {
-        () if duration.subsec_millis() > 0 => format!("{}ms", duration.as_millis()),
-        () if seconds >= 3_600 && seconds % 3_600 == 0 => format!("{}h", seconds / 3_600),
-        () if seconds >= 60 && seconds % 60 == 0 => format!("{}m", seconds / 60),
-        () => format!("{seconds}s"),
+    if duration.subsec_millis() > 0 {
+        format!("{}ms", duration.as_millis())
+    } else if seconds >= 3_600 && seconds.is_multiple_of(3_600) {
+        format!("{}h", seconds / 3_600)
+    } else if seconds >= 60 && seconds.is_multiple_of(60) {
+        format!("{}m", seconds / 60)
+    } else {
+        format!("{seconds}s")
     }
 }
 
