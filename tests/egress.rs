@@ -213,9 +213,8 @@ async fn no_spelling_of_an_inner_address_is_connected_to() {
     let v4 = Inside::start("0.0.0.0:0", OK);
     let port = v4.address.port();
     // The same port on IPv6, when the machine has it.
-    let v6 = TcpListener::bind(("::1", port)).ok().map(|listener| {
+    let v6 = TcpListener::bind(("::1", port)).ok().inspect(|listener| {
         listener.set_nonblocking(true).unwrap();
-        listener
     });
     // Clear text and the port are allowed for each host on the list, so that only the address guard is left.
     let open = EgressPolicy::new(SPELLINGS.iter().filter_map(|spelling| {
