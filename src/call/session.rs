@@ -11,7 +11,7 @@ use crate::media::LegEvent;
 use crate::providers::{ProviderError, SpeakRequest, SpeechStream, SttEvent, SttRequest, SttStream, TtsChunk};
 use crate::sip::event::{EndCause, TransferOutcome};
 use crate::sip::{Refer, Uri};
-use crate::tools::{CallBudget, Gate};
+use crate::tools::Gate;
 use crate::turn::{self, DigitCollector, Ledger, Stage, TurnInput, TurnOutput, TurnTaker};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -105,7 +105,7 @@ impl Session {
             digits: DigitCollector::default(),
             ledger: Ledger::default(),
             playout: Playout::default(),
-            gate: Gate::new(call, Arc::clone(&setup.tool_set), CallBudget::default()),
+            gate: Gate::new(call, Arc::clone(&setup.tool_set), setup.budget),
             ears: Ears::open(engines.voice.as_ref()),
             setup,
             engines,
@@ -209,6 +209,7 @@ impl Session {
 
     fn on_media(&mut self, event: LegEvent) {
         match event {
+            LegEvent::Digit(_) if self.terms.digits_by_info_only => {}
             LegEvent::Digit(key) => self.on_key(key),
             LegEvent::PlayoutStarted { turn, at, .. } => {
                 if self.playout.is_current(turn) {

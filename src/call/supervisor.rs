@@ -13,7 +13,7 @@ use crate::net::{Arrival, Inbox, LegEvents, Sip};
 use crate::providers::{Embedder, ProviderError, SpeechToText, TextToSpeech, VoiceDetector};
 use crate::sip::event::{EndCause, IncomingCall, Peer, RegistrationState};
 use crate::sip::{LegId, OutgoingInvite, RegistrationId, Uri};
-use crate::tools::{HttpTools, ToolSet};
+use crate::tools::{CallBudget, HttpTools, ToolSet};
 use crate::turn::TurnSettings;
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -56,6 +56,8 @@ pub struct AgentSetup {
     pub header_variables: Vec<String>,
     /// Time zone of the business.
     pub time_zone: jiff::tz::TimeZone,
+    /// What one call may spend on tools.
+    pub budget: CallBudget,
     /// What the caller hears when text-to-speech is down.
     pub spare_line: Arc<[i16]>,
 }
@@ -94,6 +96,8 @@ pub struct PeerTerms {
     pub context_header: Option<String>,
     /// Transfers to a number name it as `tel:` instead of `sip:`.
     pub refer_as_tel: bool,
+    /// Keys come by SIP INFO; RTP events, which the peer sends as well, are not counted twice.
+    pub digits_by_info_only: bool,
     /// The called numbers that are served; empty serves all.
     pub called_numbers: Vec<String>,
 }
@@ -104,6 +108,7 @@ impl Default for PeerTerms {
             codecs: Codec::ALL.to_vec(),
             context_header: Some("X-Offhook-Context".to_owned()),
             refer_as_tel: false,
+            digits_by_info_only: false,
             called_numbers: Vec::new(),
         }
     }

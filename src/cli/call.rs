@@ -52,7 +52,7 @@ pub(super) async fn run(call: Call) -> ExitCode {
 }
 
 async fn place(call: &Call) -> Result<(), String> {
-    let Plan { server, agents } = plan::read(&call.config, call.models.clone(), |step| tracing::info!("{step}")).await?;
+    let Plan { server, agents, .. } = plan::read(&call.config, call.models.clone(), |step| tracing::info!("{step}")).await?;
     let server = Server::start(server, &agents, EventStream::default()).await.map_err(|e| e.to_string())?;
     let through = server.extension(call.extension.as_deref()).map(|(e, a)| (e.clone(), a));
     if let (None, Some(name)) = (&through, &call.extension) {

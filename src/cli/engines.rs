@@ -5,7 +5,7 @@ use crate::base::Random;
 use crate::call::{AgentSetup, Engines};
 use crate::providers::local::models::{Models, Surroundings};
 use crate::providers::local::{LocalEngines, PoolConfig};
-use crate::tools::{Egress, EgressPolicy, HttpTools, SystemResolver, ToolSet};
+use crate::tools::{CallBudget, Egress, EgressPolicy, HttpTools, SystemResolver, ToolSet};
 use crate::turn::TurnSettings;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -38,6 +38,7 @@ pub(super) async fn prepare(
     agent: Arc<Agent>,
     engines: &Engines,
     policy: EgressPolicy,
+    budget: CallBudget,
     extra_roots: &[u8],
 ) -> Result<Arc<AgentSetup>, String> {
     let environment = |name: &str| std::env::var(name).ok();
@@ -54,6 +55,7 @@ pub(super) async fn prepare(
         turn: TurnSettings::default(),
         speed,
         header_variables: Vec::new(),
+        budget,
         spare_line,
     }))
 }

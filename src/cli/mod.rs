@@ -1,13 +1,14 @@
 //! The command line: one file per subcommand.
 
 pub mod booking;
-// mod call;
+mod call;
 mod check;
 mod demo;
 mod engines;
 mod models;
 mod report;
-// mod serve;
+mod plan;
+mod serve;
 pub mod server;
 pub mod terminal;
 
@@ -34,11 +35,11 @@ enum Command {
     /// Hold a phone call with the example agent, offline: real SIP and RTP on this machine.
     Demo(demo::Demo),
     /// Run the server.
-    // Serve(serve::Serve),
+    Serve(serve::Serve),
     /// Check agent files and configuration; says file, line, column and the fix.
     Check(check::Check),
     /// Place a call and let an agent talk.
-    // Call(call::Call),
+    Call(call::Call),
     /// Fetch, verify or list the offline models.
     Models(models::Args),
     /// The small appointment service of the clinic example.
@@ -49,7 +50,7 @@ enum Command {
 #[must_use]
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
-    let quiet = true;
+    let quiet = !matches!(cli.command, Command::Serve(_));
     start_log(cli.log.as_deref(), if quiet { "warn" } else { "info" }, cli.log_json);
     match cli.command {
         Command::Check(check) => check::run(&check),
@@ -57,7 +58,9 @@ pub fn run() -> ExitCode {
         Command::BookingService(service) => block_on(async {
             booking::run(service).await.map_or_else(|error| fail(&error.to_string()), |()| ExitCode::SUCCESS)
         }),
+        Command::Call(call) => block_on(call::run(call)),
         Command::Demo(demo) => block_on(demo::run(demo)),
+        Command::Serve(serve) => block_on(serve::run(serve)),
     }
 }
 

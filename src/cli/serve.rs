@@ -7,6 +7,7 @@ use crate::call::EventStream;
 use clap::Args;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Run the server.
@@ -26,17 +27,18 @@ pub(super) struct Serve {
 
 pub(super) async fn run(serve: Serve) -> ExitCode {
     match start(&serve).await {
-        Ok(server) => wait(server, serve.json).await,
+        Ok((server, drain)) => wait(server, drain, serve.json).await,
         Err(message) => fail(&message),
     }
 }
 
-async fn start(serve: &Serve) -> Result<Server, String> {
-    let Plan { server, agents } = plan::read(&serve.config, serve.models.clone(), |step| tracing::info!("{step}")).await?;
-    Server::start(server, &agents, EventStream::default()).await.map_err(|e| e.to_string())
+async fn start(serve: &Serve) -> Result<(Server, Duration), String> {
+    let Plan { server, agents, drain } = plan::read(&serve.config, serve.models.clone(), |step| tracing::info!("{step}")).await?;
+    let server = Server::start(server, &agents, EventStream::default()).await.map_err(|e| e.to_string())?;
+    Ok((server, drain))
 }
 
-async fn wait(server: Server, json: bool) -> ExitCode {
+async fn wait(server: Server, drain: Duration, json: bool) -> ExitCode {
     tracing::info!(address = %server.sip.local_addr(), workers = ?server.supervisor.workers().stats().priority, "listening");
     eprintln!("offhook: listening for SIP on {} (UDP)", server.sip.local_addr());
     let mut events = server.events.subscribe();
@@ -59,6 +61,7 @@ async fn wait(server: Server, json: bool) -> ExitCode {
     tokio::select! {
         () = server.supervisor.idle() => {}
         () = either(&mut terminate, &mut interrupt) => {}
+        () = tokio::time::sleep(drain) => tracing::warn!(calls = server.supervisor.active_calls(), "drain_time_used_up"),
     }
     server.stop().await;
     printer.abort();

@@ -15,7 +15,7 @@ use offhook::providers::{
 use offhook::sdp::Codec;
 use offhook::sip::event::Party;
 use offhook::sip::{EndpointConfig, OutgoingInvite, Uri};
-use offhook::tools::{Egress, EgressPolicy, HttpTools, SystemResolver, ToolSet};
+use offhook::tools::{CallBudget, Egress, EgressPolicy, HttpTools, SystemResolver, ToolSet};
 use offhook::turn::TurnSettings;
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -178,6 +178,7 @@ impl TestServer {
             speed: 1.0,
             header_variables: Vec::new(),
             time_zone: jiff::tz::TimeZone::UTC,
+            budget: CallBudget::default(),
             spare_line: hum(8_000).into(),
         });
         let programs = HashMap::from([

@@ -18,6 +18,7 @@ use crate::media::{LegMode, MediaConfig, Workers};
 use crate::net;
 use crate::providers::local::PoolConfig;
 use crate::sdp::Codec;
+use crate::tools::CallBudget;
 use crate::sip::event::Party;
 use crate::sip::{EndpointConfig, OutgoingInvite, Uri};
 use crate::turn::ledger::percentile;
@@ -118,7 +119,7 @@ async fn hold(demo: Demo) -> Result<ExitCode, String> {
     let models = demo.models.clone();
     let engines = tokio::task::block_in_place(|| engines::load(models, PoolConfig::default(), |line| screen.status(line)))?;
     let agent = Agent::load(&demo.agent, &[("booking_url".to_owned(), bookings.url())]).map_err(|e| e.to_string())?;
-    let setup = engines::prepare(Arc::new(agent), &engines, bookings.policy(), &[]).await?;
+    let setup = engines::prepare(Arc::new(agent), &engines, bookings.policy(), CallBudget::default(), &[]).await?;
 
     let plan = ServerPlan {
         listen: demo.listen,
