@@ -367,7 +367,7 @@ impl Session {
         match output {
             TurnOutput::StartSegment(segment) => self.with_speech(|speech| speech.start(segment)),
             TurnOutput::FinishSegment(segment) => self.with_speech(|speech| speech.finish(segment)),
-            TurnOutput::DiscardSegment => self.with_speech(SttStream::discard),
+            TurnOutput::DiscardSegment => self.with_speech(|speech| speech.discard()),
             TurnOutput::Hold { onset, audible } => {
                 self.barge_in = audible.then_some(onset);
                 self.playout.hold(&mut self.line.media.downlink);

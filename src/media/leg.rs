@@ -135,8 +135,8 @@ impl Leg {
     }
 
     /// Resolves when [`Self::uplink`] or [`Self::events`] has something. Only one task may wait.
-    pub async fn ready(&self) {
-        std::future::poll_fn(|cx| {
+    pub async fn ready(&mut self) {
+        std::future::poll_fn(move |cx| {
             self.shared.waker.register(cx.waker());
             let idle = self.uplink.is_empty() && self.events.ring.is_empty();
             if idle { Poll::Pending } else { Poll::Ready(()) }
