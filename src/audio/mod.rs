@@ -4,5 +4,9 @@
 
 pub mod frame;
 pub mod g711;
+pub mod plc;
+pub mod vad;
 
 pub use frame::Frame;
+pub use plc::Concealer;
+pub use vad::{VadMode, VoiceDetector};

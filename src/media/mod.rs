@@ -8,13 +8,19 @@
 
 pub mod config;
 pub mod downlink;
+mod engine;
 pub mod error;
 pub mod event;
 pub mod leg;
 pub mod limits;
+mod player;
 pub mod ports;
+mod receive;
+mod send;
 mod shared;
+mod sys;
 pub mod uplink;
+mod worker;
 pub mod workers;
 
 pub use config::MediaConfig;
