@@ -27,7 +27,7 @@ pub mod validate;
 
 pub use compose::{Headers, OwnedMessage, Request, Response};
 pub use header::{HeaderName, HeaderValue};
-pub use message::Message;
+pub use message::{Message, StartLine};
 pub use method::Method;
 pub use parse::{Fault, ParseError};
 pub use status::StatusCode;
