@@ -1,4 +1,8 @@
 //! SIP as pure machines: messages, transactions, dialogs, registrations. No socket, no clock.
+//!
+//! A datagram goes through [`judge`], which reads it ([`message`], typed views in [`header`]) and says whether to act on
+//! it, refuse it or drop it ([`validate`]). What we send is built in [`compose`] from values that cannot hold a line
+//! break. Caps are in [`limits`].
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 #![cfg_attr(
     test,
@@ -42,7 +46,7 @@ pub use config::{
 pub use endpoint::{CommandError, Endpoint, Received, Transmit};
 pub use event::{Event, LegId, RegistrationId};
 pub use header::{HeaderName, HeaderValue};
-pub use message::Message;
+pub use message::{Message, StartLine};
 pub use method::Method;
 pub use parse::{Fault, ParseError};
 pub use status::StatusCode;
