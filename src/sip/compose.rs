@@ -342,3 +342,7 @@ impl HeaderValue {
 pub fn list(value: &[u8]) -> Elements<'_> {
     Elements::new(value)
 }
+
+#[cfg(test)]
+#[path = "tests/compose.rs"]
+mod tests;

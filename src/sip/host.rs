@@ -21,7 +21,7 @@ impl<'a> Host<'a> {
     pub fn parse(bytes: &'a [u8]) -> Option<Self> {
         let host = text(bytes)?;
         if let Some(inside) = host.strip_prefix('[') {
-            return inside.strip_suffix(']')?.parse().ok().map(Self::V6);
+            return ipv6(inside.strip_suffix(']')?).map(Self::V6);
         }
         if host.is_empty() || !host.bytes().all(is_host) {
             return None;
@@ -38,6 +38,16 @@ impl<'a> Host<'a> {
             Self::V6(a) => Some((*a).into()),
         }
     }
+}
+
+/// Reads an IPv6 address. The grammar of RFC 3261 wrongly puts three colons before an embedded IPv4 address; that form is
+/// understood too, as RFC 5118 §4.10 asks.
+fn ipv6(text: &str) -> Option<Ipv6Addr> {
+    text.parse().ok().or_else(|| {
+        let (head, v4) = text.split_once(":::")?;
+        v4.parse::<Ipv4Addr>().ok()?;
+        format!("{head}::{v4}").parse().ok()
+    })
 }
 
 /// Reads an address with or without brackets, as `received` and `maddr` carry it (RFC 5118 §4.5).
@@ -64,5 +74,24 @@ impl fmt::Display for Host<'_> {
             Self::V4(a) => write!(f, "{a}"),
             Self::V6(a) => write!(f, "[{a}]"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_addresses_are_told_apart() {
+        assert!(matches!(Host::parse(b"pbx_1.example.com"), Some(Host::Name("pbx_1.example.com"))));
+        assert!(matches!(Host::parse(b"192.0.2.1"), Some(Host::V4(_))));
+        assert!(matches!(Host::parse(b"[2001:db8::1]"), Some(Host::V6(_))));
+        assert_eq!(Host::parse(b"[2001:db8:::192.0.2.1]"), Host::parse(b"[2001:db8::192.0.2.1]"));
+        for bad in [&b""[..], b"2001:db8::1", b"[2001:db8::1", b"[]", b"[1:::2]", b"[::1]x", b"a b", b"h\xff", b"a/b"] {
+            assert_eq!(Host::parse(bad), None, "{}", bad.escape_ascii());
+        }
+        assert_eq!(Host::parse(b"EXAMPLE.com"), Host::parse(b"example.COM"));
+        assert_eq!(address(b"[::1]"), address(b"::1"));
+        assert_eq!(address(b"example.com"), None);
     }
 }

@@ -13,11 +13,13 @@ pub const START_LINE_BYTES: usize = 8 * 1024;
 /// Most header fields in a message: a 64 KiB message of two-byte headers would otherwise make 16,000 entries.
 pub const HEADER_FIELDS: usize = 128;
 
-/// Most Via values: each hop adds one, and every response carries them all back (amplification by echo).
-pub const VIA_VALUES: usize = 10;
+/// Most Via values: as many hops as a request starts with (RFC 3261 §8.1.1.6), above the 34 of the legal message in
+/// RFC 4475 §3.1.1.7. Every response carries them all back, so without a cap a stranger chooses its size.
+pub const VIA_VALUES: usize = 70;
 
-/// Most elements read out of all comma-joined fields of one name (Route, Record-Route, Contact, Allow …).
-pub const LIST_ELEMENTS: usize = 64;
+/// Most elements read out of all comma-joined fields of one name (Via, Route, Record-Route, Contact, Allow …): one
+/// 8 KiB line could otherwise hold thousands.
+pub const LIST_ELEMENTS: usize = 128;
 
 /// Most challenges read from one response: each costs a parse and a comparison.
 pub const CHALLENGES: usize = 8;

@@ -538,3 +538,7 @@ impl std::str::FromStr for Uri {
         Self::parse(text)
     }
 }
+
+#[cfg(test)]
+#[path = "tests/uri.rs"]
+mod tests;

@@ -33,8 +33,8 @@ impl<'a> NameAddr<'a> {
             start.get(..length).unwrap_or_default()
         } else {
             let mut ahead = cursor;
-            // Display names that should be quoted but are not ("Müller (Büro)") are common; brackets are not in them.
-            let words = ahead.take_while(|b| !matches!(b, b'<' | b'"' | b';' | b',' | b'@'));
+            // Names that should be quoted but are not ("Müller (Büro)", "Smith, John") are common and plain in meaning.
+            let words = ahead.take_while(|b| !matches!(b, b'<' | b'"' | b';' | b'@'));
             if ahead.peek() == Some(b'<') {
                 cursor = ahead;
                 trim(words)
@@ -62,13 +62,16 @@ impl<'a> NameAddr<'a> {
         Ok(Self { display, uri, params: Params::parse(cursor)?, raw })
     }
 
-    /// The display name without quotes and escapes; empty if there is none. Claimed by the peer, never an identity.
+    /// The display name without quotes, escapes and control characters; empty if there is none. Claimed by the peer,
+    /// never an identity.
     #[must_use]
     pub fn display_name(&self) -> String {
-        match self.display {
+        let mut name = match self.display {
             [b'"', ..] => unescape(Cursor::new(self.display).quoted().unwrap_or_default()),
             words => String::from_utf8_lossy(words).into_owned(),
-        }
+        };
+        name.retain(|c| !c.is_control());
+        name
     }
 
     /// The URI.
@@ -147,6 +150,7 @@ mod tests {
             ("sip:a@b;tag=1", "", "sip:a@b", Some("1")),
             ("\"A. \\\"B\\\" C\" <sip:a@b;lr>;tag=x", "A. \"B\" C", "sip:a@b;lr", Some("x")),
             ("Anna Schmidt  <tel:+1-555>\r\n ;TAG=y", "Anna Schmidt", "tel:+1-555", Some("y")),
+            ("Smith, John <sip:j@x>;tag=c", "Smith, John", "sip:j@x", Some("c")),
             ("Müller (Büro) <sip:m@x>;tag=z", "Müller (Büro)", "sip:m@x", Some("z")),
             ("\"\"<sip:[::1]:5060>;tag=q", "", "sip:[::1]:5060", Some("q")),
             ("<sip:501@10.0.0.5:5060;ob=1:2;line=a>", "", "sip:501@10.0.0.5:5060;ob=1:2;line=a", None),

@@ -22,14 +22,15 @@ impl<'a> Via<'a> {
     /// Reads one Via value.
     ///
     /// # Errors
-    /// Where it is malformed; also for a protocol other than `SIP/2.0`.
+    /// Where it is malformed; also for a protocol other than SIP. Any version is read, so that a request of an unknown one
+    /// can be told so (505).
     pub fn parse(element: &'a [u8]) -> Result<Self, Fault> {
         let raw = trim(element);
         let mut cursor = Cursor::new(raw);
         let name = cursor.token();
         let version = if cursor.eat_spaced(b'/') { cursor.token() } else { None };
-        if !name.is_some_and(|n| n.eq_ignore_ascii_case("SIP")) || version != Some("2.0") {
-            return Err(cursor.fault("SIP/2.0"));
+        if !name.is_some_and(|n| n.eq_ignore_ascii_case("SIP")) || version.is_none() {
+            return Err(cursor.fault("SIP and a version"));
         }
         let transport = if cursor.eat_spaced(b'/') { cursor.token() } else { None };
         let transport = transport.ok_or_else(|| cursor.fault("a transport"))?;
@@ -153,7 +154,7 @@ mod tests {
             "",
             "SIP/2.0/UDP",
             "SIP/2.0/UDP ",
-            "SIP/3.0/UDP h",
+            "SIP//UDP h",
             "HTTP/2.0/UDP h",
             "SIP/2.0 h",
             "SIP/2.0/UDP h:",
