@@ -5,5 +5,6 @@
 pub mod effect;
 pub mod input;
 
-pub use effect::{CollectDigits, Effect, Expect, Label, Listen, Note, RequestId, UtteranceId};
+pub use crate::base::Expect;
+pub use effect::{CollectDigits, Effect, Label, Listen, Note, RequestId, UtteranceId};
 pub use input::{Input, ToolFailure};
