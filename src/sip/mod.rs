@@ -23,6 +23,8 @@ pub mod endpoint;
 pub mod event;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzz;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzz_ops;
 pub mod header;
 pub mod host;
 pub mod limits;
