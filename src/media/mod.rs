@@ -30,3 +30,6 @@ pub use event::{Events, LegEvent};
 pub use leg::{Leg, LegMedia, LegMode, LegStats};
 pub use uplink::{Uplink, UplinkFrame};
 pub use workers::{WorkerStats, Workers};
+
+#[cfg(test)]
+mod tests;

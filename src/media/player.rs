@@ -50,11 +50,6 @@ impl Player {
         Self { ring, turn: None, reported_below: 0, last_sample: 0, starved: 0 }
     }
 
-    /// Whether no turn is being played and none waits.
-    pub(super) fn is_idle(&self) -> bool {
-        self.turn.is_none() && self.ring.is_empty()
-    }
-
     /// Fills `frame` and reports what happened. `now` is when the frame is sent.
     pub(super) fn next(
         &mut self,

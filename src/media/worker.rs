@@ -213,7 +213,7 @@ impl Worker {
             gauges.late_slots.fetch_add(1, Ordering::Relaxed);
         }
         gauges.worst_late_us.fetch_max(late.as_micros() as u64, Ordering::Relaxed);
-        if slots % CPU_EVERY == 0 {
+        if slots.is_multiple_of(CPU_EVERY) {
             gauges.cpu_us.store(thread_cpu_time().as_micros() as u64, Ordering::Relaxed);
         }
     }

@@ -120,7 +120,7 @@ fn a_flush_fades_within_ten_milliseconds_and_reports_what_was_played() {
     assert_eq!(line.ended(), [(1, 240)]);
     assert_eq!(line.downlink.played(ONE), 240);
     assert_eq!(line.next().1, Content::Silence);
-    assert!(line.player.is_idle());
+    assert!(line.player.turn.is_none() && line.player.ring.is_empty());
 }
 
 #[test]
