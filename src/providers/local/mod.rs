@@ -5,6 +5,7 @@
 //! and [`minilm::PooledEmbedder`] are what a call sees.
 
 pub mod fetch;
+pub mod hibari;
 pub mod manifest;
 pub mod minilm;
 pub mod models;
