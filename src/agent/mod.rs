@@ -21,8 +21,6 @@ pub mod template;
 pub mod tool;
 pub mod value;
 
-pub use crate::base::Expect;
-pub use effect::{CollectDigits, Effect, Label, Listen, Note, RequestId, UtteranceId};
 pub use conversation::{Conversation, Memory, Speaker, Turn};
 pub use diagnostic::{LoadError, Report};
 pub use effect::{CollectDigits, Effect, Expect, Label, Listen, Note, RequestId, UtteranceId};

@@ -6,7 +6,7 @@ use crate::agent::Agent;
 use crate::call::{PeerTerms, Program};
 use crate::config::{Config, DtmfMode, ProfileCodec, ReferTarget, SipProfile};
 use crate::media::MediaConfig;
-use crate::providers::local::PoolConfig;
+use crate::providers::local::pool::PoolConfig;
 use crate::sdp::Codec;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};

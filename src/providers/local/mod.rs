@@ -1,8 +1,8 @@
 //! The offline engines: in process, no keys, no network. Models are loaded once and shared by all calls.
 //!
 //! Who calls whom: [`models`] (the checked store, filled by [`fetch`] as [`manifest`] says) and [`runtime`] (ONNX
-//! Runtime) carry the models [`moonshine`], [`silero`] and [`minilm`]; [`pool`] runs them; [`stt`], [`silero::Voice`]
-//! and [`minilm::PooledEmbedder`] are what a call sees.
+//! Runtime) carry the models [`moonshine`], [`silero`], [`minilm`] and [`hibari`]; [`pool`] runs them; [`stt`],
+//! [`tts`], [`silero::Voice`] and [`minilm::PooledEmbedder`] are what a call sees.
 
 pub mod fetch;
 pub mod hibari;
@@ -18,9 +18,10 @@ pub mod runtime;
 pub mod silero;
 pub mod stt;
 pub mod tokens;
+pub mod tts;
 pub mod wordpiece;
 
-use crate::providers::{Embedder, SpeechToText};
+use crate::providers::{Embedder, SpeechToText, TextToSpeech};
 use minilm::{MiniLm, PooledEmbedder};
 use models::{ModelError, Models};
 use moonshine::MoonshineRecognizer;
@@ -30,12 +31,14 @@ use silero::{Silero, Voice};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use stt::PooledStt;
+use tts::{HibariSynthesizer, PooledTts};
 
 /// All offline engines, loaded. Cheap to clone; the models go when the last clone and the last call's stream are gone.
 #[derive(Clone)]
 pub struct LocalEngines {
     pool: Arc<Pool>,
     stt: Arc<dyn SpeechToText>,
+    tts: Arc<dyn TextToSpeech>,
     embedder: Arc<dyn Embedder>,
     voice: Voice,
 }
@@ -79,15 +82,26 @@ impl LocalEngines {
         let embedder = PooledEmbedder::new(Arc::clone(&pool), embedders?);
         timed("minilm", started);
 
+        let started = Instant::now();
+        let synthesizer = HibariSynthesizer::load(&runtime, models)?;
+        timed("hibari", started);
+
+        let tts = Arc::new(PooledTts::new(Arc::clone(&pool), synthesizer));
         let voice = Voice::new(Arc::clone(&pool), silero);
         let stt = Arc::new(PooledStt::new(Arc::clone(&pool), recognizer));
-        Ok(Self { pool, stt, embedder: Arc::new(embedder), voice })
+        Ok(Self { pool, stt, tts, embedder: Arc::new(embedder), voice })
     }
 
     /// Speech-to-text: Moonshine tiny-en.
     #[must_use]
     pub fn stt(&self) -> Arc<dyn SpeechToText> {
         Arc::clone(&self.stt)
+    }
+
+    /// Text-to-speech: hibari, voice heart.
+    #[must_use]
+    pub fn tts(&self) -> Arc<dyn TextToSpeech> {
+        Arc::clone(&self.tts)
     }
 
     /// Sentence embeddings: all-MiniLM-L6-v2.

@@ -7,6 +7,7 @@ use super::models::{ModelError, Models};
 use super::pool::{Pool, Shelf};
 use super::queue::{Lane, StreamId};
 use super::runtime::Runtime;
+use crate::providers::{OpenVoice, ProviderError, VoiceDetector, VoiceStream, VoiceVerdict};
 use ort::session::Session;
 use ort::value::{Tensor, TensorRef};
 use std::collections::VecDeque;
@@ -121,17 +122,6 @@ pub struct Voice {
     shelf: Arc<Shelf<Silero>>,
 }
 
-/// What the model said about the latest audio.
-#[derive(Clone, Copy, PartialEq, Debug)]
-pub struct VoiceReading {
-    /// The highest probability among the windows, 0.0–1.0. Above 0.5 is speech.
-    pub probability: f32,
-    /// Windows of 32 ms since the last reading.
-    pub windows: usize,
-    /// Samples pushed to [`VoiceConfirm::push`] up to the end of the last window, closed gate included.
-    pub until_sample: u64,
-}
-
 impl Voice {
     /// Runs the models of `shelf` on `pool`, which has as many threads as there are copies.
     #[must_use]
@@ -141,7 +131,7 @@ impl Voice {
 
     /// Opens the confirmation for one call. Readings arrive on the receiver until the handle is dropped.
     #[must_use]
-    pub fn open(&self) -> (VoiceConfirm, mpsc::Receiver<VoiceReading>) {
+    pub fn open(&self) -> (VoiceConfirm, mpsc::Receiver<VoiceVerdict>) {
         let (readings, receiver) = mpsc::channel(READINGS);
         let confirm = VoiceConfirm {
             stream: self.pool.new_stream(),
@@ -165,7 +155,7 @@ pub struct VoiceConfirm {
     open: bool,
     pushed: u64,
     desk: Arc<Mutex<Desk>>,
-    readings: mpsc::Sender<VoiceReading>,
+    readings: mpsc::Sender<VoiceVerdict>,
 }
 
 /// Audio handed to the pool and not yet judged.
@@ -229,6 +219,19 @@ impl VoiceConfirm {
     }
 }
 
+impl VoiceStream for VoiceConfirm {
+    fn push(&mut self, samples: &[i16], gate_open: bool) {
+        Self::push(self, samples, gate_open);
+    }
+}
+
+impl VoiceDetector for Voice {
+    fn open(&self) -> Result<OpenVoice, ProviderError> {
+        let (confirm, verdicts) = Self::open(self);
+        Ok((Box::new(confirm), verdicts))
+    }
+}
+
 impl Drop for VoiceConfirm {
     fn drop(&mut self) {
         self.voice.pool.cancel(self.stream);
@@ -236,7 +239,7 @@ impl Drop for VoiceConfirm {
 }
 
 /// Judges the windows that wait, in one go.
-fn judge(shelf: &Shelf<Silero>, desk: &Mutex<Desk>, readings: &mpsc::Sender<VoiceReading>) {
+fn judge(shelf: &Shelf<Silero>, desk: &Mutex<Desk>, readings: &mpsc::Sender<VoiceVerdict>) {
     let (audio, mut memory, until) = {
         let mut desk = lock(desk);
         let full = desk.waiting.len() / WINDOW * WINDOW;
@@ -257,7 +260,7 @@ fn judge(shelf: &Shelf<Silero>, desk: &Mutex<Desk>, readings: &mpsc::Sender<Voic
     match judged {
         // A call that does not read its readings misses some; the next ones tell it more.
         Some(Ok(probability)) => {
-            let _ = readings.try_send(VoiceReading { probability, windows: audio.len() / WINDOW, until_sample: until });
+            let _ = readings.try_send(VoiceVerdict { probability, windows: audio.len() / WINDOW, until_sample: until });
         }
         Some(Err(error)) => tracing::warn!(%error, "voice confirmation failed"),
         None => tracing::warn!("every copy of the voice model is in use"),
