@@ -322,3 +322,20 @@ fn sockets_are_closed_when_the_leg_is_dropped() {
         std::thread::yield_now();
     }
 }
+
+#[test]
+fn reports_go_to_the_peer_and_its_reports_give_the_round_trip() {
+    let rtcp_interval = Duration::from_millis(150);
+    let workers = workers_with(MediaConfig { ports: 22_600..=22_699, rtcp_interval, ..MediaConfig::default() });
+    let (mut near, mut far) = (workers.open(LegMode::Agent).unwrap(), workers.open(LegMode::Agent).unwrap());
+    near.configure(media(far.local_addr())).unwrap();
+    far.configure(media(near.local_addr())).unwrap();
+    let started = Instant::now();
+    while near.stats().round_trip.is_zero() && far.stats().round_trip.is_zero() {
+        assert!(started.elapsed() < Duration::from_secs(40), "{:?} {:?}", near.stats(), far.stats());
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
+    let round_trip = near.stats().round_trip.max(far.stats().round_trip);
+    assert!(round_trip < Duration::from_millis(100), "{round_trip:?}");
+    assert_eq!(near.stats().rejected + far.stats().rejected, 0);
+}
