@@ -130,10 +130,12 @@ fn a_sprayer_gets_no_packet_and_is_not_heard_before_during_and_after_the_window(
     let mut heard: Vec<Heard> = (0..10).map(|_| Heard::default()).collect();
     let spray = |sprayers: &mut Vec<Source>| {
         for sprayer in sprayers {
+            // Consecutive on every port, as a real stream would be.
+            let first = sprayer.sequence;
             for port in 23_000..=23_039 {
+                sprayer.sequence = first;
                 sprayer.send(port);
                 sprayer.send_digit(port, 5);
-                sprayer.sequence = sprayer.sequence.wrapping_sub(1);
             }
         }
     };

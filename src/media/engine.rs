@@ -109,6 +109,11 @@ impl Engine {
         self.shared.closed.load(Ordering::Acquire)
     }
 
+    /// Whether the peer's audio has begun.
+    pub(super) fn hears(&self) -> bool {
+        self.receiver.hears()
+    }
+
     /// How much earlier this leg could be served, in microseconds, when that would be heard by nobody.
     pub(super) fn excess_us(&self, now: Instant) -> Option<i64> {
         self.receiver.excess_us(now)

@@ -236,6 +236,11 @@ impl Receiver {
         Some(silent_for)
     }
 
+    /// Whether the peer's audio has begun.
+    pub(super) fn hears(&self) -> bool {
+        self.heard
+    }
+
     /// By how many microseconds earlier the playouts could be asked for.
     pub(super) fn excess_us(&self, now: Instant) -> Option<i64> {
         self.jitter.excess_us(now)
