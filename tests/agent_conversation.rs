@@ -694,3 +694,106 @@ fn a_late_answer_to_an_old_request_is_ignored() {
     stage.put(Input::TransferFinished { request: RequestId(99), accepted: true, reason: String::new() });
     assert!(stage.seen.is_empty() && !stage.conversation.is_over());
 }
+
+fn restaurant() -> Stage {
+    Stage::new(Agent::load("tests/data/agents/restaurant.yaml", &[]).unwrap_or_else(|e| panic!("{e}")))
+}
+
+#[test]
+fn counts_choices_and_free_text_are_filled_by_voice_and_by_key() {
+    let mut stage = restaurant();
+    stage.play(
+        "
+        agent: Good morning. This call is recorded.
+        agent: For a table press one, or just tell me what you need.
+        keys: 1
+        agent: For how many?
+        caller: twelve
+        agent: It can be at most 8. For larger parties please write to us.
+        agent: How many people will you be?
+        caller: for four
+        agent: The tasting menu, or à la carte?
+        caller: the seven courses please
+        agent: Would you like to sit outside?
+        keys: 2
+        agent: Anything the kitchen should know?
+        caller: One of us cannot eat nuts.
+        agent: 4 guests, the tasting menu. Right?
+        caller: no, five people
+        agent: Right, 5.
+        agent: 5 guests, the tasting menu. Right?
+        caller: the card, not the tasting
+        agent: Right, à la carte.
+        agent: 5 guests, à la carte. Right?
+        keys: 1
+        agent: We look forward to seeing you.
+        agent: Goodbye.
+        hangup finished completed
+        ",
+    );
+    let memory = stage.conversation.memory();
+    assert_eq!(memory.value("note"), Some(&serde_json::json!("One of us cannot eat nuts.")));
+    assert_eq!(memory.value("phone"), Some(&serde_json::json!("5550199")), "taken from the call");
+    assert_eq!(memory.value("terrace"), Some(&serde_json::json!(false)));
+}
+
+#[test]
+fn a_node_answers_its_own_failures() {
+    restaurant().play(
+        "
+        agent: Good morning. This call is recorded.
+        agent: For a table press one, or just tell me what you need.
+        caller: I want to reserve à la carte
+        agent: For how many?
+        caller: well
+        agent: A number, please.
+        agent: How many people will you be?
+        caller: hmm
+        agent: Let me take you as two.
+        agent: The tasting menu, or à la carte?
+        caller 0.4: the card
+        agent: à la carte, is that so?
+        caller: yes it is
+        agent: Would you like to sit outside?
+        caller: I'd love to, can I bring my dog?
+        agent: Dogs are welcome.
+        agent: Would you like to sit outside?
+        caller: sure
+        agent: Anything the kitchen should know?
+        caller: no
+        agent: 2 guests, à la carte. Right?
+        ",
+    );
+}
+
+#[test]
+fn without_a_destination_the_caller_is_told_so_and_let_go_politely() {
+    restaurant().play(
+        "
+        agent: Good morning. This call is recorded.
+        agent: For a table press one, or just tell me what you need.
+        caller: operator
+        agent: I'm sorry, there is nobody I can put you through to.
+        agent: For a table press one, or just tell me what you need.
+        keys: 9
+        agent: Sorry, I didn't get that.
+        agent: For a table press one, or just tell me what you need.
+        silence
+        agent: Please write to us instead. Goodbye.
+        hangup retries_used_up
+        ",
+    );
+}
+
+#[test]
+fn a_dead_engine_without_a_destination_ends_the_call_with_words() {
+    restaurant().play(
+        "
+        agent: Good morning. This call is recorded.
+        agent: For a table press one, or just tell me what you need.
+        down text_to_speech
+        agent: I'm sorry, we have a technical problem. Please call again in a few minutes.
+        hangup provider_down
+        ",
+    );
+}

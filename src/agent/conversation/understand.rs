@@ -48,7 +48,7 @@ impl Conversation {
             return self.act_on(asking, &found, text, confidence);
         }
         let Err(asking) = self.answer(asking, text, confidence) else { return };
-        self.classify(asking, text, confidence);
+        self.classify(*asking, text, confidence);
     }
 
     /// "No, that's all" is a goodbye, but also the answer to "anything else?".
@@ -175,7 +175,7 @@ impl Conversation {
         } else {
             match self.answer(asking, rest, confidence) {
                 Ok(()) => return,
-                Err(asking) => asking,
+                Err(asking) => *asking,
             }
         };
         self.ask_again(asking);
@@ -204,7 +204,7 @@ impl Conversation {
     }
 
     /// Tries to read the answer that was asked for.
-    fn answer(&mut self, asking: Asking, text: &str, confidence: f32) -> Result<(), Asking> {
+    fn answer(&mut self, asking: Asking, text: &str, confidence: f32) -> Result<(), Box<Asking>> {
         match asking.aim.clone() {
             Aim::Slot(slot) => self.answer_slot(asking, &slot, text, confidence),
             Aim::Sure { slot, value, spoken } => self.answer_sure(asking, &slot, value, &spoken, text, confidence),
