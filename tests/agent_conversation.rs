@@ -218,6 +218,62 @@ fn an_appointment_is_booked() {
 }
 
 #[test]
+fn a_caller_in_his_own_words_gets_his_appointment() {
+    let mut stage = clinic();
+    stage.play(
+        r#"
+        agent: Good morning, this is Lindenhof Dental.
+        agent: How can I help you?
+        caller: Hi there.
+        agent: How can I help you?
+        caller: Hi there. What are your opening hours?
+        agent: We're open Monday to Friday, from nine to five. We're closed on weekends.
+        agent: How can I help you?
+        caller: Could I make an appointment for a checkup, please?
+        agent: May I have your name, please?
+        caller: The name is Daniel Brooks.
+        agent: Which day would suit you?
+        caller: When are you open on Friday?
+        agent: That's Monday to Friday, nine to five.
+        agent: Which day would suit you?
+        caller: Could you do Thursday?
+        agent: Let me check.
+        tool find_free_times {"date":"2026-11-26"}
+        answers {"free": ["15:00", "15:30", "16:00"]}
+        agent: What time would you like?
+        cut: What time
+        caller: Wait, how much is a cleaning?
+        agent: A check-up is 60 dollars, and a cleaning is 95 dollars. Other treatments we quote after the check-up.
+        agent: What time would you like?
+        caller: Where can I park my car?
+        agent: We're at 12 Linden Street, next to the library. You can park free of charge behind the building.
+        agent: What time would you like?
+        caller: Three o'clock in the afternoon, please.
+        agent: And what number can we reach you at?
+        caller: Sorry, could you say that again?
+        agent: And what number can we reach you at?
+        caller: You can reach me at 555-0142.
+        agent: So that's Daniel Brooks, on Thursday, November 26th at 3:00 PM, and your number is 5 5 5, 0 1 4 2. Is that right?
+        caller: No, that's wrong. The time is four o'clock.
+        agent: All right, 4:00 PM.
+        agent: So that's Daniel Brooks, on Thursday, November 26th at 4:00 PM, and your number is 5 5 5, 0 1 4 2. Is that right?
+        caller: No, it should be half past three.
+        agent: All right, 3:30 PM.
+        agent: So that's Daniel Brooks, on Thursday, November 26th at 3:30 PM, and your number is 5 5 5, 0 1 4 2. Is that right?
+        caller: Yes, that's correct, thank you.
+        agent: I'm entering it now.
+        tool book {"name":"Daniel Brooks","date":"2026-11-26","time":"15:30","phone":"5550142"}
+        answers {"id": 4, "reference": "B7"}
+        agent: You're booked for Thursday, November 26th at 3:30 PM. Your reference is B, 7.
+        agent: Is there anything else I can do for you?
+        caller: That's everything. Thanks, bye.
+        agent: Thank you for calling. Goodbye.
+        hangup caller_said_goodbye completed
+        "#,
+    );
+}
+
+#[test]
 fn one_sentence_may_fill_every_slot() {
     clinic().play(
         r#"

@@ -58,21 +58,14 @@ impl Conversation {
             Aim::Confirm | Aim::Meant { .. } | Aim::Sure { .. } => true,
             Aim::Route | Aim::Which => false,
         };
-        let said_no = matches!(yes_no::find(words), Some((false, ..)))
-            || words.contains_any(&[
-                "that's all",
-                "that is all",
-                "nothing else",
-                "that's it",
-                "that's everything",
-                "that was all",
-            ]);
+        let said_no = matches!(yes_no::find(words), Some((false, ..)));
         yes_no_asked && said_no && command == Command::Goodbye
     }
 
     fn obey(&mut self, asking: Asking, command: Command, before: Vec<String>) {
         match command {
             Command::Goodbye => self.respond(&asking, Failure::Goodbye, 0),
+            Command::Greeting => self.ask_again(asking),
             Command::Human => self.respond(&asking, Failure::WantsHuman, 0),
             Command::Help => {
                 let mut asking = asking;
