@@ -310,6 +310,8 @@ fn initialisms_codes_and_capitals() {
         ("order AB-1234", "order a b one two three four"),
         ("code X7K9Q2", "code x seven k nine q two"),
         ("PLEASE CALL US NOW", "please call us now"),
+        ("in the US today", "in the u s today"),
+        ("COPD", "c o p d"),
         ("the NHS", "the n h s"),
         ("PBX's", "p b x s"),
         ("MP3", "m p three"),
