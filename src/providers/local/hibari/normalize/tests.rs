@@ -211,6 +211,8 @@ fn telephone_numbers_and_identifiers() {
         ("007", "zero zero seven"),
         ("12345678", "one two three four, five six seven eight"),
         ("ZIP code 78701", "zip code seven eight seven zero one"),
+        ("Austin, TX 78701", "austin, texas seven eight seven zero one"),
+        ("Portland, OR 97201-1234.", "portland, oregon nine seven two zero one, one two three four"),
         ("1420 Main Street", "fourteen twenty main street"),
         ("204 Oak Ave.", "two oh four oak avenue"),
         ("version 2.10.3", "version two point ten point three"),
