@@ -90,9 +90,6 @@ impl LocalEngines {
         timed("hibari", started);
 
         let tts = Arc::new(PooledTts::new(Arc::clone(&pool), synthesizer));
-        let voice = Voice::new(Arc::clone(&pool), silero);
-        let stt = Arc::new(PooledStt::new(Arc::clone(&pool), recognizer));
-        Ok(Self { pool, stt, tts, embedder: Arc::new(embedder), voice })
         let stt = Arc::new(PooledStt::new(Arc::clone(&pool), recognizer));
         Ok(Self { pool, quick, stt, tts, embedder: Arc::new(embedder), voice })
     }
