@@ -1,4 +1,4 @@
-//! Whole conversations in virtual time, as scripts.
+//! Whole conversations in virtual time, each a readable script. 855 lines because every failure path is one script here.
 //!
 //! A script has one line per step. What the agent must do: `agent: words`, `tool id {arguments}`,
 //! `classify`, `transfer id`, `hangup reason` (with `completed` when the task was done). What happens to it:
