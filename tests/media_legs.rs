@@ -101,7 +101,7 @@ fn events_until(leg: &mut Leg, mut wanted: impl FnMut(&LegEvent) -> bool) -> Vec
 }
 
 /// Waits until the leg's rings have something.
-fn wait_for(leg: &Leg) {
+fn wait_for(leg: &mut Leg) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     runtime.block_on(async { tokio::time::timeout(Duration::from_secs(10), leg.ready()).await }).expect("woken");
 }
@@ -142,7 +142,7 @@ fn two_legs_hear_each_other_whole() {
     let started = Instant::now();
     while heard.iter().filter(|s: &&i16| s.unsigned_abs() > 2_000).count() < 6_000 {
         assert!(started.elapsed() < Duration::from_secs(20), "heard only {} samples", heard.len());
-        wait_for(&listener);
+        wait_for(&mut listener);
         while let Some(frame) = listener.uplink.try_pop() {
             assert_eq!(frame.samples.len(), 160);
             timestamps.push(frame.rtp_timestamp);
