@@ -45,6 +45,8 @@ pub enum Effect {
         arguments: Pii<serde_json::Map<String, Value>>,
         /// Idempotency key: the same for each retry of the same action.
         idempotency_key: String,
+        /// True when the caller said yes to a read-back and nothing has changed since.
+        confirmed: bool,
     },
     /// Hand the call to a destination out of the agent file. Answered by [`super::Input::TransferFinished`].
     Transfer {

@@ -70,7 +70,24 @@ pub enum Input {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ToolFailure {
     /// Machine-readable: `timeout`, `refused`, `status_409`, `not_json`, `not_allowed`, `circuit_open`.
+    /// Matched against the `on:` edges of the tool's node; `error` there takes what has no edge of its own.
     pub kind: String,
     /// One sentence for the log.
     pub detail: String,
+    /// The JSON body that came with an error status, such as the alternatives of a 409.
+    pub body: Option<Value>,
+}
+
+impl ToolFailure {
+    /// A failure without a body.
+    pub fn new(kind: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self { kind: kind.into(), detail: detail.into(), body: None }
+    }
+
+    /// Adds the JSON body that came with an error status.
+    #[must_use]
+    pub fn with_body(mut self, body: Value) -> Self {
+        self.body = Some(body);
+        self
+    }
 }

@@ -1,1 +1,132 @@
 //! `offhook.toml` and the SIP profiles, read into checked types with positions in every error.
+//!
+//! [`Config::load`] reads everything or reports **all** mistakes at once, each with file, line, column,
+//! the line itself and the fix. Unknown keys are refused. Relative paths count from the file that holds
+//! them. Lower rooms do not know this one: whoever starts them hands them plain values.
+
+pub mod diagnostic;
+pub mod peers;
+pub mod profile;
+mod reader;
+mod secret;
+mod sections;
+
+pub use diagnostic::{ConfigError, ConfigErrors};
+pub use peers::{Extension, HostPort, Trunk};
+pub use profile::{DtmfMode, ProfileCodec, ReferTarget, SipProfile};
+pub use secret::Secret;
+pub use sections::{AgentEntry, Inference, LogFormat, Logging, Media, PortRange, Server, ToolHost, Tools};
+
+use peers::{Names, Surroundings, check_overlaps};
+use reader::{Reader, Table};
+use secret::Secrets;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// Largest configuration file that is read: a mistaken path must not fill the memory.
+const FILE_BYTES: u64 = 1024 * 1024;
+
+/// The checked configuration.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Config {
+    /// `[server]`.
+    pub server: Server,
+    /// `[media]`.
+    pub media: Media,
+    /// `[models] dir`.
+    pub models_dir: PathBuf,
+    /// `[inference]`.
+    pub inference: Inference,
+    /// `[agents]`, by name. Their files are checked by the agent compiler, not here.
+    pub agents: BTreeMap<String, AgentEntry>,
+    /// `[[extension]]`, in the order of the file.
+    pub extensions: Vec<Extension>,
+    /// `[[trunk]]`, in the order of the file.
+    pub trunks: Vec<Trunk>,
+    /// `[tools]`.
+    pub tools: Tools,
+    /// `[logging]`.
+    pub logging: Logging,
+}
+
+impl Config {
+    /// Reads a configuration file, with secrets from the process's environment.
+    ///
+    /// # Errors
+    /// Every mistake of the file and of the profiles it names.
+    pub fn load(path: &Path) -> Result<Self, ConfigErrors> {
+        let unreadable =
+            |message: String, fix: &str| ConfigErrors(vec![ConfigError::unreadable(path, message, fix.to_owned())]);
+        let size = std::fs::metadata(path)
+            .map_err(|error| unreadable(format!("cannot be read: {error}"), "check the path given with -c"))?
+            .len();
+        if size > FILE_BYTES {
+            return Err(unreadable(format!("has {size} bytes"), "this is hardly a configuration: check the path"));
+        }
+        let bytes = std::fs::read(path)
+            .map_err(|error| unreadable(format!("cannot be read: {error}"), "let this user read the file"))?;
+        let text = String::from_utf8(bytes).map_err(|error| {
+            let valid = String::from_utf8_lossy(&error.as_bytes()[..error.utf8_error().valid_up_to()]).into_owned();
+            let at = valid.len();
+            let message = "the file is not UTF-8 text from here on".to_owned();
+            ConfigErrors(vec![ConfigError::at(path, &valid, at..at, message, "save it as UTF-8".to_owned())])
+        })?;
+        Self::parse(path, &text, &|name| std::env::var(name).ok())
+    }
+
+    /// Reads `text` as if it stood in `file`; `environment` looks up the variables it names.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn parse(file: &Path, text: &str, environment: &dyn Fn(&str) -> Option<String>) -> Result<Self, ConfigErrors> {
+        let reader = Reader::new(file, text);
+        let Some(document) = reader.parse() else { return reader.finish(None) };
+        let base = file.parent().unwrap_or_else(|| Path::new(""));
+        let root = Table::new(&reader, document.get_ref(), 0..0, "the file");
+
+        let server = root.table("server", "[server]").map_or_else(|| Some(Server::default()), Server::read);
+        let media = root.table("media", "[media]").map_or_else(|| Some(Media::default()), Media::read);
+        let models_dir = root
+            .table("models", "[models]")
+            .map_or_else(|| Some(base.join(sections::MODELS_DIR)), |table| sections::read_models(table, base));
+        let inference =
+            root.table("inference", "[inference]").map_or_else(|| Some(Inference::default()), Inference::read);
+        let agents = sections::read_agents(root.table("agents", "[agents]"), base);
+        let tools = root.table("tools", "[tools]").map_or_else(|| Some(Tools::default()), |t| Tools::read(t, base));
+        let logging = root.table("logging", "[logging]").map_or_else(|| Some(Logging::default()), Logging::read);
+
+        let secrets = Secrets { base, environment };
+        let surroundings = Surroundings { base, agents: &agents, secrets: &secrets };
+        let mut names = Names::default();
+        let extension_tables = root.tables("extension", "[[extension]]");
+        let trunk_tables = root.tables("trunk", "[[trunk]]");
+        if !root.has("extension") && !root.has("trunk") {
+            root.error(
+                0..0,
+                "there is nobody to take calls from: neither [[extension]] nor [[trunk]]",
+                "add an [[extension]] to register on a PBX, or a [[trunk]] to take calls from one",
+            );
+        }
+        let extensions: Vec<_> =
+            extension_tables.into_iter().filter_map(|table| surroundings.extension(table, &mut names)).collect();
+        let trunks: Vec<_> =
+            trunk_tables.into_iter().filter_map(|table| surroundings.trunk(table, &mut names)).collect();
+        check_overlaps(&trunks, |span, message, fix| reader.error(span, message, fix));
+        root.finish();
+
+        let config = (|| {
+            Some(Self {
+                server: server?,
+                media: media?,
+                models_dir: models_dir?,
+                inference: inference?,
+                agents: agents.clone(),
+                extensions,
+                trunks: trunks.into_iter().map(|trunk| trunk.value).collect(),
+                tools: tools?,
+                logging: logging?,
+            })
+        })();
+        reader.finish(config)
+    }
+}

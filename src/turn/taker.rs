@@ -87,6 +87,8 @@ pub enum TurnOutput {
     Hold {
         /// Arrival of the caller's first voiced frame, for the barge-in latency.
         onset: Instant,
+        /// Whether any of it has been heard: only then is this a barge-in.
+        audible: bool,
     },
     /// False alarm: go on where the agent was held.
     Resume,
@@ -290,8 +292,9 @@ impl TurnTaker {
 
     fn hold(&mut self, onset: Instant) {
         if let Agent::Queued { interruptible: true } | Agent::Audible { interruptible: true } = self.agent {
-            self.agent = Agent::Held { was_audible: matches!(self.agent, Agent::Audible { .. }) };
-            self.outputs.push_back(TurnOutput::Hold { onset });
+            let audible = matches!(self.agent, Agent::Audible { .. });
+            self.agent = Agent::Held { was_audible: audible };
+            self.outputs.push_back(TurnOutput::Hold { onset, audible });
         }
     }
 

@@ -1,0 +1,70 @@
+//! Passwords: written in the file, or better, in a file of their own or the environment.
+
+use super::reader::Table;
+use crate::base::Pii;
+use std::path::Path;
+
+/// A password or key. `Debug` shows nothing of it.
+pub type Secret = Pii<String>;
+
+/// Largest secret file that is read.
+const SECRET_BYTES: u64 = 4_096;
+
+/// Where `password_env` and `password_file` are looked up.
+pub(super) struct Secrets<'s> {
+    pub base: &'s Path,
+    pub environment: &'s dyn Fn(&str) -> Option<String>,
+}
+
+impl Secrets<'_> {
+    /// Reads exactly one of `password`, `password_env` and `password_file`.
+    pub(super) fn read(&self, table: &Table<'_, '_>) -> Option<Secret> {
+        let given: Vec<_> =
+            ["password", "password_env", "password_file"].into_iter().filter(|key| table.has(key)).collect();
+        if let [_, second, ..] = given[..] {
+            let message = format!("`{}` and `{second}` are both given", given[0]);
+            table.error(table.key_span(second), message, "keep one of them");
+        }
+        let written = table.text("password");
+        let variable = table.text("password_env");
+        let file = table.text("password_file");
+        if given.is_empty() {
+            table.missing("password_env", "\"PBX_PASSWORD\"");
+            return None;
+        }
+        if let Some(password) = written {
+            return Some(Secret::new(password.value));
+        }
+        if let Some(variable) = variable {
+            let value = (self.environment)(&variable.value).filter(|value| !value.is_empty());
+            if value.is_none() {
+                let message = format!("the environment variable `{}` is not set", variable.value);
+                table.error(variable.span, message, format!("start with `{}=… offhook …`", variable.value));
+            }
+            return value.map(Secret::new);
+        }
+        let file = file?;
+        let path = self.base.join(&file.value);
+        match read_secret(&path) {
+            Ok(secret) => Some(Secret::new(secret)),
+            Err(reason) => {
+                let message = format!("the password file {} cannot be used: {reason}", path.display());
+                table.error(file.span, message, "put the password alone into the file and let this user read it");
+                None
+            }
+        }
+    }
+}
+
+fn read_secret(path: &Path) -> Result<String, String> {
+    let size = std::fs::metadata(path).map_err(|error| error.to_string())?.len();
+    if size > SECRET_BYTES {
+        return Err(format!("it has {size} bytes, more than {SECRET_BYTES}"));
+    }
+    let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
+    match text.trim_end_matches(['\r', '\n']) {
+        "" => Err("it is empty".to_owned()),
+        secret if secret.contains('\n') => Err("it has more than one line".to_owned()),
+        secret => Ok(secret.to_owned()),
+    }
+}

@@ -1,0 +1,349 @@
+//! The configuration file: what a good one gives, and what each mistake in a bad one says, and where.
+
+use offhook::config::{Config, ConfigErrors, DtmfMode, HostPort, LogFormat, PortRange, ProfileCodec};
+use std::path::Path;
+use std::time::Duration;
+
+fn environment(name: &str) -> Option<String> {
+    match name {
+        "PBX_PASSWORD" => Some("hunter2".to_owned()),
+        "EMPTY" => Some(String::new()),
+        _ => None,
+    }
+}
+
+fn parse(text: &str) -> Result<Config, ConfigErrors> {
+    Config::parse(Path::new("/etc/offhook/offhook.toml"), text, &environment)
+}
+
+const AGENTS: &str = "[agents]\nclinic = \"clinic.yaml\"\n";
+const EXTENSION: &str = "[[extension]]\nname = \"reception\"\nregistrar = \"pbx.example.com\"\nuser = \"1001\"\n\
+                         password_env = \"PBX_PASSWORD\"\nagent = \"clinic\"\n";
+const TRUNK: &str = "[[trunk]]\nname = \"carrier\"\nhosts = [\"203.0.113.7\"]\nagent = \"clinic\"\n";
+
+/// Asserts that `text` has exactly one mistake, at `line` and `column` of the file.
+#[track_caller]
+fn mistake(text: &str, line: usize, column: usize, message: &str, fix: &str) {
+    let errors = parse(text).expect_err(text);
+    assert_eq!(errors.0.len(), 1, "{errors}");
+    let error = &errors.0[0];
+    assert_eq!((error.line, error.column), (line, column), "{errors}");
+    assert!(error.message.contains(message), "`{message}` is not in: {errors}");
+    assert!(error.fix.contains(fix), "`{fix}` is not in: {errors}");
+}
+
+/// As [`mistake`], for a section put above a good extension.
+#[track_caller]
+fn mistake_in(section: &str, line: usize, column: usize, message: &str, fix: &str) {
+    mistake(&format!("{section}\n{AGENTS}{EXTENSION}"), line, column, message, fix);
+}
+
+/// As [`mistake`], for an extension with one line changed; lines count from its header.
+#[track_caller]
+fn mistake_in_extension(from: &str, to: &str, line: usize, column: usize, message: &str, fix: &str) {
+    let changed = EXTENSION.replace(from, to);
+    assert_ne!(changed, EXTENSION);
+    mistake(&format!("{AGENTS}{changed}"), line + 2, column, message, fix);
+}
+
+#[track_caller]
+fn mistake_in_trunk(from: &str, to: &str, line: usize, column: usize, message: &str, fix: &str) {
+    let changed = TRUNK.replace(from, to);
+    assert_ne!(changed, TRUNK);
+    mistake(&format!("{AGENTS}{changed}"), line + 2, column, message, fix);
+}
+
+#[test]
+fn the_example_file_reads_and_its_values_are_the_defaults_it_claims() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/offhook.toml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let example = Config::parse(&path, &text, &environment).unwrap_or_else(|errors| panic!("{errors}"));
+    let bare = parse(&format!("{AGENTS}{EXTENSION}")).unwrap();
+    assert_eq!(example.server, bare.server);
+    assert_eq!(example.media, bare.media);
+    assert_eq!(example.inference, bare.inference);
+    assert_eq!(example.tools.budget, bare.tools.budget);
+    assert_eq!(example.logging, bare.logging);
+    assert!(example.models_dir.ends_with("examples/models"));
+    assert_eq!(example.tools.egress_policy().dangers().count(), 2);
+}
+
+#[test]
+fn a_minimal_file_gets_working_defaults() {
+    let config = parse(&format!("{AGENTS}{EXTENSION}")).unwrap();
+    assert_eq!(config.server.sip_listen, "0.0.0.0:5060".parse().unwrap());
+    assert_eq!(config.server.advertised_address, None);
+    assert_eq!(config.media.rtp_ports, PortRange { first: 20_000, last: 29_999 });
+    assert_eq!(config.media.rtp_ports.calls(), 5_000);
+    assert_eq!(config.models_dir, Path::new("/etc/offhook/models"));
+    assert_eq!(config.agents["clinic"].file, Path::new("/etc/offhook/clinic.yaml"));
+    let extension = &config.extensions[0];
+    assert_eq!(extension.registrar, HostPort { host: "pbx.example.com".into(), port: 5060 });
+    assert_eq!((extension.user.as_str(), extension.auth_user.as_str()), ("1001", "1001"));
+    assert_eq!(extension.password.expose(), "hunter2");
+    assert_eq!(extension.profile.name, "generic");
+    assert_eq!(extension.profile.codecs, [ProfileCodec::Pcmu, ProfileCodec::Pcma]);
+    assert_eq!(extension.profile.dtmf, DtmfMode::Rfc4733);
+    assert!(config.trunks.is_empty());
+}
+
+#[test]
+fn every_key_arrives_where_it_belongs() {
+    let config = parse(
+        r#"
+        server = { sip_listen = "[::]:5070", advertised_address = "203.0.113.9", drain = "1h" }
+        media = { bind = "192.0.2.1", rtp_ports = "30000-30100", workers = 3 }
+        models = { dir = "/var/lib/offhook/models" }
+        inference = { threads = 2, queue = 8 }
+        logging = { level = "warn,offhook::sip=debug", format = "json" }
+        [agents.clinic]
+        file = "agents/clinic.yaml"
+        settings = { booking_url = "http://127.0.0.1:8089", seats = 3, open = true }
+        [[extension]]
+        name = "reception"
+        registrar = "[2001:db8::1]:5080"
+        user = "1001"
+        auth_user = "a8f3k2"
+        password = "s3cret"
+        agent = "clinic"
+        profile = "3cx"
+        [[trunk]]
+        name = "carrier"
+        hosts = ["198.51.100.0/24", "2001:db8:1::/48"]
+        called_numbers = ["+15550134", "100"]
+        agent = "clinic"
+        profile = "asterisk"
+        [tools]
+        calls_per_phone_call = 5
+        time_per_phone_call = "30s"
+        ca_file = "root.pem"
+        [[tools.host]]
+        name = "api.inside.example"
+        ports = [9000]
+        danger_allow_private_addresses = true
+        "#,
+    )
+    .unwrap_or_else(|errors| panic!("{errors}"));
+    assert_eq!(config.server.drain, Duration::from_secs(3_600));
+    assert_eq!(config.media.rtp_ports, PortRange { first: 30_000, last: 30_099 }, "the last port is RTCP's");
+    assert_eq!((config.media.workers, config.inference.threads, config.inference.queue), (Some(3), Some(2), Some(8)));
+    assert_eq!(config.agents["clinic"].settings["booking_url"], "http://127.0.0.1:8089");
+    assert_eq!(config.agents["clinic"].settings["seats"], "3");
+    assert_eq!(config.agents["clinic"].settings["open"], "true");
+    assert_eq!(config.extensions[0].auth_user, "a8f3k2");
+    assert_eq!(config.extensions[0].profile.name, "3cx");
+    assert_eq!(config.trunks[0].hosts.len(), 2);
+    assert_eq!(config.tools.budget.calls, 5);
+    assert_eq!(config.tools.ca_file.as_deref(), Some(Path::new("/etc/offhook/root.pem")));
+    let policy = config.tools.egress_policy();
+    assert!(policy.check("https://api.inside.example:9000/").is_ok());
+    assert!(policy.check("http://api.inside.example:9000/").is_err());
+    assert_eq!(config.logging.format, LogFormat::Json);
+}
+
+#[test]
+fn debug_output_shows_no_password() {
+    let config = parse(&format!("{AGENTS}{EXTENSION}")).unwrap();
+    let text = format!("{config:?}");
+    assert!(!text.contains("hunter2") && text.contains("{redacted}"), "{text}");
+}
+
+#[test]
+fn all_mistakes_of_a_file_are_reported_at_once_in_its_order() {
+    let errors = parse(
+        "[server]\nsip_listen = \"5060\"\ndrane = \"1m\"\n[media]\nrtp_ports = 20000\n\
+         [[extension]]\nname = \"a b\"\npassword = 7\n[[trunk]]\nname = \"t\"\nhosts = []\nagent = \"x\"\n",
+    )
+    .unwrap_err();
+    let places: Vec<_> = errors.0.iter().map(|error| (error.line, error.message.as_str())).collect();
+    let lines: Vec<_> = places.iter().map(|(line, _)| *line).collect();
+    assert_eq!(lines, [2, 3, 5, 6, 6, 6, 7, 8, 11, 12], "{errors}");
+}
+
+#[test]
+fn an_error_shows_file_line_column_the_line_and_the_fix() {
+    let errors = parse(&format!("[server]\nsip_lissten = \"0.0.0.0:5060\"\n{AGENTS}{EXTENSION}")).unwrap_err();
+    assert_eq!(
+        errors.to_string(),
+        "/etc/offhook/offhook.toml:2:1: [server] has no key `sip_lissten`\n\
+         \x20 2 | sip_lissten = \"0.0.0.0:5060\"\n\
+         \x20   | ^^^^^^^^^^^\n\
+         \x20 fix: write `sip_listen`"
+    );
+}
+
+#[test]
+fn syntax_mistakes() {
+    mistake("[server\n", 1, 8, "unclosed", "toml.io");
+    mistake_in("[server]\ndrain = \"1m\"\ndrain = \"2m\"", 3, 1, "duplicate key", "keep one");
+    let errors = parse("[server]\ndrain = \n[media]\nbind = 'x\n").unwrap_err();
+    assert_eq!((errors.0[0].line, errors.0.len() >= 2), (2, true), "{errors}");
+}
+
+#[test]
+fn unknown_keys_and_wrong_types() {
+    mistake_in("[sever]", 1, 2, "no key `sever`", "write `server`");
+    mistake_in("[databases]", 1, 2, "no key `databases`", "known here are");
+    mistake_in("server = 5060", 1, 10, "but a table is wanted", "table");
+    mistake_in("[server]\nsip_listen = 5060", 2, 14, "but a string is wanted", "string");
+    mistake_in("[server]\nsip_listen = \"\"", 2, 14, "empty", "value");
+    mistake_in("[media]\nworkers = \"two\"", 2, 11, "whole number", "whole number");
+    mistake_in("[[tools.host]]\nname = \"h\"\ndanger_allow_http = 1", 3, 21, "boolean", "boolean");
+    mistake("extension = 1\n", 1, 13, "list of tables", "[[extension]]");
+    mistake("extension = [1]\n", 1, 14, "table", "table");
+}
+
+#[test]
+fn server_and_media_mistakes() {
+    mistake_in("[server]\nsip_listen = \"0.0.0.0\"", 2, 14, "not an address and port", "0.0.0.0:5060");
+    mistake_in("[server]\nadvertised_address = \"pbx\"", 2, 22, "not an address", "203.0.113.7");
+    mistake_in("[server]\nadvertised_address = \"0.0.0.0\"", 2, 22, "nobody can send", "leave it out");
+    mistake_in("[server]\ndrain = \"10\"", 2, 9, "not a duration", "\"90s\"");
+    mistake_in("[server]\ndrain = \"2h\"", 2, 9, "outside 0s to 1h", "0s to 1h");
+    mistake_in("[media]\nbind = \"eth0\"", 2, 8, "not an address", "0.0.0.0");
+    mistake_in("[media]\nrtp_ports = \"20000\"", 2, 13, "not a range", "20000-29999");
+    mistake_in("[media]\nrtp_ports = \"30000-20000\"", 2, 13, "backwards", "\"20000-30000\"");
+    mistake_in("[media]\nrtp_ports = \"80-29999\"", 2, 13, "system services", "1024");
+    mistake_in("[media]\nrtp_ports = \"20000-20003\"", 2, 13, "too few", "8 ports");
+    mistake_in("[media]\nrtp_ports = \"20001-29999\"", 2, 13, "odd", "20002");
+    mistake_in("[media]\nworkers = 0", 2, 11, "outside 1 to 256", "1 to 256");
+    mistake_in("[inference]\nqueue = 100000", 2, 9, "outside 1 to 10000", "1 to 10000");
+    mistake_in("[models]\ndir = 3", 2, 7, "string", "string");
+    mistake_in("[logging]\nlevel = \"loud\"", 2, 9, "not a level", "info");
+    mistake_in("[logging]\nformat = \"jsn\"", 2, 10, "known are", "\"json\"");
+}
+
+#[test]
+fn agent_entry_mistakes() {
+    let with = |agents: &str| format!("{agents}{TRUNK}");
+    mistake(&with("[agents]\nclinic = 3\n"), 2, 10, "a file is wanted", "clinic.yaml");
+    mistake(&with("[agents.clinic]\n"), 1, 1, "[agents.clinic] has no `file`", "clinic.yaml");
+    mistake(&with("[agents.clinic]\nfil = \"x.yaml\"\n"), 2, 1, "no key `fil`", "write `file`");
+    let settings = "[agents.clinic]\nfile = \"x.yaml\"\nsettings = { a = [1] }\n";
+    mistake(&with(settings), 3, 18, "setting `a` is of type array", "a string, a number");
+}
+
+#[test]
+fn tool_host_mistakes() {
+    mistake_in("[[tools.host]]\nports = [1]", 1, 1, "has no `name`", "name = ");
+    mistake_in("[[tools.host]]\nname = \"https://api.example\"", 2, 8, "not a host", "without scheme");
+    mistake_in("[[tools.host]]\nname = \"h:80\"", 2, 8, "not a host", "without scheme, port");
+    mistake_in("[[tools.host]]\nname = \"h\"\nports = [0]", 3, 10, "1 to 65535", "1 to 65535");
+    mistake_in("[[tools.host]]\nname = \"h\"\nports = [\"80\"]", 3, 10, "whole numbers", "whole numbers");
+    mistake_in("[[tools.host]]\nname = \"h\"\n[[tools.host]]\nname = \"H\"", 4, 8, "line 2 already", "one table");
+    mistake_in("[[tools.host]]\nname = \"h\"\nallow_http = true", 3, 1, "no key `allow_http`", "danger_allow_http");
+}
+
+#[test]
+fn extension_mistakes() {
+    mistake_in_extension("name = \"reception\"\n", "", 1, 1, "has no `name`", "reception");
+    mistake_in_extension("\"reception\"", "\"a b\"", 2, 8, "not a good name", "letters");
+    mistake_in_extension("registrar = \"pbx.example.com\"\n", "", 1, 1, "has no `registrar`", "pbx.example.com:5060");
+    mistake_in_extension("\"pbx.example.com\"", "\"sip:pbx\"", 3, 13, "not a host", "pbx.example.com:5060");
+    mistake_in_extension("registrar", "registar", 3, 1, "no key `registar`", "write `registrar`");
+}
+
+#[test]
+fn secret_mistakes() {
+    let env = "password_env = \"PBX_PASSWORD\"";
+    mistake_in_extension(&format!("{env}\n"), "", 1, 1, "has no `password_env`", "PBX_PASSWORD");
+    mistake_in_extension(env, "password_env = \"MISSING\"", 5, 16, "`MISSING` is not set", "MISSING=");
+    mistake_in_extension(env, "password_env = \"EMPTY\"", 5, 16, "`EMPTY` is not set", "EMPTY=");
+    mistake_in_extension(env, &format!("{env}\npassword = \"x\""), 5, 1, "both given", "keep one");
+    mistake_in_extension(env, "password_file = \"/nonexistent/secret\"", 5, 17, "cannot be used", "password alone");
+}
+
+#[test]
+fn reference_mistakes() {
+    let agent = "agent = \"clinic\"";
+    mistake_in_extension(agent, "agent = \"clinik\"", 6, 9, "no agent `clinik`", "write \"clinic\"");
+    mistake_in_extension(agent, "agent = \"taxi\"", 6, 9, "no agent `taxi`", "taxi = \"taxi.yaml\"");
+    mistake_in_extension(agent, &format!("{agent}\nprofile = \"frepbx\""), 7, 11, "no profile `frepbx`", "\"freepbx\"");
+    mistake_in_extension(
+        agent,
+        &format!("{agent}\nprofile = \"3cx\""),
+        7,
+        11,
+        "needs `auth_user`",
+        "authentication ID",
+    );
+    mistake_in_extension("user = \"1001\"", "user = \"1001@pbx\"", 4, 8, "user part", "\"1001\"");
+    mistake(&format!("{AGENTS}{EXTENSION}{EXTENSION}"), 10, 8, "taken by line 4", "name of its own");
+    mistake(AGENTS, 1, 1, "neither [[extension]] nor [[trunk]]", "[[extension]]");
+}
+
+#[test]
+fn trunk_mistakes() {
+    mistake_in_trunk("hosts = [\"203.0.113.7\"]\n", "", 1, 1, "has no `hosts`", "203.0.113.7");
+    mistake_in_trunk("[\"203.0.113.7\"]", "\"203.0.113.7\"", 3, 9, "list of strings", "list");
+    mistake_in_trunk("[\"203.0.113.7\"]", "[]", 3, 1, "empty", "addresses");
+    mistake_in_trunk("203.0.113.7", "carrier.example", 3, 10, "neither an address", "198.51.100.0/24");
+    mistake_in_trunk("203.0.113.7", "203.0.113.7/24", 3, 10, "beyond its prefix", "\"203.0.113.0/24\"");
+    mistake_in_trunk("203.0.113.7", "0.0.0.0/0", 3, 10, "large part of the internet", "danger_allow_any_host");
+    let wide = TRUNK.replace("203.0.113.7", "0.0.0.0/0") + "danger_allow_any_host = true\n";
+    assert!(parse(&format!("{AGENTS}{wide}")).is_ok());
+    mistake_in_trunk("agent", "called_numbers = [\"+1 555\"]\nagent", 4, 19, "user part", "number");
+}
+
+#[test]
+fn two_trunks_that_one_call_would_fit_into_are_refused() {
+    let second = "[[trunk]]\nname = \"other\"\nhosts = [\"203.0.113.0/24\"]\nagent = \"clinic\"\n";
+    let text = format!("{AGENTS}{TRUNK}{second}");
+    mistake(&text, 7, 1, "both take calls from", "called_numbers");
+    let apart = format!("{AGENTS}{TRUNK}called_numbers = [\"1\"]\n{second}called_numbers = [\"2\"]\n");
+    assert_eq!(parse(&apart).unwrap().trunks.len(), 2);
+}
+
+#[test]
+fn mistakes_in_a_profile_of_ones_own_point_into_its_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("offhook.toml");
+    let text = format!("{AGENTS}{EXTENSION}profile = \"house.toml\"\n");
+    let load = || Config::parse(&file, &text, &environment);
+    assert!(load().unwrap_err().to_string().contains("house.toml: the profile cannot be read"));
+    std::fs::write(folder.path().join("house.toml"), "inherits = \"3cx\"\nauth_user = \"optionl\"\n").unwrap();
+    let errors = load().unwrap_err();
+    assert_eq!((errors.0[0].line, errors.0[0].column), (2, 13), "{errors}");
+    assert!(errors.0[0].file.ends_with("house.toml") && errors.0[0].fix.contains("\"optional\""), "{errors}");
+    std::fs::write(folder.path().join("house.toml"), "inherits = \"3cx\"\nauth_user = \"optional\"\n").unwrap();
+    assert_eq!(load().unwrap().extensions[0].profile.name, "house.toml");
+}
+
+#[test]
+fn a_password_file_is_read_without_its_line_end_and_bad_ones_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("offhook.toml");
+    let text = format!("{AGENTS}{}", EXTENSION.replace("password_env = \"PBX_PASSWORD\"", "password_file = \"pw\""));
+    let load = || Config::parse(&file, &text, &environment);
+    std::fs::write(folder.path().join("pw"), "s3cret\r\n").unwrap();
+    assert_eq!(load().unwrap().extensions[0].password.expose(), "s3cret");
+    for (content, reason) in [("", "empty"), ("a\nb\n", "more than one line"), (&*"x".repeat(5_000), "bytes")] {
+        std::fs::write(folder.path().join("pw"), content).unwrap();
+        assert!(load().unwrap_err().0[0].message.contains(reason), "{reason}");
+    }
+}
+
+#[test]
+fn files_that_are_missing_or_no_text_are_refused_with_a_reason() {
+    let folder = tempfile::tempdir().unwrap();
+    let missing = Config::load(&folder.path().join("none.toml")).unwrap_err();
+    assert!(missing.to_string().contains("none.toml: cannot be read"), "{missing}");
+    let binary = folder.path().join("binary.toml");
+    std::fs::write(&binary, b"[server]\nx = \"\xff\xfe\"\n").unwrap();
+    let errors = Config::load(&binary).unwrap_err();
+    assert_eq!((errors.0[0].line, errors.0[0].column), (2, 6), "{errors}");
+    assert!(Config::load(folder.path()).is_err(), "a folder");
+}
+
+#[test]
+fn no_text_makes_the_reader_panic() {
+    let good = format!("{AGENTS}{EXTENSION}{TRUNK}[[tools.host]]\nname = \"ü\"\nports = [1]\n");
+    for cut in (0..good.len()).filter(|at| good.is_char_boundary(*at)) {
+        let _ = parse(&good[..cut]).map_err(|errors| errors.to_string());
+        let mut odd = good.clone();
+        odd.insert(cut, '\u{0}');
+        let _ = parse(&odd).map_err(|errors| errors.to_string());
+        odd.replace_range(cut..=cut, "\"");
+        let _ = parse(&odd).map_err(|errors| errors.to_string());
+    }
+}
