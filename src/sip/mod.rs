@@ -42,7 +42,7 @@ pub use config::{
 pub use endpoint::{CommandError, Endpoint, Received, Transmit};
 pub use event::{Event, LegId, RegistrationId};
 pub use header::{HeaderName, HeaderValue};
-pub use message::Message;
+pub use message::{Message, StartLine};
 pub use method::Method;
 pub use parse::{Fault, ParseError};
 pub use status::StatusCode;

@@ -78,7 +78,7 @@ pub trait TimerName: Copy + 'static {
 }
 
 impl TimerName for Timer {
-    const ALL: &'static [Self] = &Timer::ALL;
+    const ALL: &'static [Self] = &Self::ALL;
 
     fn slot(self) -> usize {
         self as usize

@@ -144,7 +144,8 @@ impl Endpoint {
     }
 
     /// Changes the session of an established leg by re-INVITE. The outcome comes as `Event::ReofferAnswered`; on
-    /// glare (491) the endpoint tries again by itself after the back-off of RFC 3261 §14.1.
+    /// glare (491) the endpoint tries again by itself after the back-off of RFC 3261 §14.1. When the peer's offer comes
+    /// first during that wait, ours is reported as refused with 491: offer again from the new state.
     ///
     /// # Errors
     /// [`CommandError::UnknownLeg`], [`CommandError::WrongState`], [`CommandError::OfferPending`].

@@ -314,10 +314,11 @@ pub(super) fn unsupported_extensions(request: &Message<'_>) -> Option<String> {
     (!tags.is_empty()).then(|| tags.join(", "))
 }
 
+/// A status with the header fields that belong to it.
+pub(super) type Refusal = (StatusCode, &'static [(HeaderName, &'static str)]);
+
 /// Whether we can read the body of an INVITE or UPDATE; otherwise what to answer.
-pub(super) fn acceptable_body(
-    request: &Message<'_>,
-) -> Result<(), (StatusCode, &'static [(HeaderName, &'static str)])> {
+pub(super) fn acceptable_body(request: &Message<'_>) -> Result<(), Refusal> {
     const ACCEPT: &[(HeaderName, &str)] = &[(HeaderName::Accept, "application/sdp")];
     const PLAIN: &[(HeaderName, &str)] = &[(HeaderName::AcceptEncoding, "identity")];
     if request.body().is_empty() {

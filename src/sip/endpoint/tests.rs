@@ -1,11 +1,14 @@
 use super::*;
-use crate::sip::event::{EndCause, Missing, TransferOutcome};
+use crate::sip::Message;
+use crate::sip::event::{EndCause, Missing};
 use crate::sip::pair::{Pair, Side};
-use crate::sip::refer;
-use crate::sip::{Message, Refer, Uri};
 use std::time::Duration;
 
 mod calls;
+mod chaos;
+mod registrations;
+mod rules;
+mod sessions;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -31,10 +34,6 @@ fn sent(pair: &Pair, side: Side) -> Vec<String> {
 
 fn is(bytes: &[u8], start: &str) -> bool {
     bytes.starts_with(start.as_bytes())
-}
-
-fn has_cseq(bytes: &[u8], method: &str) -> bool {
-    Message::parse(bytes).is_ok_and(|m| m.cseq().is_ok_and(|c| c.method.as_str() == method))
 }
 
 fn incoming(pair: &mut Pair, side: Side) -> Option<LegId> {

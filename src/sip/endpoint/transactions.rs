@@ -41,6 +41,7 @@ pub(super) enum Owner {
 }
 
 #[derive(Debug)]
+#[expect(clippy::enum_variant_names, reason = "the RFC's names of the four machines")]
 enum Machine {
     ClientInvite(ClientInvite),
     ClientNonInvite(ClientNonInvite),
