@@ -1,5 +1,5 @@
 //! The `offhook` command.
 
 fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+    offhook::cli::run()
 }

@@ -1,6 +1,6 @@
 //! What a conversation wants done, as values. `call/effects.rs` is the only place that does any of it.
 
-use crate::base::Pii;
+use crate::base::{Expect, Pii};
 use serde_json::Value;
 use std::time::Duration;
 
@@ -77,28 +77,6 @@ pub struct Listen {
     pub no_input: Duration,
     /// Collect keypad digits too, when given.
     pub digits: Option<CollectDigits>,
-}
-
-/// The kind of answer that is expected.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Expect {
-    /// Anything.
-    #[default]
-    Open,
-    /// Yes or no.
-    YesNo,
-    /// One of a few words.
-    Choice,
-    /// A date.
-    Date,
-    /// A time of day.
-    Time,
-    /// A count or amount.
-    Number,
-    /// A string of digits with pauses inside it.
-    PhoneNumber,
-    /// A person's name, perhaps spelled.
-    Name,
 }
 
 /// How to collect keypad digits.

@@ -1,1 +1,8 @@
 //! Signal processing, pure and without allocation per frame: frames, G.711, resampling, voice activity, loss concealment, tones, WAV files.
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic))]
+
+pub mod frame;
+pub mod g711;
+
+pub use frame::Frame;

@@ -33,3 +33,8 @@ impl fmt::Display for TurnId {
         write!(f, "turn-{}", self.0)
     }
 }
+
+/// One stretch of caller speech, counted by turn-taking. A segment may be paused and resumed (the caller took a
+/// breath) until the turn is committed; the next turn starts a segment of its own.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub struct SegmentId(pub u32);

@@ -1,2 +1,90 @@
 //! The command line: one file per subcommand.
+
 pub mod booking;
+// mod call;
+mod check;
+mod demo;
+mod engines;
+mod models;
+mod report;
+// mod serve;
+pub mod server;
+pub mod terminal;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+use tracing_subscriber::EnvFilter;
+
+/// Puts a voice AI agent on a phone line.
+#[derive(Parser)]
+#[command(name = "offhook", version, about, long_about = None, after_help = "Start with `offhook demo`: it needs no keys and no PBX.")]
+struct Cli {
+    /// Log level: error, warn, info, debug, trace, or a filter such as `offhook::call=debug`.
+    #[arg(long, global = true, value_name = "FILTER", env = "OFFHOOK_LOG")]
+    log: Option<String>,
+    /// Write the log as JSON lines.
+    #[arg(long, global = true)]
+    log_json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Hold a phone call with the example agent, offline: real SIP and RTP on this machine.
+    Demo(demo::Demo),
+    /// Run the server.
+    // Serve(serve::Serve),
+    /// Check agent files and configuration; says file, line, column and the fix.
+    Check(check::Check),
+    /// Place a call and let an agent talk.
+    // Call(call::Call),
+    /// Fetch, verify or list the offline models.
+    Models(models::Args),
+    /// The small appointment service of the clinic example.
+    BookingService(booking::BookingServiceArgs),
+}
+
+/// Reads the command line and runs the command.
+#[must_use]
+pub fn run() -> ExitCode {
+    let cli = Cli::parse();
+    let quiet = true;
+    start_log(cli.log.as_deref(), if quiet { "warn" } else { "info" }, cli.log_json);
+    match cli.command {
+        Command::Check(check) => check::run(&check),
+        Command::Models(models) => models::run(&models),
+        Command::BookingService(service) => block_on(async {
+            booking::run(service).await.map_or_else(|error| fail(&error.to_string()), |()| ExitCode::SUCCESS)
+        }),
+        Command::Demo(demo) => block_on(demo::run(demo)),
+    }
+}
+
+fn start_log(filter: Option<&str>, default: &str, json: bool) {
+    let filter = EnvFilter::builder().with_default_directive(tracing::Level::WARN.into()).parse_lossy(filter.unwrap_or(default));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    if json {
+        log.json().init();
+    } else {
+        log.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init();
+    }
+}
+
+fn block_on(work: impl Future<Output = ExitCode>) -> ExitCode {
+    match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => {
+            let code = runtime.block_on(work);
+            runtime.shutdown_timeout(std::time::Duration::from_secs(2));
+            code
+        }
+        Err(error) => fail(&format!("this system refuses to start threads: {error}")),
+    }
+}
+
+/// Prints an error and its fix, and gives the exit code of a failure.
+fn fail(message: &str) -> ExitCode {
+    let style = terminal::Style::stdout();
+    eprintln!("{} {message}", style.paint(terminal::Ink::Bad, "error:"));
+    ExitCode::FAILURE
+}

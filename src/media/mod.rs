@@ -1,1 +1,26 @@
 //! Media workers: dedicated threads, the 20 ms wheel, sockets and ports, and the rings to the calls.
+//!
+//! [`Workers::start`] once per process; [`Workers::open`] per call leg; [`Leg::configure`] after every offer
+//! and answer. The call then reads [`Leg::uplink`] and [`Leg::events`] whenever [`Leg::ready`] resolves, and
+//! keeps [`Leg::downlink`] filled while the agent talks. Dropping the [`Leg`] ends its media.
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic))]
+
+pub mod config;
+pub mod downlink;
+pub mod error;
+pub mod event;
+pub mod leg;
+pub mod limits;
+pub mod ports;
+mod shared;
+pub mod uplink;
+pub mod workers;
+
+pub use config::MediaConfig;
+pub use downlink::Downlink;
+pub use error::MediaError;
+pub use event::{Events, LegEvent};
+pub use leg::{Leg, LegMedia, LegMode, LegStats};
+pub use uplink::{Uplink, UplinkFrame};
+pub use workers::{WorkerStats, Workers};

@@ -10,8 +10,10 @@ mod error;
 pub mod local;
 pub mod stt;
 pub mod tts;
+pub mod voice;
 
 pub use embed::Embedder;
 pub use error::ProviderError;
 pub use stt::{SegmentId, SpeechToText, SttEvent, SttRequest, SttStream};
 pub use tts::{SpeakRequest, SpeechStream, TextToSpeech, TtsChunk, WordMark};
+pub use voice::{OpenVoice, VoiceDetector, VoiceStream, VoiceVerdict};

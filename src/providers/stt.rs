@@ -1,14 +1,10 @@
 //! Speech-to-text as the call sees it.
 
 use super::ProviderError;
+pub use crate::base::SegmentId;
 use crate::base::{Pii, SampleRate};
 use std::time::Duration;
 use tokio::sync::mpsc;
-
-/// One stretch of caller speech within a stream, counted by the call. A segment may be paused and resumed
-/// (the caller took a breath) until the call commits the turn; the next turn starts a segment of its own.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
-pub struct SegmentId(pub u32);
 
 /// What a stream is opened with.
 #[derive(Clone, Debug)]
@@ -43,7 +39,7 @@ pub trait SttStream: Send {
     fn start(&mut self, segment: SegmentId);
 
     /// The caller has paused: report [`SttEvent::Final`] for everything in `segment` so far, as soon as
-    /// possible. If the caller goes on, `start` with the same id resumes, and a later `finish` reports
+    /// possible. Exactly one `Final` or `Failed` answers each `finish`, in order. If the caller goes on, `start` with the same id resumes, and a later `finish` reports
     /// a `Final` that covers the whole.
     fn finish(&mut self, segment: SegmentId);
 

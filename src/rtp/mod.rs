@@ -1,1 +1,23 @@
 //! RTP as pure machines: packets, jitter buffer, digits, source lock, send session.
+//!
+//! A datagram passes, in this order, [`Packet::parse`], [`SourceLock::admit`], then [`Reception`] for the
+//! statistics and either [`DigitReceiver`] or [`JitterBuffer`]. What is sent comes from [`SendSession`].
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic))]
+
+pub mod delay;
+pub mod dtmf;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzz;
+pub mod jitter;
+pub mod packet;
+pub mod reception;
+pub mod session;
+pub mod source_lock;
+
+pub use dtmf::{DigitReceiver, DigitSender};
+pub use jitter::{JitterBuffer, Playout, Source};
+pub use packet::{Header, Packet, PacketError};
+pub use reception::Reception;
+pub use session::SendSession;
+pub use source_lock::{Admission, Refusal, SourceLock};

@@ -1,1 +1,50 @@
 //! SIP as pure machines: messages, transactions, dialogs, registrations. No socket, no clock.
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::arithmetic_side_effects
+    )
+)]
+
+pub mod compose;
+pub mod config;
+pub mod dialog;
+pub mod digest;
+pub mod endpoint;
+pub mod event;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzz;
+pub mod header;
+pub mod host;
+pub mod limits;
+pub mod message;
+pub mod method;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod pair;
+pub mod parse;
+pub mod refer;
+pub mod registration;
+pub mod status;
+pub mod timer;
+pub mod transaction;
+pub mod uri;
+pub mod validate;
+
+pub use compose::{Headers, OwnedMessage, Request, Response};
+pub use config::{
+    Account, EndpointConfig, KnownPeer, LocalAddress, OutgoingInvite, Refer, RegistrationConfig, Transport,
+};
+pub use endpoint::{CommandError, Endpoint, Received, Transmit};
+pub use event::{Event, LegId, RegistrationId};
+pub use header::{HeaderName, HeaderValue};
+pub use message::Message;
+pub use method::Method;
+pub use parse::{Fault, ParseError};
+pub use status::StatusCode;
+pub use uri::{Uri, UriRef};
+pub use validate::{Head, Verdict, judge};

@@ -1,0 +1,84 @@
+# make demo     hear a call: no keys, no PBX (fetches the offline models once)
+# make test     all tests, those with Asterisk, sipp and baresip included
+# make check    test, and everything that a change has to pass
+# make bench    the benchmarks
+# make fuzz     each fuzz target for SECONDS (60)
+# make models   fetch the offline models      make peers   unpack the SIP peers of the tests
+# make clean    remove what was built; models and peers stay
+#
+# Every target installs what it lacks (.ci/setup says what) and does nothing twice.
+
+SHELL := /bin/bash
+SECONDS ?= 60
+CARGO ?= cargo
+export OFFHOOK_CACHE ?= $(CURDIR)/target/cache
+
+FUZZ_TARGETS := $(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs)))
+BENCHES := $(basename $(notdir $(wildcard benches/*.rs)))
+
+.PHONY: help setup models peers demo test check fmt clippy doc deny fuzz bench clean
+help:
+	@sed -n '/^# make/s/^# //p' Makefile
+
+setup:
+	@.ci/setup
+
+# Release: the latencies that the demo prints are those of the product.
+models: setup
+	@$(CARGO) build --release --bin offhook
+	@target/release/offhook models fetch
+
+demo: models
+	@target/release/offhook demo $(DEMO_ARGS)
+
+peers: setup
+	@tests/interop/peers.sh fetch
+
+# The development build fetches the models here: it is the one that the tests need anyway.
+test: peers
+	@$(CARGO) build --bins --tests
+	@target/debug/offhook models fetch
+	@if $(CARGO) nextest --version > /dev/null 2>&1; then \
+	  $(CARGO) nextest run $(if $(CI),--profile ci) $(TEST_ARGS); \
+	else \
+	  echo 'cargo-nextest is not installed: running the tests with cargo test'; \
+	  $(CARGO) test --lib --bins --tests $(TEST_ARGS); \
+	fi
+
+check: setup fmt clippy doc deny test fuzz
+
+fmt:
+	@$(CARGO) fmt --all --check
+
+clippy:
+	@$(CARGO) clippy --all-targets --all-features -- -D warnings
+
+doc:
+	@RUSTDOCFLAGS='-D warnings' $(CARGO) doc --no-deps --document-private-items
+
+# The advisory database is a public repository; where that cannot be reached, the rest is checked.
+deny:
+	@.ci/setup deny
+	@$(CARGO) deny --log-level error check bans licenses sources
+	@$(CARGO) deny --log-level error fetch db > /dev/null 2>&1 \
+	  && $(CARGO) deny --log-level error check advisories \
+	  || echo 'deny: the advisory database cannot be reached from here, advisories are NOT checked' >&2
+
+# Stable Rust with the instrumentation flags unlocked; the corpus grows in fuzz/corpus.
+fuzz:
+	@.ci/setup fuzz
+	@RUSTC_BOOTSTRAP=1 $(CARGO) fuzz build --release
+	@set -e; for target in $(FUZZ_TARGETS); do \
+	  echo "fuzz: $$target for $(SECONDS) s"; \
+	  mkdir -p fuzz/corpus/$$target; \
+	  RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run --release $$target fuzz/corpus/$$target fuzz/seeds/$$target -- \
+	    -max_total_time=$(SECONDS) -timeout=10 -rss_limit_mb=2048 -max_len=65535 -print_final_stats=1 \
+	    2>&1 | grep -Ev '^#|^INFO|NEW|REDUCE|^$$' || exit 1; \
+	done
+
+bench: peers
+	@$(CARGO) bench $(addprefix --bench ,$(BENCHES)) $(BENCH_ARGS)
+
+clean:
+	@$(CARGO) clean --release
+	@$(CARGO) clean --profile dev

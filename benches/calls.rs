@@ -1,0 +1,104 @@
+//! Echo calls, ours beside Asterisk's `Echo()`, with the same generator in the same run.
+//!
+//! `cargo bench --bench calls [-- asterisk|offhook]` prints a table: set-up time, CPU of the server's process
+//! for each second of a call (user and system), resident memory a call adds, round trip and pacing of the
+//! audio, and how much of it came back. Figures move from machine to machine; compare the rows.
+//! `BENCH_SECONDS` is how long each number of calls is watched (15).
+
+#[path = "calls/generator.rs"]
+mod generator;
+#[path = "../tests/interop/support.rs"]
+mod support;
+
+use std::{net::SocketAddr, process::Command, time::Duration};
+
+use generator::{Calls, Load};
+use support::{Asterisk, Bench, Running, resident_bytes, wait_until};
+
+/// Calls at the same time.
+const CALLS: [usize; 2] = [50, 200];
+/// New calls each second.
+const RATE: u32 = 50;
+
+fn main() {
+    let wanted: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with('-')).collect();
+    let wants = |name: &str| wanted.is_empty() || wanted.iter().any(|w| w == name);
+    let seconds = std::env::var("BENCH_SECONDS").ok().and_then(|s| s.parse().ok()).unwrap_or(15);
+    let bench = Bench::open();
+    println!(
+        "{:<10} {:>5} {:>9} {:>9} {:>10} {:>9} {:>9} {:>9} {:>10} {:>8}",
+        "server", "calls", "setup p50", "p99 ms", "CPU ms/s", "kB/call", "trip p50", "p99 ms", "pacing p99", "back %"
+    );
+    if wants("asterisk") {
+        for calls in CALLS {
+            let asterisk = Asterisk::start(&bench, 60);
+            let server = asterisk.address().parse().expect("an address");
+            measure(&bench, "Asterisk", asterisk.pid(), server, "600", calls, seconds);
+        }
+    }
+    if wants("offhook") {
+        for calls in CALLS {
+            let server = SocketAddr::new(bench.address(40).into(), 5060);
+            let mut offhook = start_offhook(&bench, server);
+            measure(&bench, "Offhook", offhook.pid(), server, "echo", calls, seconds);
+            offhook.terminate(Duration::from_secs(10));
+        }
+    }
+}
+
+/// `offhook serve` with a trunk from the generator's address to the echo agent.
+fn start_offhook(bench: &Bench, server: SocketAddr) -> Running {
+    let config = bench.write(
+        "offhook.toml",
+        &format!(
+            "[server]\nlisten = \"{server}\"\n\n[media]\nbind = \"{}\"\nrtp_ports = \"40000-49999\"\n\n\
+             [[trunk]]\nname = \"bench\"\nhosts = [\"{}\"]\nagent = \"echo\"\n",
+            server.ip(),
+            bench.address(20)
+        ),
+    );
+    let log = bench.path().join("offhook.log");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_offhook"));
+    command.args(["serve", "-c"]).arg(config);
+    let running = Running::start("offhook", &mut command, log);
+    wait_until(Duration::from_secs(20), "offhook listens", || support::open_udp_ports(running.pid()) > 0);
+    running
+}
+
+fn measure(bench: &Bench, name: &str, pid: u32, server: SocketAddr, number: &str, calls: usize, seconds: u64) {
+    let load = |calls| Load { ip: bench.address(20).into(), server, number: number.to_owned(), calls, rate: RATE };
+    // The first calls warm up what is loaded or grown once.
+    let warm = Calls::place(load(5)).unwrap_or_else(|error| panic!("{name}: {error}"));
+    warm.watch(Duration::from_secs(1));
+    warm.hang_up().unwrap_or_else(|error| panic!("{name}: {error}"));
+    let idle_bytes = resident_bytes(pid);
+
+    let placed = Calls::place(load(calls)).unwrap_or_else(|error| panic!("{name}: {error}"));
+    let setup = placed.setup_us();
+    placed.watch(Duration::from_secs(1));
+    let before = cpu_ms(pid);
+    let seen = placed.watch(Duration::from_secs(seconds));
+    let cpu = cpu_ms(pid) - before;
+    let bytes = resident_bytes(pid).saturating_sub(idle_bytes);
+    placed.hang_up().unwrap_or_else(|error| panic!("{name}: {error}"));
+
+    let ms = |us: u64| us as f64 / 1000.0;
+    println!(
+        "{name:<10} {calls:>5} {:>9.2} {:>9.2} {:>10.2} {:>9.0} {:>9.2} {:>9.2} {:>10.2} {:>8.2}",
+        ms(setup.value_at_quantile(0.5)),
+        ms(setup.value_at_quantile(0.99)),
+        cpu as f64 / (calls as u64 * seconds) as f64,
+        bytes as f64 / calls as f64 / 1000.0,
+        ms(seen.round_trip_us.value_at_quantile(0.5)),
+        ms(seen.round_trip_us.value_at_quantile(0.99)),
+        ms(seen.pacing_us.value_at_quantile(0.99)),
+        seen.received as f64 / seen.sent.max(1) as f64 * 100.0,
+    );
+}
+
+/// User and system time of `pid` so far, in milliseconds (the kernel counts in hundredths of a second).
+fn cpu_ms(pid: u32) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let after_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+    after_name.split_whitespace().skip(11).take(2).filter_map(|ticks| ticks.parse::<u64>().ok()).sum::<u64>() * 10
+}

@@ -1,0 +1,19 @@
+//! The spare line: what a caller hears when text-to-speech itself is down, made while the server starts.
+
+use crate::base::SampleRate;
+use crate::providers::{ProviderError, SpeakRequest, TextToSpeech};
+use std::sync::Arc;
+
+/// Synthesises `text` to the end.
+///
+/// # Errors
+/// What the engine says: an agent that cannot apologise must not take calls.
+pub(super) async fn spare_line(tts: &dyn TextToSpeech, text: &str, speed: f32) -> Result<Arc<[i16]>, ProviderError> {
+    let request = SpeakRequest { text: text.to_owned(), rate: SampleRate::NARROWBAND, speed };
+    let mut stream = tts.speak(request)?;
+    let mut samples = Vec::new();
+    while let Some(chunk) = stream.recv().await {
+        samples.extend_from_slice(&chunk?.samples);
+    }
+    Ok(samples.into())
+}

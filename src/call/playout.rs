@@ -1,0 +1,305 @@
+//! What the agent is saying: a deep queue of synthesised speech above the shallow ring of the media worker.
+//!
+//! Each run of an utterance into the ring carries a [`TurnId`] of its own, so a hold is one atomic flush and
+//! the part that was really played is known to the sample. A held utterance goes on from the word it was in.
+
+use crate::agent::UtteranceId;
+use crate::base::TurnId;
+use crate::providers::{TtsChunk, WordMark};
+use std::collections::VecDeque;
+
+/// The way down to the caller's ear: what a media leg offers.
+pub trait Downlink {
+    /// Appends samples of `turn`; returns how many found room.
+    fn push(&mut self, turn: TurnId, samples: &[i16]) -> usize;
+    /// No more audio of `turn` will come.
+    fn end_of_turn(&mut self, turn: TurnId);
+    /// Drops all audio of `turn` and earlier at once.
+    fn flush_through(&mut self, turn: TurnId);
+    /// Samples of `turn` that were sent.
+    fn played(&self, turn: TurnId) -> u64;
+}
+
+/// An utterance is over.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Spoken {
+    /// Which.
+    pub utterance: UtteranceId,
+    /// The part that was played, cut at a word.
+    pub heard: String,
+    /// True when it was played to its end.
+    pub complete: bool,
+}
+
+#[derive(Debug)]
+struct Utterance {
+    id: UtteranceId,
+    text: String,
+    interruptible: bool,
+    samples: Vec<i16>,
+    marks: Vec<WordMark>,
+    synthesised: bool,
+    /// Where the present run into the ring began, and how far it got.
+    run: Option<Run>,
+    /// Played in earlier runs, at a word's start.
+    offset: usize,
+}
+
+#[derive(Debug)]
+struct Run {
+    turn: TurnId,
+    from: usize,
+    pushed: usize,
+    ended: bool,
+}
+
+impl Utterance {
+    /// Samples played so far: earlier runs and the present one.
+    fn played(&self, downlink: &impl Downlink) -> usize {
+        match &self.run {
+            Some(run) => run.from + (downlink.played(run.turn) as usize).min(run.pushed - run.from),
+            None => self.offset,
+        }
+    }
+
+    fn heard(&self, played: usize) -> String {
+        let end = self.marks.iter().filter(|m| m.sample_end <= played).map(|m| m.text_end).max().unwrap_or(0);
+        self.text.get(..end).unwrap_or(&self.text).to_owned()
+    }
+}
+
+/// The queue. Rule for the caller: [`Self::pump`] after every change and at least every 200 ms while speaking.
+#[derive(Debug, Default)]
+pub struct Playout {
+    queue: VecDeque<Utterance>,
+    last_turn: TurnId,
+    held: bool,
+}
+
+impl Playout {
+    /// Queues an utterance; its audio follows.
+    pub fn speak(&mut self, id: UtteranceId, text: String, interruptible: bool) {
+        self.queue.push_back(Utterance {
+            id,
+            text,
+            interruptible,
+            samples: Vec::new(),
+            marks: Vec::new(),
+            synthesised: false,
+            run: None,
+            offset: 0,
+        });
+    }
+
+    /// The first utterance that still needs synthesis, with its text.
+    #[must_use]
+    pub fn next_to_synthesise(&self) -> Option<(UtteranceId, &str)> {
+        self.queue.iter().find(|u| !u.synthesised).map(|u| (u.id, u.text.as_str()))
+    }
+
+    /// Whether everything queued may be interrupted.
+    #[must_use]
+    pub fn interruptible(&self) -> bool {
+        self.queue.iter().all(|u| u.interruptible)
+    }
+
+    /// True when nothing is queued, held or playing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    /// Audio of an utterance; ignored when the utterance is gone.
+    pub fn audio(&mut self, id: UtteranceId, chunk: TtsChunk) {
+        if let Some(u) = self.queue.iter_mut().find(|u| u.id == id) {
+            u.samples.extend_from_slice(&chunk.samples);
+            u.marks.extend_from_slice(&chunk.marks);
+        }
+    }
+
+    /// All audio of an utterance has come (or, after a failure, no more will).
+    pub fn synthesised(&mut self, id: UtteranceId) {
+        if let Some(u) = self.queue.iter_mut().find(|u| u.id == id) {
+            u.synthesised = true;
+        }
+    }
+
+    /// Moves audio into the ring and takes finished utterances off the queue.
+    pub fn pump(&mut self, downlink: &mut impl Downlink) -> Vec<Spoken> {
+        let mut spoken = Vec::new();
+        if self.held {
+            return spoken;
+        }
+        while let Some(first) = self.queue.front() {
+            let done = first.synthesised
+                && (first.samples.is_empty()
+                    || first.run.as_ref().is_some_and(|r| r.ended && r.from + downlink.played(r.turn) as usize >= first.samples.len()));
+            if !done {
+                break;
+            }
+            spoken.extend(self.queue.pop_front().map(|u| Spoken { utterance: u.id, heard: u.text, complete: true }));
+        }
+        for u in &mut self.queue {
+            if u.run.is_none() && u.samples.len() > u.offset {
+                self.last_turn = self.last_turn.next();
+                u.run = Some(Run { turn: self.last_turn, from: u.offset, pushed: u.offset, ended: false });
+            }
+            if let Some(run) = &mut u.run {
+                if let Some(rest) = u.samples.get(run.pushed..).filter(|r| !r.is_empty()) {
+                    run.pushed += downlink.push(run.turn, rest);
+                }
+                if u.synthesised && !run.ended && run.pushed == u.samples.len() {
+                    run.ended = true;
+                    downlink.end_of_turn(run.turn);
+                }
+            }
+            if !u.run.as_ref().is_some_and(|r| r.ended) {
+                break;
+            }
+        }
+        spoken
+    }
+
+    /// The turn of the media run that plays `turn`'s audio belongs to an utterance still queued.
+    #[must_use]
+    pub fn is_current(&self, turn: TurnId) -> bool {
+        self.queue.iter().any(|u| u.run.as_ref().is_some_and(|r| r.turn == turn))
+    }
+
+    /// Silences the agent at once and keeps what was not played.
+    pub fn hold(&mut self, downlink: &mut impl Downlink) {
+        if std::mem::replace(&mut self.held, true) {
+            return;
+        }
+        for u in &mut self.queue {
+            let played = u.played(downlink);
+            u.run = None;
+            u.offset = u.marks.iter().map(|m| m.sample_end).filter(|end| *end <= played).max().unwrap_or(0).max(u.offset.min(played));
+        }
+        downlink.flush_through(self.last_turn);
+    }
+
+    /// Lets a held agent go on.
+    pub fn resume(&mut self) {
+        self.held = false;
+    }
+
+    /// Forgets everything not played and says what was heard of each utterance that had begun or was waiting.
+    pub fn void(&mut self, downlink: &mut impl Downlink) -> Vec<Spoken> {
+        let spoken = self
+            .queue
+            .drain(..)
+            .map(|u| {
+                let played = u.played(downlink);
+                Spoken { utterance: u.id, heard: u.heard(played), complete: false }
+            })
+            .collect();
+        downlink.flush_through(self.last_turn);
+        self.held = false;
+        spoken
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A ring of 1,000 samples and a player that is moved by hand.
+    #[derive(Default)]
+    struct Ring {
+        waiting: VecDeque<(TurnId, usize)>,
+        played: std::collections::HashMap<TurnId, u64>,
+    }
+
+    impl Downlink for Ring {
+        fn push(&mut self, turn: TurnId, samples: &[i16]) -> usize {
+            let free = 1_000 - self.waiting.iter().map(|(_, n)| n).sum::<usize>();
+            let n = samples.len().min(free);
+            self.waiting.push_back((turn, n));
+            n
+        }
+        fn end_of_turn(&mut self, _: TurnId) {}
+        fn flush_through(&mut self, turn: TurnId) {
+            self.waiting.retain(|(t, _)| *t > turn);
+        }
+        fn played(&self, turn: TurnId) -> u64 {
+            self.played.get(&turn).copied().unwrap_or(0)
+        }
+    }
+
+    impl Ring {
+        fn play(&mut self, mut samples: usize) {
+            while let (true, Some((turn, n))) = (samples > 0, self.waiting.front_mut()) {
+                let now = samples.min(*n);
+                *self.played.entry(*turn).or_default() += now as u64;
+                *n -= now;
+                samples -= now;
+                if *n == 0 {
+                    self.waiting.pop_front();
+                }
+            }
+        }
+    }
+
+    fn two_words() -> TtsChunk {
+        TtsChunk {
+            samples: vec![1; 1_600],
+            marks: vec![WordMark { text_end: 5, sample_end: 800 }, WordMark { text_end: 11, sample_end: 1_600 }],
+            ..TtsChunk::default()
+        }
+    }
+
+    #[test]
+    fn an_utterance_longer_than_the_ring_is_played_to_its_end_and_reported_once() {
+        let (mut playout, mut ring) = (Playout::default(), Ring::default());
+        playout.speak(UtteranceId(1), "Hello there".into(), true);
+        playout.audio(UtteranceId(1), two_words());
+        playout.synthesised(UtteranceId(1));
+        assert!(playout.pump(&mut ring).is_empty());
+        ring.play(1_000);
+        assert!(playout.pump(&mut ring).is_empty());
+        ring.play(600);
+        let spoken = playout.pump(&mut ring);
+        assert_eq!(spoken, [Spoken { utterance: UtteranceId(1), heard: "Hello there".into(), complete: true }]);
+        assert!(playout.is_empty());
+    }
+
+    #[test]
+    fn only_the_words_that_were_played_count_as_heard() {
+        let (mut playout, mut ring) = (Playout::default(), Ring::default());
+        playout.speak(UtteranceId(1), "Hello there".into(), true);
+        playout.speak(UtteranceId(2), "Second".into(), true);
+        playout.audio(UtteranceId(1), two_words());
+        playout.pump(&mut ring);
+        ring.play(900);
+        let spoken = playout.void(&mut ring);
+        assert_eq!(spoken[0].heard, "Hello");
+        assert_eq!(spoken[1], Spoken { utterance: UtteranceId(2), heard: String::new(), complete: false });
+        assert!(ring.waiting.is_empty());
+    }
+
+    #[test]
+    fn a_held_utterance_goes_on_at_the_word_it_was_in() {
+        let (mut playout, mut ring) = (Playout::default(), Ring::default());
+        playout.speak(UtteranceId(1), "Hello there".into(), true);
+        playout.audio(UtteranceId(1), two_words());
+        playout.synthesised(UtteranceId(1));
+        playout.pump(&mut ring);
+        ring.play(900);
+        playout.hold(&mut ring);
+        assert!(ring.waiting.is_empty() && playout.pump(&mut ring).is_empty() && ring.waiting.is_empty());
+        playout.resume();
+        playout.pump(&mut ring);
+        assert_eq!(ring.waiting.iter().map(|(_, n)| n).sum::<usize>(), 800, "from the start of the second word");
+        ring.play(800);
+        assert!(playout.pump(&mut ring)[0].complete);
+    }
+
+    #[test]
+    fn an_utterance_without_audio_is_over_at_once() {
+        let (mut playout, mut ring) = (Playout::default(), Ring::default());
+        playout.speak(UtteranceId(1), String::new(), true);
+        playout.synthesised(UtteranceId(1));
+        assert!(playout.pump(&mut ring)[0].complete);
+    }
+}

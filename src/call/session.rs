@@ -1,0 +1,504 @@
+//! The driver of one agent call: hears, decides through the pure machines, speaks.
+
+use super::ears::Ears;
+use super::line::describe;
+use super::playout::{Downlink, Playout, Spoken};
+use super::supervisor::{AgentSetup, Engines, PeerTerms};
+use super::{CallEvent, EventStream, Line, LineEvent};
+use crate::agent::{Conversation, Input, RequestId, UtteranceId};
+use crate::base::{CallId, Pii, SampleRate, TurnId};
+use crate::media::LegEvent;
+use crate::providers::{ProviderError, SpeakRequest, SpeechStream, SttEvent, SttRequest, SttStream, TtsChunk};
+use crate::sip::event::{EndCause, TransferOutcome};
+use crate::sip::{Refer, Uri};
+use crate::tools::{CallBudget, Gate};
+use crate::turn::{self, DigitCollector, Ledger, Stage, TurnInput, TurnOutput, TurnTaker};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
+
+/// Rate of the line; every G.711 leg has it.
+const LINE_RATE: SampleRate = SampleRate::NARROWBAND;
+/// How often the shallow ring of the media worker is topped up while the agent speaks.
+const PUMP_INTERVAL: Duration = Duration::from_millis(100);
+/// A busy text-to-speech engine is asked again after this long, this often, before the call hears the spare line.
+const SYNTHESIS_RETRY: Duration = Duration::from_millis(150);
+const SYNTHESIS_ATTEMPTS: u32 = 6;
+/// Rounds of the machines feeding each other before the driver looks at the outside world again.
+const ROUNDS: usize = 64;
+
+impl Downlink for crate::media::Downlink {
+    fn push(&mut self, turn: TurnId, samples: &[i16]) -> usize {
+        Self::push(self, turn, samples)
+    }
+    fn end_of_turn(&mut self, turn: TurnId) {
+        Self::end_of_turn(self, turn);
+    }
+    fn flush_through(&mut self, turn: TurnId) {
+        Self::flush_through(self, turn);
+    }
+    fn played(&self, turn: TurnId) -> u64 {
+        Self::played(self, turn)
+    }
+}
+
+/// One call with its machines. [`Self::run`] it to the end.
+pub(super) struct Session {
+    pub(super) call: CallId,
+    pub(super) line: Line,
+    pub(super) setup: Arc<AgentSetup>,
+    pub(super) engines: Engines,
+    pub(super) events: EventStream,
+    pub(super) conversation: Conversation,
+    pub(super) turn: TurnTaker,
+    pub(super) digits: DigitCollector,
+    pub(super) ledger: Ledger,
+    pub(super) playout: Playout,
+    /// Answers of tasks started by effects, as inputs of the conversation.
+    pub(super) answers: mpsc::UnboundedSender<Input>,
+    pub(super) transfer: Option<(RequestId, String)>,
+    pub(super) pending_refer: Option<Refer>,
+    /// Host and port that transfers to an extension are addressed to, without a user.
+    pub(super) transfer_base: Uri,
+    pub(super) terms: PeerTerms,
+    pub(super) hangup: Option<(String, bool)>,
+    pub(super) gate: Gate,
+    /// Time taken by finished tool calls, for the gate's budget.
+    pub(super) tool_time: mpsc::UnboundedSender<Duration>,
+    tool_times: mpsc::UnboundedReceiver<Duration>,
+    answered: mpsc::UnboundedReceiver<Input>,
+    speech: Option<Box<dyn SttStream>>,
+    speech_events: Option<mpsc::Receiver<SttEvent>>,
+    ears: Ears,
+    synthesis: Option<(UtteranceId, SpeechStream)>,
+    synthesis_retry: Option<(Instant, u32)>,
+    barge_in: Option<Instant>,
+    queued: bool,
+    ended: Option<String>,
+    started: Instant,
+}
+
+/// What a session starts from.
+pub(super) struct SessionSeed {
+    pub(super) call: CallId,
+    pub(super) line: Line,
+    pub(super) setup: Arc<AgentSetup>,
+    pub(super) engines: Engines,
+    pub(super) events: EventStream,
+    pub(super) variables: Vec<(String, Pii<String>)>,
+    pub(super) transfer_base: Uri,
+    pub(super) terms: PeerTerms,
+}
+
+impl Session {
+    /// A session on an answered line.
+    pub(super) fn new(seed: SessionSeed) -> Self {
+        let SessionSeed { call, line, setup, engines, events, variables, transfer_base, terms } = seed;
+        let now = Instant::now();
+        let (answers, answered) = mpsc::unbounded_channel();
+        let (tool_time, tool_times) = mpsc::unbounded_channel();
+        let mut session = Self {
+            call,
+            line,
+            conversation: Conversation::new(Arc::clone(&setup.agent)),
+            turn: TurnTaker::new(setup.turn.clone()),
+            digits: DigitCollector::default(),
+            ledger: Ledger::default(),
+            playout: Playout::default(),
+            gate: Gate::new(call, Arc::clone(&setup.tool_set), CallBudget::default()),
+            ears: Ears::open(engines.voice.as_ref()),
+            setup,
+            engines,
+            events,
+            answers,
+            answered,
+            tool_time,
+            tool_times,
+            transfer: None,
+            pending_refer: None,
+            transfer_base,
+            terms,
+            hangup: None,
+            speech: None,
+            speech_events: None,
+            synthesis: None,
+            synthesis_retry: None,
+            barge_in: None,
+            queued: false,
+            ended: None,
+            started: now,
+        };
+        let local_time = session.setup.local_time();
+        session.conversation.handle(now, Input::CallStarted { variables, local_time });
+        session.open_speech(now);
+        session
+    }
+
+    fn open_speech(&mut self, now: Instant) {
+        let request = SttRequest { rate: LINE_RATE, pre_roll: self.setup.turn.pre_roll };
+        match self.engines.stt.open(request) {
+            Ok((stream, events)) => {
+                self.speech = Some(stream);
+                self.speech_events = Some(events);
+            }
+            Err(error) => self.trouble(now, "speech_to_text", &error),
+        }
+    }
+
+    /// Drives the call until it is over and reports its end.
+    pub(super) async fn run(mut self) {
+        loop {
+            self.settle(Instant::now());
+            if let Some(reason) = self.ended.take() {
+                self.report_end(reason);
+                return;
+            }
+            let deadline = self.deadline();
+            tokio::select! {
+                event = self.line.next() => match event {
+                    Some(event) => self.on_line(event),
+                    None => self.hear(),
+                },
+                event = receive(&mut self.speech_events) => self.on_transcript(event),
+                (through, probability) = self.ears.verdict() => {
+                    self.turn.handle(Instant::now(), TurnInput::Probability { through, probability });
+                }
+                chunk = receive_chunk(&mut self.synthesis) => self.on_chunk(chunk),
+                Some(input) = self.answered.recv() => self.conversation.handle(Instant::now(), input),
+                Some(took) = self.tool_times.recv() => self.gate.settle(took),
+                () = sleep_until(deadline) => self.on_deadline(),
+            }
+        }
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        let pump = (!self.playout.is_empty()).then(|| Instant::now() + PUMP_INTERVAL);
+        let retry = self.synthesis_retry.map(|(at, _)| at);
+        [pump, retry, self.turn.poll_timeout(), self.digits.poll_timeout(), self.conversation.poll_timeout()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    fn on_deadline(&mut self) {
+        let now = Instant::now();
+        self.turn.handle_timeout(now);
+        self.conversation.handle_timeout(now);
+        if let Some(answer) = self.digits.expire(now) {
+            self.answer_by_key(now, answer);
+        }
+    }
+
+    /// Caller audio and what the media worker reports.
+    fn hear(&mut self) {
+        while let Some(frame) = self.line.media.uplink.try_pop() {
+            if self.line.is_held() {
+                continue;
+            }
+            if let Some(speech) = &mut self.speech {
+                speech.push(frame.samples.samples());
+            }
+            self.turn.handle(frame.arrived, TurnInput::Frame { voiced: frame.voiced });
+            let gate_open = self.turn.wants_probability(frame.arrived);
+            self.ears.push(frame.samples.samples(), frame.arrived, gate_open);
+        }
+        while let Some(event) = self.line.media.events.try_pop() {
+            self.on_media(event);
+        }
+    }
+
+    fn on_media(&mut self, event: LegEvent) {
+        match event {
+            LegEvent::Digit(key) => self.on_key(key),
+            LegEvent::PlayoutStarted { turn, at, .. } => {
+                if self.playout.is_current(turn) {
+                    self.turn.handle(at, TurnInput::Playout(turn::Playout::Audible));
+                    if let Some(record) = self.ledger.finish(turn, at) {
+                        self.events.send(CallEvent::TurnLatency { call: self.call, record });
+                    }
+                }
+            }
+            LegEvent::PlayoutEnded { at, .. } => {
+                if let Some(onset) = self.barge_in.take() {
+                    let stopped_after = at.saturating_duration_since(onset);
+                    self.events.send(CallEvent::BargeIn { call: self.call, stopped_after });
+                }
+            }
+            LegEvent::MediaTimeout { silent_for } => {
+                tracing::info!(call = %self.call, seconds = silent_for.as_secs(), "media_timeout");
+                self.finish("no audio came from the peer");
+            }
+            LegEvent::Panicked => self.finish("the media worker met a bug in this call"),
+            LegEvent::SourceLocked(_) | LegEvent::Starved { .. } => {}
+        }
+    }
+
+    fn on_key(&mut self, key: char) {
+        let now = Instant::now();
+        self.events.send(CallEvent::Digit { call: self.call, key: Pii::new(key) });
+        self.turn.handle(now, TurnInput::Key);
+        if let Some(answer) = self.digits.key(now, key) {
+            self.answer_by_key(now, answer);
+        }
+    }
+
+    fn answer_by_key(&mut self, now: Instant, answer: Pii<String>) {
+        self.silence_agent(now);
+        self.ledger.begin(now);
+        self.conversation.handle(now, Input::Digits(answer));
+    }
+
+    fn on_line(&mut self, event: LineEvent) {
+        let now = Instant::now();
+        match event {
+            LineEvent::Digit(key) => self.on_key(key),
+            LineEvent::Held(true) => self.playout.hold(&mut self.line.media.downlink),
+            LineEvent::Held(false) => self.playout.resume(),
+            LineEvent::Ended(cause) => {
+                if self.transfer.take().is_some() && cause == EndCause::Transferred {
+                    self.hangup = Some(("transferred".into(), true));
+                }
+                let reason = match (&cause, &self.hangup) {
+                    (EndCause::Local | EndCause::Transferred, Some((reason, _))) => reason.clone(),
+                    (cause, _) => describe(cause),
+                };
+                self.ended = Some(reason);
+            }
+            LineEvent::Transferred(outcome) => {
+                let Some((request, destination)) = self.transfer.clone() else { return };
+                let (accepted, reason) = match outcome {
+                    TransferOutcome::Accepted => (true, "accepted".to_owned()),
+                    TransferOutcome::Refused { code, phrase } => (false, format!("{code} {phrase}")),
+                    TransferOutcome::PeerHungUp => (true, "the peer took the call and hung up".to_owned()),
+                    TransferOutcome::TimedOut => (false, "the peer did not say what became of it".to_owned()),
+                };
+                if accepted {
+                    self.hangup = Some(("transferred".into(), true));
+                } else {
+                    self.transfer = None;
+                }
+                self.events.send(CallEvent::TransferFinished { call: self.call, destination, accepted, reason: reason.clone() });
+                self.conversation.handle(now, Input::TransferFinished { request, accepted, reason });
+            }
+        }
+    }
+
+    fn on_transcript(&mut self, event: Option<SttEvent>) {
+        let now = Instant::now();
+        match event {
+            Some(SttEvent::Partial { text, .. }) => self.events.send(CallEvent::CallerPartial { call: self.call, text }),
+            Some(SttEvent::Final { segment, text, confidence, .. }) => {
+                self.turn.handle(now, TurnInput::Transcript { segment, text, confidence });
+            }
+            Some(SttEvent::Failed { segment, error }) => {
+                self.turn.handle(now, TurnInput::TranscriptFailed { segment });
+                tracing::info!(call = %self.call, %error, "transcript_failed");
+            }
+            None => {
+                self.speech_events = None;
+                self.speech = None;
+                self.trouble(now, "speech_to_text", &ProviderError::Stopped { provider: "speech_to_text" });
+            }
+        }
+    }
+
+    fn on_chunk(&mut self, chunk: Option<Result<TtsChunk, ProviderError>>) {
+        let now = Instant::now();
+        let Some((utterance, _)) = self.synthesis else { return };
+        match chunk {
+            Some(Ok(chunk)) => {
+                self.ledger.mark(Stage::FirstAudio, now);
+                self.playout.audio(utterance, chunk);
+            }
+            Some(Err(error)) => {
+                self.synthesis = None;
+                self.say_spare_line(now, utterance, &error);
+            }
+            None => {
+                self.synthesis = None;
+                self.playout.synthesised(utterance);
+            }
+        }
+    }
+
+    /// Lets the machines feed each other until nothing is left to do.
+    fn settle(&mut self, now: Instant) {
+        for _ in 0..ROUNDS {
+            let mut idle = true;
+            while let Some(output) = self.turn.poll_output() {
+                idle = false;
+                self.on_turn(now, output);
+            }
+            while let Some(effect) = self.conversation.poll_effect() {
+                idle = false;
+                self.execute(now, effect);
+            }
+            self.synthesise(now);
+            for spoken in self.playout.pump(&mut self.line.media.downlink) {
+                idle = false;
+                self.report_spoken(now, spoken);
+            }
+            self.announce_playout(now);
+            if idle {
+                break;
+            }
+        }
+        self.refer_when_silent();
+        if self.playout.is_empty() && self.synthesis.is_none() && self.hangup.is_some() && self.transfer.is_none() {
+            self.line.hang_up();
+        }
+    }
+
+    /// Tells turn-taking when there is something to say and when all of it was said.
+    pub(super) fn announce_playout(&mut self, now: Instant) {
+        let queued = !self.playout.is_empty();
+        if queued {
+            let interruptible = self.playout.interruptible();
+            if !std::mem::replace(&mut self.queued, true) {
+                self.turn.handle(now, TurnInput::Playout(turn::Playout::Queued { interruptible }));
+            }
+        } else if std::mem::take(&mut self.queued) {
+            self.turn.handle(now, TurnInput::Playout(turn::Playout::Drained));
+        }
+    }
+
+    fn on_turn(&mut self, now: Instant, output: TurnOutput) {
+        match output {
+            TurnOutput::StartSegment(segment) => self.with_speech(|speech| speech.start(segment)),
+            TurnOutput::FinishSegment(segment) => self.with_speech(|speech| speech.finish(segment)),
+            TurnOutput::DiscardSegment => self.with_speech(SttStream::discard),
+            TurnOutput::Hold { onset, audible } => {
+                self.barge_in = audible.then_some(onset);
+                self.playout.hold(&mut self.line.media.downlink);
+            }
+            TurnOutput::Resume => {
+                self.barge_in = None;
+                self.playout.resume();
+                self.events.send(CallEvent::FalseBargeIn { call: self.call });
+            }
+            TurnOutput::Turn { text, confidence, last_voiced, transcript_at, .. } => {
+                self.silence_agent(now);
+                self.ledger.begin(last_voiced);
+                self.ledger.mark(Stage::Transcript, transcript_at);
+                self.ledger.mark(Stage::EndOfTurn, now);
+                self.events.send(CallEvent::CallerSaid { call: self.call, text: text.clone(), confidence });
+                self.conversation.handle(now, Input::CallerSaid { text, confidence });
+            }
+            TurnOutput::NoInput => self.conversation.handle(now, Input::Silence),
+            TurnOutput::TranscriptMissing => {
+                let busy = ProviderError::Busy { provider: "speech_to_text", waiting: 0 };
+                self.trouble(now, "speech_to_text", &busy);
+            }
+        }
+    }
+
+    fn with_speech(&mut self, act: impl FnOnce(&mut dyn SttStream)) {
+        if let Some(speech) = &mut self.speech {
+            act(speech.as_mut());
+        }
+    }
+
+    /// Voids what the agent has not said yet and tells the conversation what was heard.
+    fn silence_agent(&mut self, now: Instant) {
+        self.synthesis = None;
+        self.synthesis_retry = None;
+        for spoken in self.playout.void(&mut self.line.media.downlink) {
+            self.report_spoken(now, spoken);
+        }
+        self.announce_playout(now);
+    }
+
+    fn report_spoken(&mut self, now: Instant, spoken: Spoken) {
+        let Spoken { utterance, heard, complete } = spoken;
+        if complete || !heard.is_empty() {
+            let event = CallEvent::AgentSaid { call: self.call, heard: Pii::new(heard.clone()), complete };
+            self.events.send(event);
+        }
+        self.conversation.handle(now, Input::SpeechEnded { utterance, heard, complete });
+    }
+
+    /// Asks for the audio of the next utterance that has none.
+    fn synthesise(&mut self, now: Instant) {
+        let attempts = match self.synthesis_retry {
+            Some((at, _)) if now < at => return,
+            Some((_, attempts)) => attempts,
+            None => 0,
+        };
+        if self.synthesis.is_some() {
+            return;
+        }
+        let Some((utterance, text)) = self.playout.next_to_synthesise() else { return };
+        let request = SpeakRequest { text: text.to_owned(), rate: LINE_RATE, speed: self.setup.speed };
+        match self.engines.tts.speak(request) {
+            Ok(stream) => {
+                self.synthesis = Some((utterance, stream));
+                self.synthesis_retry = None;
+            }
+            Err(ProviderError::Busy { .. }) if attempts + 1 < SYNTHESIS_ATTEMPTS => {
+                self.synthesis_retry = Some((now + SYNTHESIS_RETRY, attempts + 1));
+            }
+            Err(error) => {
+                self.synthesis_retry = None;
+                self.say_spare_line(now, utterance, &error);
+            }
+        }
+    }
+
+    /// Text-to-speech is down: the caller hears the line that was made while the server started.
+    fn say_spare_line(&mut self, now: Instant, utterance: UtteranceId, error: &ProviderError) {
+        self.playout.audio(utterance, TtsChunk { samples: self.setup.spare_line.to_vec(), ..TtsChunk::default() });
+        self.playout.synthesised(utterance);
+        self.trouble(now, "text_to_speech", error);
+    }
+
+    pub(super) fn trouble(&mut self, now: Instant, stage: &'static str, error: &ProviderError) {
+        self.events.send(CallEvent::EngineTrouble { call: self.call, stage, detail: error.to_string() });
+        let busy = matches!(error, ProviderError::Busy { .. });
+        self.conversation.handle(now, Input::ProviderDown { stage, busy });
+    }
+
+    fn finish(&mut self, reason: &str) {
+        self.hangup.get_or_insert_with(|| (reason.to_owned(), false));
+        self.line.hang_up();
+    }
+
+    fn report_end(&self, reason: String) {
+        let stats = self.line.media.stats();
+        self.events.send(CallEvent::CallEnded {
+            call: self.call,
+            reason,
+            completed: self.hangup.as_ref().is_some_and(|(_, completed)| *completed),
+            duration: self.started.elapsed(),
+            media: vec![
+                ("sent", stats.sent),
+                ("received", stats.received),
+                ("lost", stats.lost),
+                ("late", stats.late),
+                ("rejected", stats.rejected),
+                ("starved_frames", stats.starved),
+                ("uplink_dropped", stats.uplink_dropped),
+            ],
+        });
+    }
+}
+
+async fn receive<T>(receiver: &mut Option<mpsc::Receiver<T>>) -> Option<T> {
+    match receiver {
+        Some(receiver) => receiver.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn receive_chunk(synthesis: &mut Option<(UtteranceId, SpeechStream)>) -> Option<Result<TtsChunk, ProviderError>> {
+    match synthesis {
+        Some((_, stream)) => stream.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn sleep_until(deadline: Option<Instant>) {
+    match deadline {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
+}

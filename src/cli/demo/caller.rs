@@ -1,0 +1,103 @@
+//! The demo's caller: our own user agent with recorded speech on a slightly noisy line.
+
+use super::script::{Action, Script};
+use crate::base::TurnId;
+use crate::call::line::describe;
+use crate::call::{Line, LineEvent};
+use std::time::Instant;
+
+/// All that the caller sends is one long turn: speech where there is some, line noise elsewhere.
+const TURN: TurnId = TurnId(1);
+/// How far ahead of the line the caller's audio is queued.
+const AHEAD_SAMPLES: usize = 800;
+/// From this level on the agent is audible; its silence is digital silence.
+const AUDIBLE_DBFS: f32 = -50.0;
+
+/// How the caller's side of the call ended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Outcome {
+    /// True when the whole script was spoken and the caller hung up.
+    pub script_completed: bool,
+    /// In words.
+    pub reason: String,
+}
+
+/// The caller's voice and the line it speaks on.
+pub struct Caller {
+    line: Line,
+    script: Script,
+    /// One recording per line of the script, 8 kHz.
+    recordings: Vec<Vec<i16>>,
+    /// Line noise, repeated for ever.
+    noise: Vec<i16>,
+    sent: usize,
+    /// The recording being spoken: its samples begin at this position of the stream.
+    speaking: Option<(usize, usize)>,
+}
+
+impl Caller {
+    /// A caller on an answered line. `noise` must not be empty.
+    #[must_use]
+    pub fn new(line: Line, script: Script, recordings: Vec<Vec<i16>>, noise: Vec<i16>) -> Self {
+        Self { line, script, recordings, noise, sent: 0, speaking: None }
+    }
+
+    /// Speaks by the script until the call is over. `say` is told each line as it begins.
+    pub async fn run(mut self, mut say: impl FnMut(&str)) -> Outcome {
+        let mut completed = false;
+        loop {
+            match self.line.next().await {
+                Some(LineEvent::Ended(cause)) => {
+                    return Outcome { script_completed: completed, reason: describe(&cause) };
+                }
+                Some(_) => {}
+                None => {
+                    while self.line.media.events.try_pop().is_some() {}
+                    while let Some(frame) = self.line.media.uplink.try_pop() {
+                        match self.script.hear(Instant::now(), frame.level_dbfs > AUDIBLE_DBFS) {
+                            Some(Action::Say(line)) => {
+                                say(self.script.words(line));
+                                self.speaking = Some((line, self.sent));
+                            }
+                            Some(Action::HangUp) => {
+                                completed = true;
+                                self.line.hang_up();
+                            }
+                            Some(Action::GiveUp) => self.line.hang_up(),
+                            None => {}
+                        }
+                    }
+                    self.speak();
+                }
+            }
+        }
+    }
+
+    fn speak(&mut self) {
+        let played = self.line.media.downlink.played(TURN) as usize;
+        while self.sent < played + AHEAD_SAMPLES {
+            let chunk: Vec<i16> = (self.sent..self.sent + 160).map(|at| self.sample(at)).collect();
+            let taken = self.line.media.downlink.push(TURN, &chunk);
+            self.sent += taken;
+            if taken < chunk.len() {
+                break;
+            }
+        }
+        if let Some((line, began)) = self.speaking {
+            let length = self.recordings.get(line).map_or(0, Vec::len);
+            if played >= began + length {
+                self.speaking = None;
+                self.script.said(Instant::now());
+            }
+        }
+    }
+
+    fn sample(&self, at: usize) -> i16 {
+        let noise = self.noise.get(at % self.noise.len().max(1)).copied().unwrap_or(0);
+        let voice = self
+            .speaking
+            .and_then(|(line, began)| self.recordings.get(line)?.get(at.checked_sub(began)?).copied())
+            .unwrap_or(0);
+        voice.saturating_add(noise)
+    }
+}

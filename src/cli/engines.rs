@@ -1,0 +1,59 @@
+//! Loads the offline engines with progress on the screen, and agents with their tools.
+
+use crate::agent::Agent;
+use crate::base::Random;
+use crate::call::{AgentSetup, Engines};
+use crate::providers::local::models::{Models, Surroundings};
+use crate::providers::local::{LocalEngines, PoolConfig};
+use crate::tools::{Egress, EgressPolicy, HttpTools, SystemResolver, ToolSet};
+use crate::turn::TurnSettings;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Loads every offline engine from the models directory. `say` gets one line per step.
+///
+/// # Errors
+/// One sentence with the fix.
+pub(super) fn load(models: Option<PathBuf>, pool: PoolConfig, mut say: impl FnMut(&str)) -> Result<Engines, String> {
+    let started = Instant::now();
+    let directory = Surroundings::of_process().models_directory(models.as_deref());
+    let models = Models::open(&directory).map_err(|e| e.to_string())?;
+    let local = LocalEngines::load(&models, pool, |step| say(step)).map_err(|e| e.to_string())?;
+    say(&format!("offline engines ready in {:.1} s", started.elapsed().as_secs_f64()));
+    Ok(Engines {
+        stt: local.stt(),
+        tts: local.tts(),
+        embedder: local.embedder(),
+        voice: local.voice(),
+        exemplars: Arc::default(),
+    })
+}
+
+/// Makes an agent ready to take calls.
+///
+/// # Errors
+/// One sentence per problem.
+pub(super) async fn prepare(
+    agent: Arc<Agent>,
+    engines: &Engines,
+    policy: EgressPolicy,
+    extra_roots: &[u8],
+) -> Result<Arc<AgentSetup>, String> {
+    let environment = |name: &str| std::env::var(name).ok();
+    let tool_set = ToolSet::new(agent.tools(), &policy, &environment)
+        .map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))?;
+    let egress = Egress::new(policy, Arc::new(SystemResolver), extra_roots).map_err(|e| e.to_string())?;
+    let speed = agent.speed();
+    let spare_line = AgentSetup::synthesise_spare_line(engines, speed).await.map_err(|e| e.to_string())?;
+    Ok(Arc::new(AgentSetup {
+        time_zone: agent.time_zone(),
+        agent,
+        tool_set: Arc::new(tool_set),
+        tools: Arc::new(HttpTools::new(Arc::new(egress), Random::system())),
+        turn: TurnSettings::default(),
+        speed,
+        header_variables: Vec::new(),
+        spare_line,
+    }))
+}

@@ -1,0 +1,53 @@
+//! Why a leg cannot have media.
+
+use thiserror::Error;
+
+/// Whose fault it is and what to do is in the text of each variant.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum MediaError {
+    /// Ours: the system refused a socket.
+    #[error("cannot bind an RTP socket on {address}: {source}")]
+    Bind {
+        /// The address tried.
+        address: std::net::SocketAddr,
+        /// The system's answer.
+        source: std::io::Error,
+    },
+    /// Ours: the call sends commands faster than the worker takes them.
+    #[error("the media worker has not taken the last {0} commands of this call; it is overloaded or dead")]
+    Busy(usize),
+    /// Configuration: the range holds no even port followed by an odd one.
+    #[error("the RTP port range {0}-{1} holds no pair of an even port and the odd port above it")]
+    EmptyRange(u16, u16),
+    /// Configuration or load: every port is in use or in quarantine. Answer 503 and widen the range.
+    #[error(
+        "no RTP port is free: {in_use} in use, {quarantined} in quarantine, {taken} taken by other programs; \
+         widen `ports`"
+    )]
+    NoFreePort {
+        /// Ports of living calls.
+        in_use: usize,
+        /// Ports of calls that ended a moment ago.
+        quarantined: usize,
+        /// Ports that could not be bound.
+        taken: usize,
+    },
+    /// Load: every worker serves as many legs as it may. Answer 503.
+    #[error("every media worker is full")]
+    TooManyLegs,
+    /// Ours: the system refused a thread.
+    #[error("cannot start a media thread: {0}")]
+    Thread(std::io::Error),
+}
+
+impl MediaError {
+    /// The SIP status for an INVITE that met this.
+    #[must_use]
+    pub const fn sip_status(&self) -> u16 {
+        match self {
+            Self::NoFreePort { .. } | Self::TooManyLegs | Self::Busy(_) => 503,
+            Self::Bind { .. } | Self::EmptyRange(..) | Self::Thread(_) => 500,
+        }
+    }
+}

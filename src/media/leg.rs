@@ -1,0 +1,175 @@
+//! One call leg as the call holds it.
+
+use super::MediaError;
+use super::downlink::Downlink;
+use super::event::Events;
+use super::shared::Shared;
+use super::uplink::Uplink;
+use crate::sdp::Codec;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::Poll;
+use std::time::Duration;
+
+/// What a leg does with the caller's audio.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LegMode {
+    /// Hands it to the call and plays what the call pushes.
+    Agent,
+    /// Sends it back inside the worker, still encoded: the cheapest path, for load tests.
+    Echo,
+}
+
+/// What offer and answer agreed, as far as media is concerned.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LegMedia {
+    /// Where the SDP says the peer receives RTP; an unspecified IP when the SDP names none.
+    pub remote: SocketAddr,
+    /// Where its signalling came from. Used only when the IP of `remote` is private or unroutable.
+    pub signalling_ip: IpAddr,
+    /// Where the peer receives RTCP; `None` for no RTCP, the address of `remote` when multiplexed.
+    pub rtcp: Option<SocketAddr>,
+    /// The agreed codec.
+    pub codec: Codec,
+    /// Its payload type.
+    pub payload_type: u8,
+    /// Payload type of `telephone-event/8000`.
+    pub telephone_event: Option<u8>,
+    /// Audio per packet sent, in milliseconds: 10, 20, 40 or 60; others are rounded down to one of these.
+    pub ptime_ms: u8,
+    /// We send (silence when there is nothing to say). False while held.
+    pub send: bool,
+    /// We expect audio. False stops the uplink, digits and the media timeout.
+    pub receive: bool,
+}
+
+/// Counters of a leg since it was opened.
+#[derive(Clone, Copy, PartialEq, Debug, Default)]
+pub struct LegStats {
+    /// RTP packets sent.
+    pub sent: u64,
+    /// RTP packets accepted.
+    pub received: u64,
+    /// Packets missing from the sequence, by RFC 3550 §6.4.1; late ones are not lost.
+    pub lost: u64,
+    /// Packets that came after their turn and were not played.
+    pub late: u64,
+    /// Packets that came twice.
+    pub duplicated: u64,
+    /// Packets dropped by the source lock or as malformed.
+    pub rejected: u64,
+    /// Audio made up for missing packets.
+    pub concealed: Duration,
+    /// Frames of 20 ms without agent audio in the middle of a turn.
+    pub starved: u64,
+    /// Caller frames dropped because the call did not take them.
+    pub uplink_dropped: u64,
+    /// Events dropped because the call did not take them.
+    pub events_dropped: u64,
+    /// Packets the system refused to send.
+    pub send_errors: u64,
+    /// Interarrival jitter by RFC 3550 §6.4.1.
+    pub jitter: Duration,
+    /// From arrival to playout, the jitter buffer's current delay.
+    pub delay: Duration,
+}
+
+/// A command on its way to the worker.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Command {
+    Configure(LegMedia),
+    Digit(char),
+    #[cfg(test)]
+    Panic,
+}
+
+/// One call leg: an RTP port served by a media worker. Dropping it closes the socket and puts the port into
+/// quarantine.
+#[derive(Debug)]
+pub struct Leg {
+    /// Audio from the peer.
+    pub uplink: Uplink,
+    /// Audio to the peer.
+    pub downlink: Downlink,
+    /// What happened.
+    pub events: Events,
+    pub(super) local_addr: SocketAddr,
+    pub(super) commands: rtrb::Producer<Command>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) worker: std::thread::Thread,
+    pub(super) _port: super::ports::PortLease,
+}
+
+impl Leg {
+    /// The address of the RTP socket. The IP is unspecified when [`super::MediaConfig::bind_ip`] is: the
+    /// call knows which address to advertise.
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local_addr
+    }
+
+    /// Applies what was agreed. Call it after **every** offer and answer: each call opens the two seconds
+    /// in which a peer behind NAT may turn out to send from elsewhere. The first packet leaves at once.
+    ///
+    /// # Errors
+    /// [`MediaError::Busy`] when the worker has not taken earlier commands.
+    pub fn configure(&mut self, media: LegMedia) -> Result<(), MediaError> {
+        self.command(Command::Configure(media))
+    }
+
+    /// Sends a keypad digit (`0`–`9`, `*`, `#`, `A`–`D`) by RFC 4733 after those still waiting: 100 ms of
+    /// tone, 60 ms of pause. Agent audio waits meanwhile. Ignored when telephone-event was not agreed.
+    ///
+    /// # Errors
+    /// [`MediaError::Busy`] when the worker has not taken earlier commands.
+    pub fn send_digit(&mut self, digit: char) -> Result<(), MediaError> {
+        self.command(Command::Digit(digit))
+    }
+
+    fn command(&mut self, command: Command) -> Result<(), MediaError> {
+        let waiting = super::limits::COMMANDS;
+        self.commands.push(command).map_err(|_| MediaError::Busy(waiting))?;
+        self.worker.unpark();
+        Ok(())
+    }
+
+    /// Resolves when [`Self::uplink`] or [`Self::events`] has something. Only one task may wait.
+    pub async fn ready(&self) {
+        std::future::poll_fn(|cx| {
+            self.shared.waker.register(cx.waker());
+            let idle = self.uplink.is_empty() && self.events.ring.is_empty();
+            if idle { Poll::Pending } else { Poll::Ready(()) }
+        })
+        .await;
+    }
+
+    /// The counters so far.
+    #[must_use]
+    pub fn stats(&self) -> LegStats {
+        let c = &self.shared.stats;
+        let read = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+        LegStats {
+            sent: read(&c.sent),
+            received: read(&c.received),
+            lost: read(&c.lost),
+            late: read(&c.late),
+            duplicated: read(&c.duplicated),
+            rejected: read(&c.rejected),
+            concealed: Duration::from_millis(read(&c.concealed_ms)),
+            starved: read(&c.starved),
+            uplink_dropped: read(&c.uplink_dropped),
+            events_dropped: read(&c.events_dropped),
+            send_errors: read(&c.send_errors),
+            jitter: Duration::from_micros(u64::from(c.jitter_us.load(Ordering::Relaxed))),
+            delay: Duration::from_micros(u64::from(c.delay_us.load(Ordering::Relaxed))),
+        }
+    }
+}
+
+impl Drop for Leg {
+    fn drop(&mut self) {
+        self.shared.closed.store(true, Ordering::Release);
+        self.worker.unpark();
+    }
+}

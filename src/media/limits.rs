@@ -1,0 +1,33 @@
+//! Bounds of the media workers, each with the need or attack it answers.
+
+use std::time::Duration;
+
+/// Caller audio waiting for the call, in frames of 20 ms: one second rides out a busy runtime; when it is
+/// full further frames are dropped and counted.
+pub const UPLINK_FRAMES: usize = 50;
+/// Agent audio waiting to be sent, in frames of 20 ms: 1.28 s, so that bursty speech synthesis never starves
+/// the line. Depth costs no barge-in latency: a flush drops everything at once.
+pub const DOWNLINK_FRAMES: usize = 64;
+/// Ring slots kept for the ends of turns, so that [`super::Downlink::end_of_turn`] does not fail on a full ring.
+pub const DOWNLINK_RESERVE: usize = 8;
+/// Events waiting for the call; a caller pressing keys as fast as possible makes some 20 a second.
+pub const EVENTS: usize = 128;
+/// Commands waiting for the worker; re-INVITEs come far slower than its 20 ms turns.
+pub const COMMANDS: usize = 32;
+/// Legs one worker serves. A core carries about 1,500 agent calls; more would only make all of them late.
+pub const LEGS_PER_WORKER: usize = 2_048;
+/// Datagrams read from one socket per turn: a flood of 10,000 packets/s brings 200 per turn, and the real
+/// peer's packet must still be found among them; beyond, the flood is left in the kernel.
+pub const DATAGRAMS_PER_TURN: usize = 256;
+/// Largest RTP datagram kept: 60 ms of G.711 is 480 octets, plus header, CSRCs and extensions.
+pub const MAX_DATAGRAM: usize = 1_024;
+/// How long digits are played at most.
+pub const MAX_DIGIT: Duration = Duration::from_secs(5);
+/// Digits that may wait to be sent.
+pub const DIGITS: usize = 32;
+/// Slots of the wheel; each is 20 ms ÷ 10 = 2 ms.
+pub const SLOTS: usize = 10;
+/// One slot of the wheel.
+pub const SLOT: Duration = Duration::from_millis(2);
+/// One turn of the wheel.
+pub const TURN: Duration = Duration::from_millis(20);

@@ -1,0 +1,46 @@
+//! Why a session description cannot be used.
+
+use super::limits;
+use thiserror::Error;
+
+/// What is wrong with the peer's description. All are the peer's to mend except [`SdpError::AnswerMismatch`]
+/// after an offer of ours, which ends the call.
+#[derive(Clone, PartialEq, Eq, Debug, Error)]
+#[non_exhaustive]
+pub enum SdpError {
+    /// The peer's answer does not fit our offer (other number or kind of `m=` lines).
+    #[error("the peer's answer does not fit our offer: {0}")]
+    AnswerMismatch(&'static str),
+    /// No `c=` line for the audio stream.
+    #[error("the peer gave no address (c=) for its audio")]
+    NoAddress,
+    /// There is no audio stream, or it is switched off with port 0.
+    #[error("the peer offers no audio stream over RTP/AVP")]
+    NoAudio,
+    /// No codec that both sides know.
+    #[error("no codec in common; the peer knows {offered}")]
+    NoCommonCodec {
+        /// The encoding names or payload types of the peer, as written.
+        offered: String,
+    },
+    /// Not a session description.
+    #[error("not a session description: {0}")]
+    Syntax(String),
+    /// A count or length above [`limits`].
+    #[error("the peer's description exceeds a limit: {0}")]
+    TooLarge(&'static str),
+}
+
+impl SdpError {
+    /// The SIP status for an INVITE or re-INVITE whose offer caused this.
+    #[must_use]
+    pub const fn sip_status(&self) -> u16 {
+        match self {
+            Self::Syntax(_) => 400,
+            Self::TooLarge(_) => 413,
+            Self::AnswerMismatch(_) | Self::NoAddress | Self::NoAudio | Self::NoCommonCodec { .. } => 488,
+        }
+    }
+}
+
+const _: () = assert!(limits::MAX_MEDIA > 0);

@@ -1,0 +1,339 @@
+//! What comes in: strangers dropped, messages judged, requests and responses sent to whom they belong.
+
+use super::leg::{Leg, Phase, Purpose};
+use super::transactions::{MergeKey, Owner, TransactionId, merge_key, reply_address, server_key};
+use super::{Endpoint, Received};
+use crate::base::Pii;
+use crate::sip::dialog::{Dialog, Path};
+use crate::sip::event::{EndCause, Event, Header, IncomingCall, LegId, Party};
+use crate::sip::header::{HeaderName, HeaderValue, NameAddr};
+use crate::sip::message::{is_keep_alive, unfolded};
+use crate::sip::transaction::Key;
+use crate::sip::validate::{Head, Verdict, judge};
+use crate::sip::{Message, Method, Response, StatusCode};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::time::Instant;
+
+/// Methods we serve.
+pub(super) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, NOTIFY, REFER, UPDATE";
+
+impl Endpoint {
+    /// Takes a datagram in. Never fails: what cannot be understood is answered or dropped as RFC 3261 says, and a
+    /// stranger's datagram is dropped unread.
+    pub fn handle_datagram(&mut self, now: Instant, received: Received<'_>) {
+        if !self.is_heard(received.remote.ip()) || is_keep_alive(received.bytes) {
+            return;
+        }
+        let path = self.path_back(received.transport, received.local, received.remote);
+        match judge(received.bytes) {
+            Verdict::Accept { message, head } if message.is_request() => {
+                self.handle_request(now, &message, &head, path);
+            }
+            Verdict::Accept { message, head } => self.handle_response(now, &message, &head, path),
+            Verdict::Reject { request, fault } => {
+                tracing::debug!(%fault, "malformed request refused");
+                self.answer_stateless(&request, path, fault.status, &[]);
+            }
+            Verdict::Drop { fault } => tracing::debug!(%fault, "malformed message dropped"),
+        }
+    }
+
+    fn handle_response(&mut self, now: Instant, message: &Message<'_>, head: &Head<'_>, path: Path) {
+        let Some(branch) = head.via.branch() else { return };
+        if let Some(id) = self.transactions.find(&Key::client(branch, head.cseq.method.clone())) {
+            self.handle_client_response(now, id, message, path.remote);
+        }
+    }
+
+    fn handle_request(&mut self, now: Instant, request: &Message<'_>, head: &Head<'_>, path: Path) {
+        let (Some(method), Some(key)) = (request.method(), server_key(request)) else { return };
+        if let Some(id) = self.transactions.find(&key) {
+            return self.handle_server_repeat(now, id, *method == Method::Ack);
+        }
+        match method {
+            Method::Ack => return self.handle_ack(now, request, head, path),
+            Method::Cancel => return self.handle_cancel(now, request, key, path),
+            _ => {}
+        }
+        if head.to.tag().is_some() {
+            return self.handle_in_dialog(now, request, head, key, path);
+        }
+        if request.max_forwards().ok().flatten() == Some(0) {
+            return self.answer_request(now, request, key, path, StatusCode::TOO_MANY_HOPS, &[]);
+        }
+        if let Some(merge) = merge_key(request)
+            && self.is_merged(&merge)
+        {
+            return self.answer_request(now, request, key, path, StatusCode::LOOP_DETECTED, &[]);
+        }
+        // A peer that is heard only because we called it may answer and hang up, but not call us.
+        let Some((peer, accept_refer)) = self.attribute(request, path.remote) else { return };
+        if let Some(unsupported) = unsupported_extensions(request) {
+            let headers = [(HeaderName::Unsupported, unsupported.as_str())];
+            return self.answer_request(now, request, key, path, StatusCode::BAD_EXTENSION, &headers);
+        }
+        match method {
+            Method::Invite => {
+                if self.draining || self.leg_count() >= self.config.max_legs {
+                    return self.answer_unavailable(request, path);
+                }
+                if let Err((status, headers)) = acceptable_body(request) {
+                    return self.answer_request(now, request, key, path, status, headers);
+                }
+                match self.incoming_call(now, request, head, key, path) {
+                    Ok(mut call) => {
+                        if let Some(leg) = self.legs.get_mut(&call.leg) {
+                            leg.peer = Some(peer.clone());
+                            leg.accept_refer = accept_refer;
+                            if let crate::sip::event::Peer::Registration(id) = &peer {
+                                leg.identity = self.registrations.get(id).and_then(|r| self.pinned.identity_of(r));
+                            }
+                        }
+                        call.peer = peer;
+                        self.events.push_back(Event::IncomingCall(call));
+                    }
+                    Err(status) => self.answer_stateless(request, path, status, &[]),
+                }
+            }
+            Method::Options if self.draining => self.answer_unavailable(request, path),
+            Method::Options => {
+                let headers = [(HeaderName::Allow, ALLOW), (HeaderName::Accept, "application/sdp")];
+                self.answer_request(now, request, key, path, StatusCode::OK, &headers);
+            }
+            Method::Notify if is_unsolicited(request) => {
+                self.answer_request(now, request, key, path, StatusCode::OK, &[])
+            }
+            Method::Bye | Method::Info | Method::Notify | Method::Prack | Method::Update => {
+                self.answer_request(now, request, key, path, StatusCode::CALL_DOES_NOT_EXIST, &[]);
+            }
+            // Nobody makes us dial without a call.
+            Method::Refer => self.answer_request(now, request, key, path, StatusCode::DECLINE, &[]),
+            Method::Ack
+            | Method::Cancel
+            | Method::Extension(_)
+            | Method::Message
+            | Method::Publish
+            | Method::Register
+            | Method::Subscribe => {
+                let headers = [(HeaderName::Allow, ALLOW)];
+                self.answer_request(now, request, key, path, StatusCode::METHOD_NOT_ALLOWED, &headers);
+            }
+        }
+    }
+
+    /// Another copy of the request is being served under another branch (RFC 3261 §8.2.2.2).
+    fn is_merged(&self, key: &MergeKey) -> bool {
+        self.transactions.find_merged(key).is_some()
+    }
+
+    fn incoming_call(
+        &mut self,
+        now: Instant,
+        request: &Message<'_>,
+        head: &Head<'_>,
+        key: Key,
+        path: Path,
+    ) -> Result<Box<IncomingCall>, StatusCode> {
+        let tag = self.random.hex(16);
+        let id = LegId(self.next_id());
+        let mut call = IncomingCall {
+            leg: id,
+            // Overwritten by the caller, which has attributed the request already.
+            peer: crate::sip::event::Peer::Known(String::new()),
+            source: path.remote,
+            local: path.advertised,
+            call_id: Pii::new(head.call_id.to_owned()),
+            from: Pii::new(party(&head.from)?),
+            to: Pii::new(party(&head.to)?),
+            request_uri: Pii::new(request.request_uri().map_err(|f| f.status)?.to_owned()),
+            headers: call_headers(request),
+            sdp: (!request.body().is_empty()).then(|| request.body().to_vec()),
+        };
+        let contact_user = call.request_uri.expose().view().user().map(crate::sip::uri::unescaped);
+        let is_registered = |user: &String| self.registrations.values().any(|r| r.config().contact_user == *user);
+        let contact_user = contact_user.filter(is_registered).unwrap_or_else(|| self.config.contact_user.clone());
+        let contact = self.contact_value(&contact_user, path);
+        let dialog = Dialog::from_request(request, &tag, contact, path).map_err(|f| f.status)?;
+        let owner = Owner::Leg(id, Purpose::Invite);
+        let transaction = self.start_server(request, path, key, owner, &tag).ok_or(StatusCode::SERVICE_UNAVAILABLE)?;
+        let trying = Response::to_request(request, StatusCode::TRYING, path.remote, None);
+        self.respond(now, transaction, &trying);
+        let mut leg = Leg::new(id, Phase::Ringing, dialog, path.remote);
+        leg.invite = Some(transaction);
+        leg.invite_cseq = head.cseq.number;
+        leg.has_offer = call.sdp.is_some();
+        leg.timers.set(super::leg::LegTimer::Ring, now + self.config.ring_timeout);
+        self.add_leg(leg);
+        call.local = path.advertised;
+        Ok(Box::new(call))
+    }
+
+    fn handle_cancel(&mut self, now: Instant, cancel: &Message<'_>, key: Key, path: Path) {
+        let invite = key.cancelled_invite().and_then(|key| self.transactions.find(&key));
+        let owner = invite.and_then(|id| self.transactions.get(id)).map(|t| (t.owner, t.path().remote.ip()));
+        let Some((owner, source)) = owner.filter(|(_, source)| *source == path.remote.ip()) else {
+            return self.answer_request(now, cancel, key, path, StatusCode::CALL_DOES_NOT_EXIST, &[]);
+        };
+        debug_assert_eq!(source, path.remote.ip());
+        let tag = match owner {
+            Owner::Leg(leg, _) => self.legs.get(&leg).map(|leg| leg.dialog.local_tag.to_string()),
+            Owner::Nobody | Owner::Registration(_) => None,
+        };
+        let tag = tag.unwrap_or_else(|| self.random.hex(16));
+        if let Some(id) = self.start_server(cancel, path, key, Owner::Nobody, &tag) {
+            self.respond_code(now, id, 200);
+        }
+        match owner {
+            Owner::Leg(leg, Purpose::Invite) => {
+                if self.legs.get(&leg).is_some_and(|l| l.phase == Phase::Ringing) {
+                    if let Some(invite) = invite {
+                        self.respond_code(now, invite, 487);
+                    }
+                    self.end(now, leg, EndCause::Cancelled, cancel.text(HeaderName::Reason));
+                }
+            }
+            Owner::Leg(leg, _) => self.withdraw_their_offer(now, leg, 487),
+            Owner::Nobody | Owner::Registration(_) => {}
+        }
+    }
+
+    /// Answers a request in a transaction of its own, so that its repetitions get the same.
+    pub(super) fn answer_request(
+        &mut self,
+        now: Instant,
+        request: &Message<'_>,
+        key: Key,
+        path: Path,
+        status: StatusCode,
+        headers: &[(HeaderName, &str)],
+    ) {
+        let tag = self.stateless_tag(request);
+        let Some(id) = self.start_server(request, path, key, Owner::Nobody, &tag) else {
+            return self.answer_stateless(request, path, StatusCode::SERVICE_UNAVAILABLE, &[]);
+        };
+        self.respond_with(now, id, status, headers);
+    }
+
+    /// Answers a server transaction with a status and header fields of ours.
+    pub(super) fn respond_with(
+        &mut self,
+        now: Instant,
+        id: TransactionId,
+        status: StatusCode,
+        headers: &[(HeaderName, &str)],
+    ) {
+        if let Some(mut response) = self.response(id, status.code()) {
+            for (name, value) in headers {
+                response.headers.push(*name, HeaderValue::cleaned(value));
+            }
+            self.respond(now, id, &response);
+        }
+    }
+
+    /// Answers without keeping anything (RFC 3261 §8.2.7): one response to each copy of the request.
+    pub(super) fn answer_stateless(
+        &mut self,
+        request: &Message<'_>,
+        path: Path,
+        status: StatusCode,
+        headers: &[(HeaderName, &str)],
+    ) {
+        let Ok(via) = request.via() else { return };
+        if request.method() == Some(&Method::Ack) {
+            return;
+        }
+        let tag = self.stateless_tag(request);
+        let mut response = Response::to_request(request, status, path.remote, Some(&tag));
+        for (name, value) in headers {
+            response.headers.push(*name, HeaderValue::cleaned(value));
+        }
+        let path = Path { remote: reply_address(&via, path.remote), ..path };
+        self.transmit(&path, response.write());
+    }
+
+    fn answer_unavailable(&mut self, request: &Message<'_>, path: Path) {
+        let retry_after = self.config.retry_after.as_secs().to_string();
+        let headers = [(HeaderName::RetryAfter, retry_after.as_str())];
+        self.answer_stateless(request, path, StatusCode::SERVICE_UNAVAILABLE, &headers);
+    }
+
+    /// A To tag that is the same for every copy of a request and that nobody else can foretell.
+    fn stateless_tag(&self, request: &Message<'_>) -> String {
+        let mut hasher = DefaultHasher::new();
+        self.tag_secret.hash(&mut hasher);
+        request.value(HeaderName::CallId).hash(&mut hasher);
+        request.value(HeaderName::From).hash(&mut hasher);
+        request.value(HeaderName::CSeq).hash(&mut hasher);
+        request.via().ok().and_then(|via| via.branch()).hash(&mut hasher);
+        format!("{:016x}", hasher.finish())
+    }
+
+    /// Our Contact with this user on this path.
+    pub(super) fn contact_value(&self, user: &str, path: Path) -> HeaderValue {
+        HeaderValue::name_addr(None, &crate::sip::registration::contact_uri(user, path.advertised, path), &[])
+    }
+}
+
+fn party(address: &NameAddr<'_>) -> Result<Party, StatusCode> {
+    let display = Some(address.display_name()).filter(|d| !d.is_empty());
+    Ok(Party { display, uri: address.uri().map_err(|f| f.status)?.to_owned() })
+}
+
+/// Header fields that say something about the call rather than about its transport.
+pub(super) fn call_headers(message: &Message<'_>) -> Vec<Header> {
+    let fields = message.fields().iter().filter(|field| {
+        !matches!(
+            field.name,
+            HeaderName::Authorization
+                | HeaderName::CallId
+                | HeaderName::ContentLength
+                | HeaderName::CSeq
+                | HeaderName::From
+                | HeaderName::MaxForwards
+                | HeaderName::ProxyAuthorization
+                | HeaderName::RecordRoute
+                | HeaderName::Route
+                | HeaderName::To
+                | HeaderName::Via
+        )
+    });
+    fields
+        .map(|field| {
+            let name = match field.name {
+                HeaderName::Extension => String::from_utf8_lossy(field.spelling).into_owned(),
+                known => known.as_str().to_owned(),
+            };
+            (name, Pii::new(unfolded(field.value)))
+        })
+        .collect()
+}
+
+/// The required extensions that we do not have, as the Unsupported header lists them.
+pub(super) fn unsupported_extensions(request: &Message<'_>) -> Option<String> {
+    let tags: Vec<&str> = request.tokens(HeaderName::Require).collect();
+    (!tags.is_empty()).then(|| tags.join(", "))
+}
+
+/// Whether we can read the body of an INVITE or UPDATE; otherwise what to answer.
+pub(super) fn acceptable_body(
+    request: &Message<'_>,
+) -> Result<(), (StatusCode, &'static [(HeaderName, &'static str)])> {
+    const ACCEPT: &[(HeaderName, &str)] = &[(HeaderName::Accept, "application/sdp")];
+    const PLAIN: &[(HeaderName, &str)] = &[(HeaderName::AcceptEncoding, "identity")];
+    if request.body().is_empty() {
+        return Ok(());
+    }
+    let is_sdp = request.content_type().ok().flatten().is_some_and(|t| t.is("application", "sdp"));
+    let is_encoded = request.tokens(HeaderName::ContentEncoding).any(|t| !t.eq_ignore_ascii_case("identity"));
+    match (is_sdp, is_encoded) {
+        (true, false) => Ok(()),
+        (true, true) => Err((StatusCode::UNSUPPORTED_MEDIA_TYPE, PLAIN)),
+        (false, _) => Err((StatusCode::UNSUPPORTED_MEDIA_TYPE, ACCEPT)),
+    }
+}
+
+/// NOTIFYs that PBXs send without a subscription: waiting messages, and keep-alives through NAT.
+fn is_unsolicited(notify: &Message<'_>) -> bool {
+    let event = notify.tagged(HeaderName::Event).ok().flatten();
+    event.is_some_and(|e| e.is("message-summary") || e.is("keep-alive"))
+}

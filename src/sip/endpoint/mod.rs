@@ -1,0 +1,222 @@
+//! The pure SIP machine: datagrams, timeouts and commands in; datagrams, events and the next timeout out.
+//!
+//! The owner's loop, after every `handle_*` and every command:
+//! 1. [`Endpoint::poll_transmit`] until `None`, sending each;
+//! 2. [`Endpoint::poll_event`] until `None`;
+//! 3. wait for a datagram or until [`Endpoint::poll_timeout`], then `handle_datagram` or `handle_timeout`.
+
+mod auth;
+mod commands;
+mod in_dialog;
+mod inbound;
+mod leg;
+mod lifecycle;
+mod outcomes;
+mod transactions;
+mod trust;
+
+use super::config::{EndpointConfig, Transport};
+use super::event::{Event, LegId, RegistrationId};
+use super::registration::Registration;
+use crate::base::Random;
+use auth::PinnedRealms;
+use leg::Leg;
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::time::Instant;
+use transactions::{TransactionId, Transactions, Trust};
+
+/// A datagram that came in.
+#[derive(Clone, Copy, Debug)]
+pub struct Received<'a> {
+    /// Transport it came by.
+    pub transport: Transport,
+    /// Our socket.
+    pub local: SocketAddr,
+    /// Its source.
+    pub remote: SocketAddr,
+    /// The bytes.
+    pub bytes: &'a [u8],
+}
+
+/// A datagram to send.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Transmit {
+    /// Transport to send it by.
+    pub transport: Transport,
+    /// Our socket to send it from.
+    pub local: SocketAddr,
+    /// Where to.
+    pub remote: SocketAddr,
+    /// The bytes.
+    pub bytes: Vec<u8>,
+}
+
+/// Why a command was not carried out. The endpoint's state is unchanged.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum CommandError {
+    /// The leg has ended or never was.
+    #[error("no such leg: it has ended; its Ended event says why")]
+    UnknownLeg,
+    /// The registration was taken back or never was.
+    #[error("no such registration")]
+    UnknownRegistration,
+    /// The command does not fit the leg's state, such as answering an answered call.
+    #[error("the leg's state does not allow this command")]
+    WrongState,
+    /// A re-offer of ours or of the peer is not finished. Try again after its event.
+    #[error("another offer is pending on this leg")]
+    OfferPending,
+    /// The transaction or leg table is full.
+    #[error("the endpoint is at its limit; refuse or retry later")]
+    Full,
+    /// A header name or value holds a byte that no header can hold, such as a line break.
+    #[error("a header name or value cannot be written")]
+    InvalidHeader,
+    /// No local address has this transport.
+    #[error("no local address for this transport")]
+    NoLocalAddress,
+}
+
+/// Whom a timer belongs to.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Wake {
+    Transaction(TransactionId),
+    Leg(LegId),
+    Registration(RegistrationId),
+}
+
+/// The SIP side of the server: transactions, dialogs and registrations over any number of sockets.
+#[derive(Debug)]
+pub struct Endpoint {
+    config: EndpointConfig,
+    random: Random,
+    draining: bool,
+    transmits: VecDeque<Transmit>,
+    events: VecDeque<Event>,
+    /// Every running timer's owner at its earliest moment.
+    wakes: BTreeSet<(Instant, Wake)>,
+    transactions: Transactions,
+    legs: HashMap<LegId, Leg>,
+    /// Legs by our tag, which nobody can guess.
+    by_tag: HashMap<Box<str>, LegId>,
+    /// Legs whose end was not reported.
+    live_legs: usize,
+    registrations: HashMap<RegistrationId, Registration>,
+    registration_wakes: HashMap<RegistrationId, Instant>,
+    trust: Trust,
+    pinned: PinnedRealms,
+    tag_secret: u64,
+    last_id: u64,
+}
+
+impl Endpoint {
+    /// An endpoint without calls. `random` makes tags, branches and Call-IDs, so give it the system's source.
+    #[must_use]
+    pub fn new(config: EndpointConfig, mut random: Random) -> Self {
+        Self {
+            config,
+            tag_secret: random.next_u64(),
+            random,
+            draining: false,
+            transmits: VecDeque::new(),
+            events: VecDeque::new(),
+            wakes: BTreeSet::new(),
+            transactions: Transactions::default(),
+            legs: HashMap::new(),
+            by_tag: HashMap::new(),
+            live_legs: 0,
+            registrations: HashMap::new(),
+            registration_wakes: HashMap::new(),
+            trust: Trust::default(),
+            pinned: PinnedRealms::default(),
+            last_id: 0,
+        }
+    }
+
+    /// Fires every timer due at `now`.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        while let Some((at, wake)) = self.wakes.first().copied().filter(|(at, _)| *at <= now) {
+            match wake {
+                Wake::Transaction(id) => self.fire_transaction(now, id),
+                Wake::Leg(id) => self.fire_leg(now, id),
+                Wake::Registration(id) => self.fire_registration(now, id),
+            }
+            // Its owner has moved it, unless the owner is gone.
+            if self.wakes.first() == Some(&(at, wake)) {
+                self.wakes.remove(&(at, wake));
+            }
+        }
+    }
+
+    /// When `handle_timeout` wants to be called next.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.wakes.first().map(|(at, _)| *at)
+    }
+
+    /// The next datagram to send.
+    pub fn poll_transmit(&mut self) -> Option<Transmit> {
+        self.transmits.pop_front()
+    }
+
+    /// The next event.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// Tells the endpoint that `remote` cannot be reached (ICMP port unreachable, a broken stream): requests on their
+    /// way there fail at once instead of by time-out.
+    pub fn handle_transport_error(&mut self, now: Instant, remote: SocketAddr) {
+        self.fail_transactions(now, remote);
+    }
+
+    /// While draining, new calls and OPTIONS get 503, so that dispatchers route around us; calls in progress go on.
+    pub fn set_draining(&mut self, draining: bool) {
+        self.draining = draining;
+    }
+
+    /// Legs that have not ended.
+    #[must_use]
+    pub fn leg_count(&self) -> usize {
+        self.live_legs
+    }
+
+    /// Transactions that have not ended. Zero, with no legs and registrations, means that nothing is left over.
+    #[must_use]
+    pub fn transaction_count(&self) -> usize {
+        self.transactions.len()
+    }
+
+    /// Whether no leg, transaction or timer is left: what a drained endpoint becomes.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.legs.is_empty() && self.transactions.len() == 0 && self.wakes.is_empty() && self.by_tag.is_empty()
+    }
+
+    /// The settings.
+    #[must_use]
+    pub fn config(&self) -> &EndpointConfig {
+        &self.config
+    }
+
+    fn next_id(&mut self) -> u64 {
+        self.last_id = self.last_id.saturating_add(1);
+        self.last_id
+    }
+
+    fn reschedule(&mut self, wake: Wake, previous: Option<Instant>, next: Option<Instant>) {
+        if previous == next {
+            return;
+        }
+        if let Some(at) = previous {
+            self.wakes.remove(&(at, wake));
+        }
+        if let Some(at) = next {
+            self.wakes.insert((at, wake));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

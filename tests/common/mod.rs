@@ -1,0 +1,4 @@
+//! What several integration tests need. Each uses its own part.
+#![allow(dead_code)]
+
+pub mod speech;

@@ -1,0 +1,298 @@
+//! Engines without models and a server on loopback, for tests of whole calls. Every wait is for an event.
+#![allow(dead_code, reason = "each test binary uses its own part")]
+
+use offhook::agent::Agent;
+use offhook::base::{Pii, Random, TurnId};
+use offhook::call::{AgentSetup, CallEvent, Engines, EventStream, Line, LineError, LineEvent, PeerTerms, Program};
+use offhook::cli::server::{Server, ServerPlan, TrunkPlan};
+use offhook::media::{LegMode, MediaConfig, Workers};
+use offhook::net::{self, Sip};
+use offhook::providers::embed::Embeddings;
+use offhook::providers::{
+    Embedder, OpenVoice, ProviderError, SegmentId, SpeakRequest, SpeechStream, SpeechToText, SttEvent, SttRequest, SttStream,
+    TextToSpeech, TtsChunk, VoiceDetector, VoiceStream, VoiceVerdict, WordMark,
+};
+use offhook::sdp::Codec;
+use offhook::sip::event::Party;
+use offhook::sip::{EndpointConfig, OutgoingInvite, Uri};
+use offhook::tools::{Egress, EgressPolicy, HttpTools, SystemResolver, ToolSet};
+use offhook::turn::TurnSettings;
+use std::collections::{HashMap, VecDeque};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use tokio::sync::{broadcast, mpsc, oneshot};
+
+/// Longest wait for anything in a test: far above what it takes, so that a loaded machine does not fail it.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+const BUSY: ProviderError = ProviderError::Busy { provider: "fake", waiting: 1 };
+
+/// Speech-to-text that "hears" the next line of a script at each finished segment.
+#[derive(Default)]
+pub struct ScriptedStt {
+    lines: Arc<Mutex<VecDeque<(String, f32)>>>,
+    pub busy: AtomicBool,
+}
+
+struct ScriptedStream {
+    lines: Arc<Mutex<VecDeque<(String, f32)>>>,
+    heard: Option<(SegmentId, (String, f32))>,
+    events: mpsc::Sender<SttEvent>,
+}
+
+impl SpeechToText for ScriptedStt {
+    fn name(&self) -> &'static str {
+        "scripted"
+    }
+    fn open(&self, _: SttRequest) -> Result<(Box<dyn SttStream>, mpsc::Receiver<SttEvent>), ProviderError> {
+        if self.busy.load(Ordering::Relaxed) {
+            return Err(BUSY);
+        }
+        let (events, receiver) = mpsc::channel(16);
+        Ok((Box::new(ScriptedStream { lines: Arc::clone(&self.lines), heard: None, events }), receiver))
+    }
+}
+
+impl SttStream for ScriptedStream {
+    fn push(&mut self, _: &[i16]) {}
+    fn start(&mut self, _: SegmentId) {}
+    fn finish(&mut self, segment: SegmentId) {
+        if self.heard.as_ref().is_none_or(|(s, _)| *s != segment) {
+            let line = self.lines.lock().unwrap().pop_front().unwrap_or_default();
+            self.heard = Some((segment, line));
+        }
+        let Some((_, (text, confidence))) = self.heard.clone() else { return };
+        let event =
+            SttEvent::Final { segment, text: Pii::new(text), confidence, audio: Duration::ZERO, took: Duration::ZERO };
+        let _ = self.events.try_send(event);
+    }
+    fn discard(&mut self) {
+        self.heard = None;
+    }
+}
+
+/// Text-to-speech that hums 40 ms per character.
+#[derive(Default)]
+pub struct HummingTts {
+    pub busy: AtomicBool,
+}
+
+impl TextToSpeech for HummingTts {
+    fn name(&self) -> &'static str {
+        "humming"
+    }
+    fn speak(&self, request: SpeakRequest) -> Result<SpeechStream, ProviderError> {
+        if self.busy.load(Ordering::Relaxed) {
+            return Err(BUSY);
+        }
+        let per_character = request.rate.samples_in_ms(40);
+        let samples = hum(request.text.chars().count() * per_character);
+        let marks = request
+            .text
+            .match_indices(' ')
+            .map(|(at, _)| WordMark { text_end: at, sample_end: at * per_character })
+            .collect();
+        let (sender, receiver) = mpsc::channel(1);
+        let _ = sender.try_send(Ok(TtsChunk { samples, marks, took: Duration::ZERO }));
+        Ok(receiver)
+    }
+}
+
+/// A voice-like 200 Hz tone with harmonics and syllables.
+pub fn hum(samples: usize) -> Vec<i16> {
+    (0..samples)
+        .map(|i| {
+            let t = i as f64 / 8_000.0;
+            let tone: f64 = (1..=8).map(|h| (t * 200.0 * f64::from(h) * std::f64::consts::TAU).sin() / f64::from(h)).sum();
+            (tone * 4_000.0 * (0.7 + 0.3 * (t * 4.0 * std::f64::consts::TAU).sin())) as i16
+        })
+        .collect()
+}
+
+struct NoEmbedder;
+
+impl Embedder for NoEmbedder {
+    fn embed(&self, texts: Vec<String>) -> Result<Embeddings, ProviderError> {
+        let (sender, receiver) = oneshot::channel();
+        let _ = sender.send(Ok(texts.iter().map(|_| vec![1.0, 0.0]).collect()));
+        Ok(receiver)
+    }
+}
+
+/// Voice by level.
+struct LevelVoice;
+
+struct LevelStream(mpsc::Sender<VoiceVerdict>, u64);
+
+impl VoiceDetector for LevelVoice {
+    fn open(&self) -> Result<OpenVoice, ProviderError> {
+        let (sender, receiver) = mpsc::channel(64);
+        Ok((Box::new(LevelStream(sender, 0)), receiver))
+    }
+}
+
+impl VoiceStream for LevelStream {
+    fn push(&mut self, samples: &[i16], gate_open: bool) {
+        self.1 += samples.len() as u64;
+        if gate_open {
+            let loud = samples.iter().any(|s| s.unsigned_abs() > 500);
+            let probability = if loud { 0.95 } else { 0.02 };
+            let _ = self.0.try_send(VoiceVerdict { probability, until_sample: self.1 });
+        }
+    }
+}
+
+/// A server whose engines are scripted.
+pub struct TestServer {
+    pub server: Server,
+    pub stt: Arc<ScriptedStt>,
+    pub tts: Arc<HummingTts>,
+    pub events: broadcast::Receiver<CallEvent>,
+}
+
+impl TestServer {
+    /// Serves `agent_yaml` to every caller on loopback; `heard` is what speech-to-text will hear, in order.
+    pub async fn start(agent_yaml: &str, heard: &[&str], policy: EgressPolicy) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("agent.yaml");
+        std::fs::write(&file, agent_yaml).unwrap();
+        let agent = Arc::new(Agent::load(&file, &[]).unwrap_or_else(|e| panic!("{e}")));
+        let stt = Arc::new(ScriptedStt::default());
+        stt.lines.lock().unwrap().extend(heard.iter().map(|h| ((*h).to_owned(), 0.9)));
+        let tts = Arc::new(HummingTts::default());
+        let engines = Engines {
+            stt: Arc::clone(&stt) as _,
+            tts: Arc::clone(&tts) as _,
+            embedder: Arc::new(NoEmbedder),
+            voice: Arc::new(LevelVoice),
+            exemplars: Arc::default(),
+        };
+        let tool_set = ToolSet::new(agent.tools(), &policy, &|_| None).unwrap();
+        let egress = Egress::new(policy, Arc::new(SystemResolver), &[]).unwrap();
+        let setup = Arc::new(AgentSetup {
+            agent,
+            tool_set: Arc::new(tool_set),
+            tools: Arc::new(HttpTools::new(Arc::new(egress), Random::system())),
+            turn: TurnSettings::default(),
+            speed: 1.0,
+            header_variables: Vec::new(),
+            time_zone: jiff::tz::TimeZone::UTC,
+            spare_line: hum(8_000).into(),
+        });
+        let programs = HashMap::from([
+            ("test".to_owned(), Program::Agent(setup, engines)),
+            ("echo".to_owned(), Program::Echo),
+        ]);
+        let trunk = |name: &str, net: &str| TrunkPlan { name: name.into(), networks: vec![net.parse().unwrap()], agent: name.into(), terms: PeerTerms::default() };
+        let plan = ServerPlan {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            advertised: None,
+            media: loopback_media(),
+            user_agent: None,
+            trunks: vec![trunk("test", "127.0.0.1/32"), trunk("echo", "127.0.0.2/32")],
+            extensions: Vec::new(),
+        };
+        let server = Server::start(plan, &programs, EventStream::default()).await.unwrap();
+        let events = server.events.subscribe();
+        Self { server, stt, tts, events }
+    }
+
+    /// Waits for an event that `pick` takes.
+    pub async fn event<T>(&mut self, what: &str, mut pick: impl FnMut(&CallEvent) -> Option<T>) -> T {
+        let wait = async {
+            loop {
+                if let Some(found) = self.events.recv().await.ok().as_ref().and_then(&mut pick) {
+                    return found;
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("no event: {what}"))
+    }
+}
+
+pub fn loopback_media() -> MediaConfig {
+    MediaConfig { bind_ip: IpAddr::V4(Ipv4Addr::LOCALHOST), workers: 1, ..MediaConfig::default() }
+}
+
+/// A phone on loopback.
+pub struct Phone {
+    pub line: Line,
+    pub sip: Sip,
+    workers: Workers,
+    turn: TurnId,
+}
+
+impl Phone {
+    /// Calls the server from `ip`.
+    pub async fn call(server: &Server, ip: [u8; 4]) -> Result<Self, LineError> {
+        let (sip, _inbox) = net::start(SocketAddr::from((ip, 0)), Random::system(), |s| EndpointConfig::udp(s, s))?;
+        let media = MediaConfig { bind_ip: IpAddr::from(ip), ..loopback_media() };
+        let workers = Workers::start(media, Random::system())?;
+        let target = server.sip.local_addr();
+        let own = Uri::sip_address(sip.local_addr()).with_user("phone");
+        let line = Line::dial(&sip, ip.into(), &workers, &Codec::ALL, LegMode::Agent, &mut Random::system(), |offer| {
+            OutgoingInvite::new(Uri::sip_address(target).with_user("agent"), target, Party { display: None, uri: own }, offer)
+        })
+        .await?;
+        Ok(Self { line, sip, workers, turn: TurnId::NONE })
+    }
+
+    /// Speaks (hums) for `milliseconds` and returns when the last sample has been queued and heard by the line.
+    pub async fn speak(&mut self, milliseconds: usize) {
+        self.turn = self.turn.next();
+        let samples = hum(milliseconds * 8);
+        let mut sent = 0;
+        while sent < samples.len() {
+            sent += self.line.media.downlink.push(self.turn, &samples[sent..]);
+            self.pass_frame().await;
+        }
+        self.line.media.downlink.end_of_turn(self.turn);
+        while (self.line.media.downlink.played(self.turn) as usize) < samples.len() {
+            self.pass_frame().await;
+        }
+    }
+
+    /// Waits for the next frame of the agent's side and says how loud it was.
+    pub async fn pass_frame(&mut self) -> f32 {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            while self.line.media.events.try_pop().is_some() {}
+            if let Some(frame) = self.line.media.uplink.try_pop() {
+                return frame.level_dbfs;
+            }
+            assert!(Instant::now() < deadline, "no audio came");
+            match tokio::time::timeout(PATIENCE, self.line.next()).await {
+                Ok(Some(LineEvent::Ended(cause))) => panic!("the call ended: {cause:?}"),
+                Ok(_) => {}
+                Err(_) => panic!("no audio came"),
+            }
+        }
+    }
+
+    /// Waits until the agent has been audible (`true`) or silent (`false`) for `frames` frames.
+    pub async fn wait_for(&mut self, audible: bool, frames: usize) {
+        let (deadline, mut run) = (Instant::now() + PATIENCE, 0);
+        while run < frames {
+            run = if (self.pass_frame().await > -50.0) == audible { run + 1 } else { 0 };
+            assert!(Instant::now() < deadline, "the agent never was {}", if audible { "audible" } else { "silent" });
+        }
+    }
+
+    /// Waits for the end of the call.
+    pub async fn ended(&mut self) -> offhook::sip::event::EndCause {
+        let wait = async {
+            loop {
+                match self.line.next().await {
+                    Some(LineEvent::Ended(cause)) => return cause,
+                    Some(_) => {}
+                    None => {
+                        while self.line.media.events.try_pop().is_some() {}
+                        while self.line.media.uplink.try_pop().is_some() {}
+                    }
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, wait).await.expect("the call goes on")
+    }
+}
