@@ -33,10 +33,9 @@ async fn call_echo(bench: &Bench, asterisk: &Asterisk, spoken: &[i16]) -> Vec<i1
     const TURN: TurnId = TurnId(1);
     let ip = bench.address(20).into();
     let remote: SocketAddr = asterisk.address().parse().expect("an address");
-    let (sip, _inbox) = net::start(SocketAddr::new(ip, 5060), Random::system(), |socket| {
-        EndpointConfig::udp(socket, socket)
-    })
-    .expect("the socket opens");
+    let (sip, _inbox) =
+        net::start(SocketAddr::new(ip, 5060), Random::system(), |socket| EndpointConfig::udp(socket, socket))
+            .expect("the socket opens");
     let media = MediaConfig { bind_ip: ip, ..MediaConfig::default() };
     let workers = Workers::start(media, Random::system()).expect("the workers start");
     let own = Uri::sip_address(sip.local_addr()).with_user("echo-test");

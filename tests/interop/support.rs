@@ -118,12 +118,8 @@ impl Asterisk {
     /// Starts one on the bench's address 10, with a trunk to the bench's address 20 and `expiry_s` as the
     /// longest registration that it grants, in seconds.
     pub fn start(bench: &Bench, expiry_s: u32) -> Self {
-        let this = Self {
-            run: bench.path().join("ast"),
-            ip: bench.address(10),
-            trunk: bench.address(20),
-            expiry: expiry_s,
-        };
+        let this =
+            Self { run: bench.path().join("ast"), ip: bench.address(10), trunk: bench.address(20), expiry: expiry_s };
         run(this.script().arg("up"));
         this
     }
@@ -241,7 +237,8 @@ impl Server {
         command.args(["serve", "--json", "-c"]).arg(file);
         let log = File::create(&errors).expect("the log can be made");
         let out = File::create(bench.path().join("offhook.events")).expect("the file can be made");
-        let running = Running::spawn("offhook serve", command.stdout(out).stderr(log), bench.path().join("offhook.events"));
+        let running =
+            Running::spawn("offhook serve", command.stdout(out).stderr(log), bench.path().join("offhook.events"));
         let mut this = Self { running, errors };
         wait_until(Duration::from_secs(30), "the server listens", || {
             assert!(this.running.is_running(), "offhook serve ended: {}", this.errors());
