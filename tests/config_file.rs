@@ -64,7 +64,7 @@ fn the_example_file_reads_and_its_values_are_the_defaults_it_claims() {
     assert_eq!(example.inference, bare.inference);
     assert_eq!(example.tools.budget, bare.tools.budget);
     assert_eq!(example.logging, bare.logging);
-    assert!(example.models_dir.ends_with("examples/models"));
+    assert_eq!(example.models_dir, None);
     assert_eq!(example.tools.egress_policy().dangers().count(), 2);
 }
 
@@ -75,7 +75,7 @@ fn a_minimal_file_gets_working_defaults() {
     assert_eq!(config.server.advertised_address, None);
     assert_eq!(config.media.rtp_ports, PortRange { first: 20_000, last: 29_999 });
     assert_eq!(config.media.rtp_ports.calls(), 5_000);
-    assert_eq!(config.models_dir, Path::new("/etc/offhook/models"));
+    assert_eq!(config.models_dir, None);
     assert_eq!(config.agents["clinic"].file, Path::new("/etc/offhook/clinic.yaml"));
     let extension = &config.extensions[0];
     assert_eq!(extension.registrar, HostPort { host: "pbx.example.com".into(), port: 5060 });
@@ -125,6 +125,7 @@ fn every_key_arrives_where_it_belongs() {
     )
     .unwrap_or_else(|errors| panic!("{errors}"));
     assert_eq!(config.server.drain, Duration::from_secs(3_600));
+    assert_eq!(config.models_dir.as_deref(), Some(Path::new("/var/lib/offhook/models")));
     assert_eq!(config.media.rtp_ports, PortRange { first: 30_000, last: 30_099 }, "the last port is RTCP's");
     assert_eq!((config.media.workers, config.inference.threads, config.inference.queue), (Some(3), Some(2), Some(8)));
     assert_eq!(config.agents["clinic"].settings["booking_url"], "http://127.0.0.1:8089");
@@ -221,6 +222,13 @@ fn agent_entry_mistakes() {
     mistake(&with("[agents.clinic]\nfil = \"x.yaml\"\n"), 2, 1, "no key `fil`", "write `file`");
     let settings = "[agents.clinic]\nfile = \"x.yaml\"\nsettings = { a = [1] }\n";
     mistake(&with(settings), 3, 18, "setting `a` is of type array", "a string, a number");
+}
+
+#[test]
+fn the_built_in_echo_agent_needs_no_entry_and_no_other_may_take_its_name() {
+    let echo = TRUNK.replace("clinic", "echo");
+    assert_eq!(parse(&echo).unwrap().trunks[0].agent, "echo");
+    mistake(&format!("[agents]\necho = \"x.yaml\"\n{echo}"), 2, 1, "`echo` is built in", "another name");
 }
 
 #[test]

@@ -32,7 +32,7 @@ const FLOORS: [(&str, u8); 17] = [
 const SIDEWAYS: [(&str, &str); 3] = [("api", "config"), ("cli", "config"), ("console", "api")];
 
 /// Module names that say nothing about what is inside.
-const EMPTY_NAMES: [&str; 9] = ["common", "helper", "helpers", "manager", "misc", "types", "util", "utils", "shared"];
+const EMPTY_NAMES: [&str; 8] = ["common", "helper", "helpers", "manager", "misc", "types", "util", "utils"];
 
 /// Lines above which a file is split, or says on its first line why not.
 const LINES_MAX: usize = 800;
@@ -231,13 +231,8 @@ fn check_source(file: &Path, text: &str) -> Vec<Breach> {
 /// Things of one machine that mean nothing on another.
 fn check_places(file: &Path, text: &str) -> Vec<Breach> {
     // Put together here, so that this file does not find itself.
-    let places = [
-        ["/wo", "rk/"].concat(),
-        ["/tmp", "/dl"].concat(),
-        ["/tmp", "/models"].concat(),
-        ["/ro", "ot/"].concat(),
-        ["/home", "/"].concat(),
-    ];
+    let places =
+        [["/wo", "rk/"].concat(), ["/tmp", "/dl"].concat(), ["/tmp", "/models"].concat(), ["/tmp", "/briefs"].concat()];
     let mut breaches = Vec::new();
     for (index, line) in text.lines().enumerate() {
         for place in &places {

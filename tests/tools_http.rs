@@ -102,15 +102,18 @@ impl Caller {
     }
 
     async fn call(&mut self, tool: &str, arguments: Value) -> ToolOutcome {
-        let request = ToolRequest {
-            tool: tool.into(),
-            arguments: Pii::new(arguments.as_object().unwrap().clone()),
-            idempotency_key: "call-000007/book".into(),
-            confirmed: true,
-        };
-        let outcome = self.tools.run(self.gate.admit(request).unwrap()).await;
+        let outcome = self.tools.run(self.gate.admit(request(tool, arguments)).unwrap()).await;
         self.gate.settle(outcome.took);
         outcome
+    }
+}
+
+fn request(tool: &str, arguments: Value) -> ToolRequest {
+    ToolRequest {
+        tool: tool.into(),
+        arguments: Pii::new(arguments.as_object().unwrap().clone()),
+        idempotency_key: "call-000007/book".into(),
+        confirmed: true,
     }
 }
 
@@ -135,13 +138,8 @@ async fn a_booking_is_made_refused_with_alternatives_and_looked_up() {
     assert_eq!(found, first);
 
     let mut other = Caller::new(port, &[book(port, 2)]);
-    let request = ToolRequest {
-        tool: "book".into(),
-        arguments: Pii::new(anna().as_object().unwrap().clone()),
-        idempotency_key: "call-000008/book".into(),
-        confirmed: true,
-    };
-    let failure = other.tools.run(other.gate.admit(request).unwrap()).await.result.unwrap_err();
+    let another = ToolRequest { idempotency_key: "call-000008/book".into(), ..request("book", anna()) };
+    let failure = other.tools.run(other.gate.admit(another).unwrap()).await.result.unwrap_err();
     assert_eq!(failure.kind, "status_409");
     assert_eq!(failure.body.unwrap()["alternatives"], json!(["14:00", "14:30", "15:30"]));
     let traversal = caller.call("look_up", json!({"reference": "../bookings?date=2026-11-24"})).await;
@@ -238,6 +236,25 @@ async fn a_call_that_ends_while_its_tool_runs_frees_its_place() {
     drop(listener);
 }
 
+#[tokio::test]
+async fn a_slow_tool_takes_no_more_than_its_own_places() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let mut caller = Caller::new(port, &[book(port, 0)]);
+    let mut waiting = tokio::task::JoinSet::new();
+    for _ in 0..limits::CONCURRENT_PER_TOOL {
+        let request = request("book", anna());
+        let (tools, admitted) = (Arc::clone(&caller.tools), caller.gate.admit(request).unwrap());
+        waiting.spawn(async move { tools.run(admitted).await });
+    }
+    // Each has taken its place once it has been polled.
+    tokio::task::yield_now().await;
+    let outcome = caller.call("book", anna()).await;
+    assert_eq!((outcome.result.unwrap_err().kind.as_str(), outcome.attempts), ("busy", 0));
+    waiting.shutdown().await;
+    drop(listener);
+}
+
 /// Collects log lines.
 #[derive(Clone, Default)]
 struct Lines(Arc<Mutex<Vec<u8>>>);
@@ -268,13 +285,7 @@ async fn the_audit_line_names_the_tool_and_the_outcome_and_no_personal_data() {
     caller.call("book", anna()).await.result.unwrap();
     caller.call("look_up", json!({"reference": "canary-88"})).await.result.unwrap_err();
     let bad = json!({"name": "Canary\u{1}", "date": "2026-11-24", "time": "15:00", "phone": "5550134"});
-    let request = ToolRequest {
-        tool: "book".into(),
-        arguments: Pii::new(bad.as_object().unwrap().clone()),
-        idempotency_key: "k".into(),
-        confirmed: true,
-    };
-    assert!(caller.gate.admit(request).is_err());
+    assert!(caller.gate.admit(request("book", bad)).is_err());
     let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
     for wanted in ["tool_call", "call-000007", "book", "outcome=\"ok\"", "tool_call_denied", "egress_guard_weakened"] {
         assert!(text.contains(wanted), "{wanted} in {text}");

@@ -28,7 +28,9 @@ fn the_receptionists_sentences_are_understood_over_the_telephone() {
     let sentences = voice::receptionist();
     assert!(sentences.len() >= 100);
     for text in &sentences {
-        let spoken: Vec<f32> = voice::say(&hibari, text, 1.0).into_iter().flat_map(|s| s.samples_24k).collect();
+        // On the line there is silence before the agent speaks.
+        let mut spoken = vec![0.0; VOICE_RATE.samples_in_ms(200)];
+        spoken.extend(voice::say(&hibari, text, 1.0).into_iter().flat_map(|s| s.samples_24k));
         let phone: Vec<i16> = to_i16(&to_phone.clip(&spoken)).into_iter().map(through_mu_law).collect();
         let heard = moonshine.transcribe(&from_phone.clip(&to_float(&phone))).unwrap().text;
         let wrong = word_errors(&normalize::words(text).join(" "), &normalize::words(&heard).join(" "));

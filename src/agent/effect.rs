@@ -1,6 +1,7 @@
 //! What a conversation wants done, as values. `call/effects.rs` is the only place that does any of it.
 
-use crate::base::{Expect, Pii};
+pub use crate::base::Expect;
+use crate::base::Pii;
 use serde_json::Value;
 use std::time::Duration;
 

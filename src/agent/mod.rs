@@ -2,11 +2,18 @@
 //!
 //! Pure: `Conversation::handle(now, Input)` puts a happening in, `poll_effect()` takes the consequences out.
 
+pub mod calendar;
+pub mod command;
+pub mod conversation;
 pub mod destination;
 pub mod diagnostic;
 pub mod effect;
+pub mod file;
+pub mod flow;
 pub mod input;
+pub mod intent;
 pub mod limits;
+pub mod rule;
 pub mod slot;
 pub mod source;
 pub mod speak;
@@ -14,6 +21,8 @@ pub mod template;
 pub mod tool;
 pub mod value;
 
-pub use crate::base::Expect;
-pub use effect::{CollectDigits, Effect, Label, Listen, Note, RequestId, UtteranceId};
+pub use conversation::{Conversation, Memory, Speaker, Turn};
+pub use diagnostic::{LoadError, Report};
+pub use effect::{CollectDigits, Effect, Expect, Label, Listen, Note, RequestId, UtteranceId};
+pub use file::{Agent, Checked, check};
 pub use input::{Input, ToolFailure};

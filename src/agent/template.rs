@@ -5,7 +5,7 @@ use super::slot::Choice;
 use super::speak;
 use super::value::{Kind, parse_clock};
 use jiff::civil::Date;
-use minijinja::value::{Object, ObjectRepr, Serde};
+use minijinja::value::{Object, ObjectRepr, Serde, ValueKind};
 use minijinja::{Environment, Error, ErrorKind, UndefinedBehavior, Value};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -89,7 +89,7 @@ fn expected(what: &str, value: &Value) -> Error {
 /// Applies `say` to a value, or to each item of a list.
 fn each(value: &Value, say: &dyn Fn(&Value) -> Result<Value, Error>) -> Result<Value, Error> {
     let value = raw(value);
-    if value.kind() == minijinja::value::ValueKind::Seq {
+    if matches!(value.kind(), ValueKind::Seq | ValueKind::Iterable) {
         return value.try_iter()?.map(|item| say(&raw(&item))).collect::<Result<Vec<_>, _>>().map(Value::from);
     }
     say(&value)
@@ -166,14 +166,17 @@ impl fmt::Debug for Templates {
 
 impl Default for Templates {
     fn default() -> Self {
-        let environment = |undefined| {
+        let environment = |undefined, forgiving| {
             let mut environment = Environment::new();
             environment.set_undefined_behavior(undefined);
             environment.set_fuel(Some(TEMPLATE_FUEL));
-            add_filters(&mut environment);
+            add_filters(&mut environment, forgiving);
             environment
         };
-        Self { strict: environment(UndefinedBehavior::SemiStrict), lenient: environment(UndefinedBehavior::Chainable) }
+        Self {
+            strict: environment(UndefinedBehavior::SemiStrict, false),
+            lenient: environment(UndefinedBehavior::Chainable, true),
+        }
     }
 }
 
@@ -234,53 +237,60 @@ impl Templates {
     }
 }
 
-fn add_filters(environment: &mut Environment<'static>) {
-    environment.add_filter("date", |value: Value| {
-        each(&value, &|value| {
+/// Adds the speaking filters. A `forgiving` environment says nothing where a value is missing, so that the
+/// rest of the line is still heard.
+fn add_filters(environment: &mut Environment<'static>, forgiving: bool) {
+    let soften = move |result: Result<Value, Error>| match result {
+        Err(_) if forgiving => Ok(Value::from("")),
+        result => result,
+    };
+    environment.add_filter("date", move |value: Value| {
+        soften(each(&value, &|value| {
             let day =
                 value.as_str().and_then(|text| text.parse::<Date>().ok()).ok_or_else(|| expected("a day", value))?;
             Ok(Value::from(speak::date(day, day)))
-        })
+        }))
     });
-    environment.add_filter("time", |value: Value| {
-        each(&value, &|value| {
+    environment.add_filter("time", move |value: Value| {
+        soften(each(&value, &|value| {
             let time = value.as_str().and_then(parse_clock).ok_or_else(|| expected("a time", value))?;
             Ok(Value::from(speak::time(time)))
-        })
+        }))
     });
-    environment.add_filter("phone", |value: Value| {
-        each(&value, &|value| {
-            if missing(value) {
-                return Err(expected("a telephone number", value));
-            }
-            Ok(Value::from(speak::phone(&value.to_string())))
-        })
+    environment.add_filter("phone", move |value: Value| {
+        soften(each(&value, &|value| {
+            let digits =
+                Some(value).filter(|value| !missing(value)).ok_or_else(|| expected("a telephone number", value))?;
+            Ok(Value::from(speak::phone(&digits.to_string())))
+        }))
     });
-    environment.add_filter("spell", |value: Value| {
-        each(&value, &|value| {
-            if missing(value) {
-                return Err(expected("a text", value));
-            }
-            Ok(Value::from(speak::spell(&value.to_string())))
-        })
+    environment.add_filter("spell", move |value: Value| {
+        soften(each(&value, &|value| {
+            let text = Some(value).filter(|value| !missing(value)).ok_or_else(|| expected("a text", value))?;
+            Ok(Value::from(speak::spell(&text.to_string())))
+        }))
     });
-    environment.add_filter("price", |value: Value, currency: Option<String>| {
+    environment.add_filter("price", move |value: Value, currency: Option<String>| {
         let currency = currency.unwrap_or_else(|| "USD".into());
-        each(&value, &|value| {
+        soften(each(&value, &|value| {
             let amount = f64::try_from(value.clone())
                 .ok()
                 .or_else(|| value.as_str().and_then(|text| text.parse().ok()))
                 .ok_or_else(|| expected("an amount", value))?;
             Ok(Value::from(speak::price(amount, &currency)))
-        })
+        }))
     });
-    environment.add_filter("list", |value: Value, last: Option<String>| -> Result<Value, Error> {
+    environment.add_filter("list", move |value: Value, last: Option<String>| {
         let value = raw(&value);
-        if missing(&value) {
-            return Err(expected("a list", &value));
-        }
-        let items: Vec<String> = value.try_iter()?.map(|item| item.to_string()).collect();
-        Ok(Value::from(speak::list(&items, &last.unwrap_or_else(|| "and".into()))))
+        let last = last.unwrap_or_else(|| "and".into());
+        let items = || -> Result<Value, Error> {
+            if missing(&value) {
+                return Err(expected("a list", &value));
+            }
+            let items: Vec<String> = value.try_iter()?.map(|item| item.to_string()).collect();
+            Ok(Value::from(speak::list(&items, &last)))
+        };
+        soften(items())
     });
 }
 
@@ -319,6 +329,8 @@ mod tests {
     fn an_unknown_value_is_left_out_and_reported() {
         let templates = Templates::default();
         assert_eq!(templates.line("Hello {{ nobody }}!", &scope()), ("Hello !".to_owned(), false));
+        assert_eq!(templates.line("At {{ nothing | time }} then.", &scope()), ("At then.".to_owned(), false));
+        assert_eq!(templates.line("{{ free[:1] | time | list }}", &scope()), ("9:00 AM".to_owned(), true));
         assert_eq!(templates.check_line("{{ a }} {{ b.c }}").ok(), Some(vec!["a".into(), "b.c".into()]));
         assert!(templates.check_line("{{ a ").is_err());
     }

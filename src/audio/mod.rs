@@ -4,5 +4,14 @@
 
 pub mod frame;
 pub mod g711;
+pub mod noise;
+pub mod plc;
+pub mod resample;
+pub mod tones;
+pub mod vad;
+pub mod wav;
 
 pub use frame::Frame;
+pub use plc::Concealer;
+pub use resample::Resampler;
+pub use vad::{VadMode, VoiceDetector};

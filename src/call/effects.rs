@@ -81,7 +81,7 @@ impl Session {
     }
 
     fn transfer(&mut self, now: Instant, request: RequestId, destination: String, context: &Pii<Map<String, Value>>) {
-        let target = self.setup.agent.destination(&destination).and_then(|d| match &d.target {
+        let target = self.setup.agent.destinations.iter().find(|d| d.id == destination).and_then(|d| match &d.target {
             Target::Extension(number) if self.terms.refer_as_tel => Uri::parse(format!("tel:{number}")).ok(),
             Target::Extension(number) => Some(self.transfer_base.with_user(number)),
             Target::Uri(uri) => Uri::parse(uri.as_str()).ok(),

@@ -241,17 +241,7 @@ impl Line {
 
     fn apply(&mut self, negotiated: &Negotiated) -> Result<(), MediaError> {
         self.codec = Some(negotiated.codec);
-        self.media.configure(LegMedia {
-            remote: negotiated.remote,
-            signalling_ip: self.signalling_ip,
-            rtcp: Some(if negotiated.rtcp_mux { negotiated.remote } else { negotiated.rtcp }),
-            codec: negotiated.codec,
-            payload_type: negotiated.payload_type,
-            telephone_event: negotiated.telephone_event,
-            ptime_ms: negotiated.ptime_ms,
-            send: negotiated.direction.sends(),
-            receive: negotiated.direction.receives(),
-        })
+        self.media.configure(LegMedia::new(negotiated, self.signalling_ip))
     }
 }
 

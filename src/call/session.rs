@@ -6,7 +6,7 @@ use super::playout::{Downlink, Playout, Spoken};
 use super::supervisor::{AgentSetup, Engines, PeerTerms};
 use super::{CallEvent, EventStream, Line, LineEvent};
 use crate::agent::{Conversation, Input, RequestId, UtteranceId};
-use crate::base::{CallId, Pii, SampleRate, TurnId};
+use crate::base::{CallId, Pii, Random, SampleRate, TurnId};
 use crate::media::LegEvent;
 use crate::providers::{ProviderError, SpeakRequest, SpeechStream, SttEvent, SttRequest, SttStream, TtsChunk};
 use crate::sip::event::{EndCause, TransferOutcome};
@@ -100,7 +100,7 @@ impl Session {
         let mut session = Self {
             call,
             line,
-            conversation: Conversation::new(Arc::clone(&setup.agent)),
+            conversation: Conversation::new(Arc::clone(&setup.agent), Random::system().hex(32)),
             turn: TurnTaker::new(setup.turn.clone()),
             digits: DigitCollector::default(),
             ledger: Ledger::default(),
@@ -174,7 +174,7 @@ impl Session {
     fn deadline(&self) -> Option<Instant> {
         let pump = (!self.playout.is_empty()).then(|| Instant::now() + PUMP_INTERVAL);
         let retry = self.synthesis_retry.map(|(at, _)| at);
-        [pump, retry, self.turn.poll_timeout(), self.digits.poll_timeout(), self.conversation.poll_timeout()]
+        [pump, retry, self.turn.poll_timeout(), self.digits.poll_timeout()]
             .into_iter()
             .flatten()
             .min()
@@ -183,7 +183,6 @@ impl Session {
     fn on_deadline(&mut self) {
         let now = Instant::now();
         self.turn.handle_timeout(now);
-        self.conversation.handle_timeout(now);
         if let Some(answer) = self.digits.expire(now) {
             self.answer_by_key(now, answer);
         }
@@ -367,7 +366,7 @@ impl Session {
         match output {
             TurnOutput::StartSegment(segment) => self.with_speech(|speech| speech.start(segment)),
             TurnOutput::FinishSegment(segment) => self.with_speech(|speech| speech.finish(segment)),
-            TurnOutput::DiscardSegment => self.with_speech(SttStream::discard),
+            TurnOutput::DiscardSegment => self.with_speech(|speech| speech.discard()),
             TurnOutput::Hold { onset, audible } => {
                 self.barge_in = audible.then_some(onset);
                 self.playout.hold(&mut self.line.media.downlink);

@@ -12,6 +12,7 @@ use clap::Args;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Longest wait for the extension to be registered before the call is placed.
@@ -92,7 +93,8 @@ async fn place(call: &Call) -> Result<(), String> {
     };
     let style = if call.json { Style::plain() } else { Style::stdout() };
     let mut report = Report::new(style);
-    let work = server.supervisor.dial(dial);
+    let supervisor = Arc::clone(&server.supervisor);
+    let work = supervisor.dial(dial);
     tokio::pin!(work);
     let limit = tokio::time::sleep(Duration::from_secs(call.seconds));
     tokio::pin!(limit);

@@ -4,9 +4,11 @@ use crate::agent::Agent;
 use crate::base::Random;
 use crate::call::{AgentSetup, Engines};
 use crate::providers::local::models::{Models, Surroundings};
-use crate::providers::local::{LocalEngines, PoolConfig};
+use crate::providers::local::LocalEngines;
+use crate::providers::local::pool::PoolConfig;
 use crate::tools::{CallBudget, Egress, EgressPolicy, HttpTools, SystemResolver, ToolSet};
 use crate::turn::TurnSettings;
+use jiff::tz::TimeZone;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
@@ -19,13 +21,13 @@ pub(super) fn load(models: Option<PathBuf>, pool: PoolConfig, mut say: impl FnMu
     let started = Instant::now();
     let directory = Surroundings::of_process().models_directory(models.as_deref());
     let models = Models::open(&directory).map_err(|e| e.to_string())?;
-    let local = LocalEngines::load(&models, pool, |step| say(step)).map_err(|e| e.to_string())?;
+    let local = LocalEngines::load(&models, pool, |step| say(&format!("{} loaded in {} ms", step.engine, step.took.as_millis()))).map_err(|e| e.to_string())?;
     say(&format!("offline engines ready in {:.1} s", started.elapsed().as_secs_f64()));
     Ok(Engines {
         stt: local.stt(),
         tts: local.tts(),
         embedder: local.embedder(),
-        voice: local.voice(),
+        voice: Arc::new(local.voice().clone()),
         exemplars: Arc::default(),
     })
 }
@@ -42,13 +44,13 @@ pub(super) async fn prepare(
     extra_roots: &[u8],
 ) -> Result<Arc<AgentSetup>, String> {
     let environment = |name: &str| std::env::var(name).ok();
-    let tool_set = ToolSet::new(agent.tools(), &policy, &environment)
+    let tool_set = ToolSet::new(&agent.tools, &policy, &environment)
         .map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))?;
     let egress = Egress::new(policy, Arc::new(SystemResolver), extra_roots).map_err(|e| e.to_string())?;
-    let speed = agent.speed();
+    let speed = 1.0;
     let spare_line = AgentSetup::synthesise_spare_line(engines, speed).await.map_err(|e| e.to_string())?;
     Ok(Arc::new(AgentSetup {
-        time_zone: agent.time_zone(),
+        time_zone: time_zone(&agent)?,
         agent,
         tool_set: Arc::new(tool_set),
         tools: Arc::new(HttpTools::new(Arc::new(egress), Random::system())),
@@ -58,4 +60,11 @@ pub(super) async fn prepare(
         budget,
         spare_line,
     }))
+}
+
+fn time_zone(agent: &Agent) -> Result<TimeZone, String> {
+    match &agent.timezone {
+        Some(name) => TimeZone::get(name).map_err(|e| format!("agent {}: time zone {name}: {e}", agent.id)),
+        None => Ok(TimeZone::system()),
+    }
 }

@@ -6,7 +6,7 @@ use crate::agent::Agent;
 use crate::call::{PeerTerms, Program};
 use crate::config::{Config, DtmfMode, ProfileCodec, ReferTarget, SipProfile};
 use crate::media::MediaConfig;
-use crate::providers::local::PoolConfig;
+use crate::providers::local::pool::PoolConfig;
 use crate::sdp::Codec;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -45,7 +45,7 @@ pub(super) async fn read(path: &Path, models: Option<PathBuf>, mut say: impl FnM
             threads: config.inference.threads.unwrap_or(default.threads),
             queue: config.inference.queue.unwrap_or(default.queue),
         };
-        let models = models.or_else(|| config.models_dir.exists().then(|| config.models_dir.clone()));
+        let models = models.or_else(|| config.models_dir.clone());
         let engines = tokio::task::block_in_place(|| engines::load(models, pool, &mut say))?;
         let roots = match &config.tools.ca_file {
             Some(file) => std::fs::read(file).map_err(|e| format!("[tools] ca_file {}: {e}", file.display()))?,

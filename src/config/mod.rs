@@ -23,6 +23,10 @@ use secret::Secrets;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+/// Agents that need no file and no entry under `[agents]`: `echo` sends callers their own voice back, for
+/// line checks and load tests.
+pub const BUILT_IN_AGENTS: [&str; 1] = ["echo"];
+
 /// Largest configuration file that is read: a mistaken path must not fill the memory.
 const FILE_BYTES: u64 = 1024 * 1024;
 
@@ -33,11 +37,11 @@ pub struct Config {
     pub server: Server,
     /// `[media]`.
     pub media: Media,
-    /// `[models] dir`.
-    pub models_dir: PathBuf,
+    /// `[models] dir`, when it is given.
+    pub models_dir: Option<PathBuf>,
     /// `[inference]`.
     pub inference: Inference,
-    /// `[agents]`, by name. Their files are checked by the agent compiler, not here.
+    /// `[agents]`, by name; [`BUILT_IN_AGENTS`] are not among them. Their files are checked by the agent compiler, not here.
     pub agents: BTreeMap<String, AgentEntry>,
     /// `[[extension]]`, in the order of the file.
     pub extensions: Vec<Extension>,
@@ -86,9 +90,7 @@ impl Config {
 
         let server = root.table("server", "[server]").map_or_else(|| Some(Server::default()), Server::read);
         let media = root.table("media", "[media]").map_or_else(|| Some(Media::default()), Media::read);
-        let models_dir = root
-            .table("models", "[models]")
-            .map_or_else(|| Some(base.join(sections::MODELS_DIR)), |table| sections::read_models(table, base));
+        let models_dir = root.table("models", "[models]").and_then(|table| sections::read_models(table, base));
         let inference =
             root.table("inference", "[inference]").map_or_else(|| Some(Inference::default()), Inference::read);
         let agents = sections::read_agents(root.table("agents", "[agents]"), base);
@@ -118,7 +120,7 @@ impl Config {
             Some(Self {
                 server: server?,
                 media: media?,
-                models_dir: models_dir?,
+                models_dir,
                 inference: inference?,
                 agents: agents.clone(),
                 extensions,

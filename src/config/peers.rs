@@ -1,5 +1,6 @@
 //! `[[extension]]` and `[[trunk]]`: whom we register with, and who may send us calls.
 
+use super::BUILT_IN_AGENTS;
 use super::diagnostic::nearest;
 use super::profile::SipProfile;
 use super::reader::{Located, Table};
@@ -141,10 +142,10 @@ impl Surroundings<'_> {
     fn agent(&self, table: &Table<'_, '_>) -> Option<String> {
         let example = self.agents.keys().next().map_or_else(|| "\"clinic\"".to_owned(), |name| format!("\"{name}\""));
         let agent = table.required("agent", &example)?;
-        if self.agents.contains_key(&agent.value) {
+        if self.agents.contains_key(&agent.value) || BUILT_IN_AGENTS.contains(&agent.value.as_str()) {
             return Some(agent.value);
         }
-        let fix = nearest(&agent.value, self.agents.keys().map(String::as_str)).map_or_else(
+        let fix = nearest(&agent.value, self.agents.keys().map(String::as_str).chain(BUILT_IN_AGENTS)).map_or_else(
             || format!("add `{} = \"{}.yaml\"` under [agents]", agent.value, agent.value),
             |right| format!("write \"{right}\""),
         );

@@ -19,10 +19,6 @@ const GENERATIONS: usize = 8;
 const EXPIRES_MIN: Duration = Duration::from_secs(60);
 /// Longest REGISTER expiry asked for: a day without a sign of life is too long for a telephone.
 const EXPIRES_MAX: Duration = Duration::from_secs(24 * 3_600);
-/// RFC 4028 section 5: the smallest session interval is 90 seconds.
-const SESSION_MIN: Duration = Duration::from_secs(90);
-/// Longest session interval asked for.
-const SESSION_MAX: Duration = Duration::from_secs(24 * 3_600);
 
 /// How to behave toward one make of peer.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -39,10 +35,8 @@ pub struct SipProfile {
     pub refer_target: ReferTarget,
     /// The header of a REFER or INVITE that carries the context of a transfer; `None` sends none.
     pub context_header: Option<String>,
-    /// How digits arrive.
+    /// How digits arrive from the peer.
     pub dtmf: DtmfMode,
-    /// The session interval asked for (RFC 4028); `None` asks for no session timer.
-    pub session_timer: Option<Duration>,
     /// User-Agent and Server header; `None` sends neither.
     pub user_agent: Option<String>,
 }
@@ -84,7 +78,6 @@ struct Partial {
     refer_target: Option<ReferTarget>,
     context_header: Option<Option<String>>,
     dtmf: Option<DtmfMode>,
-    session_timer: Option<Option<Duration>>,
     user_agent: Option<Option<String>>,
 }
 
@@ -99,7 +92,6 @@ impl Default for SipProfile {
             refer_target: ReferTarget::Sip,
             context_header: None,
             dtmf: DtmfMode::Rfc4733,
-            session_timer: None,
             user_agent: None,
         })
     }
@@ -191,8 +183,17 @@ impl SipProfile {
 impl Partial {
     fn read(table: Table<'_, '_>) -> Self {
         // "none" switches off what a parent has switched on.
-        fn none_or<T>(table: &Table<'_, '_>, key: &'static str, read: impl Fn() -> Option<T>) -> Option<Option<T>> {
-            if table.holds(key, "none") { Some(None) } else { read().map(Some) }
+        fn none_or(
+            table: &Table<'_, '_>,
+            key: &'static str,
+            wanted: &str,
+            read: fn(&str) -> Option<String>,
+        ) -> Option<Option<String>> {
+            if table.holds(key, "none") {
+                Some(None)
+            } else {
+                table.read(key, wanted, read).map(|text| Some(text.value))
+            }
         }
         let partial = Self {
             inherits: table.text("inherits"),
@@ -204,20 +205,21 @@ impl Partial {
             refer_target: table
                 .choice("refer_target", &[("sip", ReferTarget::Sip), ("tel", ReferTarget::Tel)])
                 .map(|form| form.value),
-            context_header: none_or(&table, "context_header", || {
-                let wanted = "a header name of letters, digits and hyphens, or \"none\"";
-                table.read("context_header", wanted, header_name).map(|name| name.value)
-            }),
+            context_header: none_or(
+                &table,
+                "context_header",
+                "a header name of letters, digits and hyphens, or \"none\"",
+                header_name,
+            ),
             dtmf: table
                 .choice("dtmf", &[("info", DtmfMode::Info), ("rfc4733", DtmfMode::Rfc4733)])
                 .map(|mode| mode.value),
-            session_timer: none_or(&table, "session_timer", || {
-                table.duration("session_timer", SESSION_MIN..=SESSION_MAX)
-            }),
-            user_agent: none_or(&table, "user_agent", || {
-                let wanted = "printable ASCII of at most 64 characters, or \"none\"";
-                table.read("user_agent", wanted, printable).map(|text| text.value)
-            }),
+            user_agent: none_or(
+                &table,
+                "user_agent",
+                "printable ASCII of at most 64 characters, or \"none\"",
+                printable,
+            ),
         };
         table.finish();
         partial
@@ -253,7 +255,6 @@ impl Partial {
                     refer_target: ReferTarget::Sip,
                     context_header: None,
                     dtmf: DtmfMode::Rfc4733,
-                    session_timer: None,
                     user_agent: None,
                 }
             }
@@ -266,7 +267,6 @@ impl Partial {
             refer_target: self.refer_target.unwrap_or(base.refer_target),
             context_header: self.context_header.unwrap_or(base.context_header),
             dtmf: self.dtmf.unwrap_or(base.dtmf),
-            session_timer: self.session_timer.unwrap_or(base.session_timer),
             user_agent: self.user_agent.unwrap_or(base.user_agent),
         })
     }
@@ -323,15 +323,15 @@ mod tests {
         let freepbx = SipProfile::built_in("freepbx").unwrap();
         assert_eq!(freepbx.register_expires, Duration::from_secs(120), "its own");
         assert_eq!(freepbx.context_header.as_deref(), Some("X-Offhook-Context"), "from asterisk");
-        assert_eq!(freepbx.session_timer, Some(Duration::from_secs(1800)), "from generic");
+        assert_eq!(freepbx.dtmf, DtmfMode::Rfc4733, "from generic");
         assert_eq!(SipProfile::built_in("avaya"), None);
     }
 
     #[test]
     fn a_file_overrides_its_parent_and_can_switch_a_feature_off() {
-        let text = "inherits = \"freepbx\"\ncodecs = [\"pcma\"]\nsession_timer = \"none\"\ncontext_header = \"none\"\n";
+        let text = "inherits = \"freepbx\"\ncodecs = [\"pcma\"]\nuser_agent = \"none\"\ncontext_header = \"none\"\n";
         let profile = SipProfile::from_text(Path::new("mine.toml"), "mine.toml", text, 0).unwrap();
-        assert_eq!((profile.codecs, profile.session_timer), (vec![ProfileCodec::Pcma], None));
+        assert_eq!((profile.codecs, profile.user_agent), (vec![ProfileCodec::Pcma], None));
         assert_eq!(profile.context_header, None);
         assert_eq!(profile.register_expires, Duration::from_secs(120));
     }
@@ -346,7 +346,6 @@ mod tests {
             ("inherits = \"generic\"\ncodecs = []", 2, 1, "empty", "PCMU"),
             ("inherits = \"generic\"\ncodecs = [\"PCMU\", \"PCMU\"]", 2, 19, "twice", "remove"),
             ("inherits = \"generic\"\nregister_expires = \"5s\"", 2, 20, "outside 1m to 24h", "1m to 24h"),
-            ("inherits = \"generic\"\nsession_timer = \"30s\"", 2, 17, "outside 90s", "90s"),
             ("inherits = \"generic\"\ncontext_header = \"X: y\"", 2, 18, "not a header name", "letters"),
             ("inherits = \"generic\"\nuser_agent = \"a\\r\\nb\"", 2, 14, "not printable", "ASCII"),
             ("inherits = \"generic\"\nrefer = \"sip\"", 2, 1, "no key `refer`", "known here"),

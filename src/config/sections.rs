@@ -9,8 +9,6 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use toml::de::DeValue;
 
-/// Where the models are when nothing is written, beside the configuration file.
-pub(super) const MODELS_DIR: &str = "models";
 /// Lowest RTP port: below it are the ports of system services.
 const PORT_MIN: u16 = 1024;
 /// Fewest ports of a range: each call needs two.
@@ -142,9 +140,9 @@ impl Media {
 }
 
 pub(super) fn read_models(table: Table<'_, '_>, base: &Path) -> Option<PathBuf> {
-    let dir = table.text("dir").map_or_else(|| base.join(MODELS_DIR), |dir| base.join(dir.value));
+    let dir = table.text("dir").map(|dir| base.join(dir.value));
     table.finish();
-    Some(dir)
+    dir
 }
 
 /// `[inference]`: the bounded pool of the offline engines.
@@ -180,6 +178,10 @@ pub(super) fn read_agents(table: Option<Table<'_, '_>>, base: &Path) -> BTreeMap
     let mut agents = BTreeMap::new();
     let Some(table) = table else { return agents };
     for (name, value) in table.entries() {
+        if super::BUILT_IN_AGENTS.contains(&name.value.as_str()) {
+            let message = format!("the agent `{}` is built in", name.value);
+            table.error(name.span.clone(), message, "give yours another name");
+        }
         // A name with a mistake in its entry is still a name: whoever refers to it made none.
         let mut entry = AgentEntry { file: PathBuf::new(), settings: BTreeMap::new() };
         match value.get_ref() {

@@ -1,22 +1,9 @@
 //! Settings of the media workers.
 
+use crate::audio::VadMode;
 use std::net::{IpAddr, Ipv4Addr};
 use std::ops::RangeInclusive;
 use std::time::Duration;
-
-/// How eagerly webrtc-vad calls a frame voiced; each step hears less noise and misses more quiet speech.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum VadMode {
-    /// Mode 0: misses the least speech.
-    Quality,
-    /// Mode 1.
-    LowBitrate,
-    /// Mode 2.
-    #[default]
-    Aggressive,
-    /// Mode 3: lets the least noise through.
-    VeryAggressive,
-}
 
 /// Settings of [`super::Workers`]. Build it with `MediaConfig { …, ..MediaConfig::default() }`.
 #[derive(Clone, Debug)]

@@ -15,13 +15,15 @@ pub(super) struct TurnFrame {
     pub(super) len: u16,
     /// No audio of this turn follows.
     pub(super) last: bool,
+    /// Of a frame without a turn: the count of flushes when it was queued.
+    pub(super) generation: u32,
     pub(super) samples: [i16; NARROWBAND_FRAME],
 }
 
 /// The agent's side of a leg: 8 kHz samples by turn, sent in order, one frame per 20 ms.
 ///
 /// Turn ids may only grow from call to call of [`Self::push`]. [`TurnId::NONE`] is for tones: it makes no
-/// events and is never starved, but must not be mixed into a turn.
+/// events and is never starved, and may be pushed between turns at any time.
 #[derive(Debug)]
 pub struct Downlink {
     pub(super) ring: Producer<TurnFrame>,
@@ -31,14 +33,17 @@ pub struct Downlink {
 
 impl Downlink {
     pub(super) fn new(ring: Producer<TurnFrame>, shared: Arc<Shared>) -> Self {
-        Self { ring, shared, staged: TurnFrame { turn: 0, len: 0, last: false, samples: [0; NARROWBAND_FRAME] } }
+        Self {
+            ring,
+            shared,
+            staged: TurnFrame { turn: 0, len: 0, last: false, generation: 0, samples: [0; NARROWBAND_FRAME] },
+        }
     }
 
     /// Queues samples of `turn` and says how many were taken; the rest does not fit yet. Samples of a turn
     /// that was flushed are taken and dropped. The last 20 ms wait for more samples or [`Self::end_of_turn`].
     pub fn push(&mut self, turn: TurnId, samples: &[i16]) -> usize {
-        if u64::from(turn.0) < self.shared.flushed_below.load(Ordering::Acquire) {
-            self.staged.len = 0;
+        if self.is_flushed(turn) {
             return samples.len();
         }
         if turn.0 != self.staged.turn {
@@ -80,8 +85,7 @@ impl Downlink {
     /// No more audio of `turn` will come: when what is queued has been sent the line is silent, not starved,
     /// and [`super::LegEvent::PlayoutEnded`] follows. Also for a turn without any audio.
     pub fn end_of_turn(&mut self, turn: TurnId) {
-        if u64::from(turn.0) < self.shared.flushed_below.load(Ordering::Acquire) {
-            self.staged.len = 0;
+        if self.is_flushed(turn) {
             return;
         }
         if turn.0 != self.staged.turn {
@@ -94,10 +98,24 @@ impl Downlink {
         self.shared.ended_below.fetch_max(u64::from(turn.0) + 1, Ordering::Release);
     }
 
-    /// Voids all audio of `turn` and every turn before it, queued or still to come: one atomic store, obeyed
-    /// within 20 ms with a fade of 10 ms.
+    /// Whether a turn was flushed, in which case what is staged of it is forgotten. Tones start anew.
+    fn is_flushed(&mut self, turn: TurnId) -> bool {
+        let tones = self.shared.tones.load(Ordering::Acquire);
+        let below = self.shared.flushed_below.load(Ordering::Acquire);
+        if self.staged.generation != tones {
+            self.staged.generation = tones;
+            if self.staged.turn == 0 || u64::from(self.staged.turn) < below {
+                self.staged.len = 0;
+            }
+        }
+        turn != TurnId::NONE && u64::from(turn.0) < below
+    }
+
+    /// Voids all audio of `turn` and every turn before it, queued or still to come, and the tones queued so
+    /// far: atomic stores only, obeyed within 20 ms with a fade of 10 ms.
     pub fn flush_through(&self, turn: TurnId) {
         self.shared.flushed_below.fetch_max(u64::from(turn.0) + 1, Ordering::Release);
+        self.shared.tones.fetch_add(1, Ordering::Release);
     }
 
     /// Samples of `turn` that were really sent, for the last few turns; 0 for any other.

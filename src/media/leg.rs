@@ -5,10 +5,10 @@ use super::downlink::Downlink;
 use super::event::Events;
 use super::shared::Shared;
 use super::uplink::Uplink;
-use crate::sdp::Codec;
+use crate::sdp::{Codec, Negotiated};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{Ordering, fence};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -28,20 +28,45 @@ pub struct LegMedia {
     pub remote: SocketAddr,
     /// Where its signalling came from. Used only when the IP of `remote` is private or unroutable.
     pub signalling_ip: IpAddr,
-    /// Where the peer receives RTCP; `None` for no RTCP, the address of `remote` when multiplexed.
-    pub rtcp: Option<SocketAddr>,
+    /// Where the peer receives RTCP; the address of `remote` when multiplexed.
+    pub rtcp: SocketAddr,
     /// The agreed codec.
     pub codec: Codec,
     /// Its payload type.
     pub payload_type: u8,
-    /// Payload type of `telephone-event/8000`.
+    /// A second codec the peer may switch to.
+    pub alternate: Option<(u8, Codec)>,
+    /// Payload type of `telephone-event/8000` to send.
     pub telephone_event: Option<u8>,
+    /// Payload type of `telephone-event/8000` to expect, where it differs from the one to send.
+    pub receive_telephone_event: Option<u8>,
     /// Audio per packet sent, in milliseconds: 10, 20, 40 or 60; others are rounded down to one of these.
     pub ptime_ms: u8,
     /// We send (silence when there is nothing to say). False while held.
     pub send: bool,
     /// We expect audio. False stops the uplink, digits and the media timeout.
     pub receive: bool,
+}
+
+impl LegMedia {
+    /// What a negotiation says about media. `signalling_ip` is where the peer's SIP messages come from. When the
+    /// peer gave a host name, [`Self::remote`] has no IP: resolve it, or leave it to the source lock.
+    #[must_use]
+    pub fn new(negotiated: &Negotiated, signalling_ip: IpAddr) -> Self {
+        Self {
+            remote: negotiated.remote,
+            signalling_ip,
+            rtcp: negotiated.rtcp,
+            codec: negotiated.codec,
+            payload_type: negotiated.payload_type,
+            alternate: negotiated.alternate,
+            telephone_event: negotiated.telephone_event,
+            receive_telephone_event: negotiated.receive_telephone_event,
+            ptime_ms: negotiated.ptime_ms,
+            send: negotiated.direction.sends(),
+            receive: negotiated.direction.receives(),
+        }
+    }
 }
 
 /// Counters of a leg since it was opened.
@@ -110,7 +135,7 @@ impl Leg {
     }
 
     /// Applies what was agreed. Call it after **every** offer and answer: each call opens the two seconds
-    /// in which a peer behind NAT may turn out to send from elsewhere. The first packet leaves at once.
+    /// in which a peer behind NAT may turn out to send from elsewhere. The first packet leaves within 20 ms.
     ///
     /// # Errors
     /// [`MediaError::Busy`] when the worker has not taken earlier commands.
@@ -135,9 +160,12 @@ impl Leg {
     }
 
     /// Resolves when [`Self::uplink`] or [`Self::events`] has something. Only one task may wait.
-    pub async fn ready(&self) {
-        std::future::poll_fn(|cx| {
+    pub async fn ready(&mut self) {
+        std::future::poll_fn(move |cx| {
             self.shared.waker.register(cx.waker());
+            self.shared.waiting.store(true, Ordering::Release);
+            // Pairs with the fence of the worker: it sees us waiting, or we see what it pushed.
+            fence(Ordering::SeqCst);
             let idle = self.uplink.is_empty() && self.events.ring.is_empty();
             if idle { Poll::Pending } else { Poll::Ready(()) }
         })
@@ -171,5 +199,23 @@ impl Drop for Leg {
     fn drop(&mut self) {
         self.shared.closed.store(true, Ordering::Release);
         self.worker.unpark();
+    }
+}
+
+#[cfg(test)]
+pub(super) fn example() -> LegMedia {
+    let remote = SocketAddr::from(([127, 0, 0, 1], 4_000));
+    LegMedia {
+        remote,
+        signalling_ip: remote.ip(),
+        rtcp: SocketAddr::from(([127, 0, 0, 1], 4_001)),
+        codec: Codec::Pcmu,
+        payload_type: 0,
+        alternate: None,
+        telephone_event: Some(101),
+        receive_telephone_event: None,
+        ptime_ms: 20,
+        send: true,
+        receive: true,
     }
 }

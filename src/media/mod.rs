@@ -8,13 +8,19 @@
 
 pub mod config;
 pub mod downlink;
+mod engine;
 pub mod error;
 pub mod event;
 pub mod leg;
 pub mod limits;
+mod player;
 pub mod ports;
+mod receive;
+mod send;
 mod shared;
+mod sys;
 pub mod uplink;
+mod worker;
 pub mod workers;
 
 pub use config::MediaConfig;
@@ -24,3 +30,6 @@ pub use event::{Events, LegEvent};
 pub use leg::{Leg, LegMedia, LegMode, LegStats};
 pub use uplink::{Uplink, UplinkFrame};
 pub use workers::{WorkerStats, Workers};
+
+#[cfg(test)]
+mod tests;

@@ -15,6 +15,10 @@ pub(super) struct Shared {
     pub(super) closed: AtomicBool,
     /// All audio of turns below this number is void.
     pub(super) flushed_below: AtomicU64,
+    /// Counts flushes; a tone queued under an older count is void.
+    pub(super) tones: AtomicU32,
+    /// The call waits for the waker.
+    pub(super) waiting: AtomicBool,
     /// No more audio will come of turns below this number.
     pub(super) ended_below: AtomicU64,
     /// `turn << 32 | samples sent`, by turn modulo [`PLAYED_TURNS`].

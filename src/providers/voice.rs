@@ -8,6 +8,8 @@ use tokio::sync::mpsc;
 pub struct VoiceVerdict {
     /// 0.0–1.0: the highest likelihood of speech among the windows judged.
     pub probability: f32,
+    /// Windows judged since the last verdict.
+    pub windows: usize,
     /// Samples pushed to the stream up to the end of the last window, those pushed while the gate was closed included.
     pub until_sample: u64,
 }

@@ -194,10 +194,7 @@ impl JitterBuffer {
         if payload.is_empty() || payload.len() > MAX_PAYLOAD {
             return Insertion::Unusable;
         }
-        let follows = match self.note_sequence(sequence) {
-            Some(follows) => follows,
-            None => return Insertion::Duplicate,
-        };
+        let Some(follows) = self.note_sequence(sequence) else { return Insertion::Duplicate };
         let start = self.unwrap_timestamp(timestamp);
         let arrival_us = arrival.saturating_duration_since(self.epoch).as_micros() as i64;
         self.delay.record(arrival_us, start * TICK_US);

@@ -160,7 +160,7 @@ impl SourceLock {
             // The address of the SDP wins over one that was learned.
             _ if exact => self.begin(now, from, header),
             _ => {
-                if !self.window_until.is_some_and(|until| now <= until) || !self.vouched_for(from.ip()) {
+                if self.window_until.is_none_or(|until| now > until) || !self.vouched_for(from.ip()) {
                     return Admission::Refused(Refusal::Stranger);
                 }
                 if self.proven(from, header) {

@@ -6,7 +6,7 @@ use sdp_types::{Attribute, Media, Session};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 /// Payload time used when the peer names none, in milliseconds.
-const DEFAULT_PTIME_MS: u8 = 20;
+const DEFAULT_PTIME_MS: u32 = 20;
 
 /// What a payload type stands for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -121,10 +121,10 @@ fn host(written: &str) -> Result<(IpAddr, Option<String>), SdpError> {
 /// RFC 3605: `a=rtcp:<port> [IN IP4 <address>]`; without it, the port above.
 fn rtcp_address(rtp: SocketAddr, attribute: Option<&str>) -> SocketAddr {
     let mut fields = attribute.unwrap_or_default().split_ascii_whitespace();
-    let port = fields.next().and_then(|p| p.parse().ok()).unwrap_or(rtp.port().wrapping_add(1));
+    let port = fields.next().and_then(|p| p.parse().ok()).unwrap_or_else(|| rtp.port().wrapping_add(1));
     // Elsewhere than RTP only if the peer itself says so with an address that can be sent to.
     let ip = fields.nth(2).and_then(|ip| ip.parse::<IpAddr>().ok()).filter(|ip| !ip.is_multicast());
-    SocketAddr::new(ip.unwrap_or(rtp.ip()), port)
+    SocketAddr::new(ip.unwrap_or_else(|| rtp.ip()), port)
 }
 
 fn formats(media: &Media) -> Result<Vec<(u8, Format)>, SdpError> {
@@ -161,7 +161,7 @@ fn ptime_ms(media: &Media, session: &Session) -> u8 {
         // Some write a decimal fraction.
         written.trim().split('.').next()?.parse::<u32>().ok().filter(|ms| *ms > 0)
     };
-    let wanted = read("ptime").unwrap_or(u32::from(DEFAULT_PTIME_MS));
+    let wanted = read("ptime").unwrap_or(DEFAULT_PTIME_MS);
     let most = read("maxptime").unwrap_or(60);
     wanted.min(most).clamp(10, 60) as u8
 }

@@ -1,9 +1,9 @@
 //! Messages of our own: built from parts that cannot break out of their line, written with the right Content-Length.
 
-use super::header::{Elements, HeaderName, HeaderValue, InvalidValue, NameAddr, Via};
+use super::header::{HeaderName, HeaderValue, InvalidValue, NameAddr, Via};
 use super::message::{Message, StartLine};
 use super::method::Method;
-use super::parse::{is_token, quote};
+use super::parse::{is_parameter_value, is_token, quote};
 use super::status::StatusCode;
 use super::uri::Uri;
 use std::io::Write;
@@ -310,21 +310,20 @@ impl OwnedMessage {
 
 /// Header values made of checked parts.
 impl HeaderValue {
-    /// `"display" <uri>;tag=…`, for From, To, Contact, Refer-To and the like. Parameter names and values lose what is no
-    /// token character.
+    /// `"display" <uri>;tag=…`, for From, To, Contact, Refer-To and the like. Parameter names lose what is no token
+    /// character. Values keep all that can stand there without quotes: a peer's tag must go back as it came.
     #[must_use]
     pub fn name_addr(display: Option<&str>, uri: &Uri, params: &[(&str, Option<&str>)]) -> Self {
         let mut value = display.filter(|d| !d.is_empty()).map(|d| quote(d) + " ").unwrap_or_default();
         value.push('<');
         value.push_str(uri.as_str());
         value.push('>');
-        let token = |text: &str| -> String { text.bytes().filter(|b| is_token(*b)).map(char::from).collect() };
         for (name, param) in params {
             value.push(';');
-            value.push_str(&token(name));
+            value.extend(name.bytes().filter(|b| is_token(*b)).map(char::from));
             if let Some(param) = param {
                 value.push('=');
-                value.push_str(&token(param));
+                value.extend(param.chars().filter(|c| !c.is_ascii() || u8::try_from(*c).is_ok_and(is_parameter_value)));
             }
         }
         Self::cleaned(&value)
@@ -335,12 +334,6 @@ impl HeaderValue {
     pub fn via(transport: &str, sent_by: &str, branch: &str) -> Self {
         Self::cleaned(&format!("SIP/2.0/{transport} {sent_by};rport;branch={branch}"))
     }
-}
-
-/// The elements of a list header, for callers that hold a raw value.
-#[must_use]
-pub fn list(value: &[u8]) -> Elements<'_> {
-    Elements::new(value)
 }
 
 #[cfg(test)]

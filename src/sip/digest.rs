@@ -265,14 +265,33 @@ impl Challenge {
         })
     }
 
+    /// All challenges of a 401 or 407 that are understood, in order. Several proxies on the way may each add one of
+    /// their own realm.
+    #[must_use]
+    pub fn offered(response: &Message<'_>) -> Option<(Authority, Vec<Self>)> {
+        let authority = Authority::of(response.status()?)?;
+        let values = response.values(authority.challenge_header()).take(limits::CHALLENGES);
+        Some((authority, values.filter_map(|v| Self::parse(v).ok()).flatten().collect()))
+    }
+
     /// The challenge of a 401 or 407 to answer: of all that are understood the one with the strongest algorithm, and of
     /// equals the first (RFC 8760 §2.4). `None` if there is none.
     #[must_use]
     pub fn strongest(response: &Message<'_>) -> Option<(Authority, Self)> {
-        let authority = Authority::of(response.status()?)?;
-        let values = response.values(authority.challenge_header()).take(limits::CHALLENGES);
-        let challenges = values.filter_map(|v| Self::parse(v).ok()).flatten();
-        let best = challenges.reduce(|best, next| if next.algorithm > best.algorithm { next } else { best })?;
+        Self::strongest_where(response, |_| true)
+    }
+
+    /// As [`Challenge::strongest`], of one realm only: the one that is configured or pinned. A challenge of another realm
+    /// beside it cannot lure the answer away.
+    #[must_use]
+    pub fn strongest_in_realm(response: &Message<'_>, realm: &str) -> Option<(Authority, Self)> {
+        Self::strongest_where(response, |c| c.realm == realm)
+    }
+
+    fn strongest_where(response: &Message<'_>, is_meant: impl Fn(&Self) -> bool) -> Option<(Authority, Self)> {
+        let (authority, offered) = Self::offered(response)?;
+        let meant = offered.into_iter().filter(is_meant);
+        let best = meant.reduce(|best, next| if next.algorithm > best.algorithm { next } else { best })?;
         Some((authority, best))
     }
 

@@ -19,6 +19,11 @@ pub fn sip_message(bytes: &[u8]) {
     let framed = frame_length(bytes);
     if let Ok(Some(length)) = framed {
         assert!(length <= bytes.len() && length <= limits::MESSAGE_BYTES);
+        // Framing and parsing must see the same Content-Length, or bytes of one message become another.
+        let frame = bytes.get(..length).unwrap_or_default();
+        if let Ok(message) = Message::parse(frame) {
+            assert_eq!(message.body().as_ptr_range().end, frame.as_ptr_range().end);
+        }
     }
     match judge(bytes) {
         Verdict::Accept { message, head } => {

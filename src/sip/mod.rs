@@ -1,4 +1,8 @@
 //! SIP as pure machines: messages, transactions, dialogs, registrations. No socket, no clock.
+//!
+//! A datagram goes through [`judge`], which reads it ([`message`], typed views in [`header`]) and says whether to act on
+//! it, refuse it or drop it ([`validate`]). What we send is built in [`compose`] from values that cannot hold a line
+//! break. Caps are in [`limits`].
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 #![cfg_attr(
     test,
@@ -19,6 +23,8 @@ pub mod endpoint;
 pub mod event;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzz;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzz_ops;
 pub mod header;
 pub mod host;
 pub mod limits;

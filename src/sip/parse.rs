@@ -135,6 +135,12 @@ pub(super) fn is_lws(byte: u8) -> bool {
     class(byte) & LWS != 0
 }
 
+/// A byte of a parameter value that is not quoted: all that cannot end it. Broader than the grammar, since peers put `:`,
+/// `@` and `/` here.
+pub(super) fn is_parameter_value(byte: u8) -> bool {
+    !is_lws(byte) && !matches!(byte, b';' | b',' | b'"' | b'<' | b'>' | 0..=31 | 127)
+}
+
 /// The bytes without white space at both ends.
 pub(super) fn trim(mut bytes: &[u8]) -> &[u8] {
     while let [first, rest @ ..] = bytes

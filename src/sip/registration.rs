@@ -387,6 +387,3 @@ fn seen_address(response: &Message<'_>) -> Option<SocketAddr> {
     let port = via.rport().flatten().or_else(|| via.port())?;
     (!address.is_unspecified() && port != 0).then(|| SocketAddr::new(address, port))
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,6 +1,7 @@
 //! SIP, SIPS, tel and other URIs (RFC 3261 §19.1, RFC 3966): a borrowed view and an owned form.
 
 use super::host::Host;
+use super::limits;
 use super::parse::{Fault, number};
 use std::fmt;
 use std::ops::Range;
@@ -76,6 +77,9 @@ impl Parts {
     fn parse(text: &str) -> Result<Self, Fault> {
         if text.len() > UriRef::MAX_BYTES {
             return Err(fault(UriRef::MAX_BYTES, "a shorter URI"));
+        }
+        if [b';', b'&'].iter().any(|mark| text.bytes().filter(|b| b == mark).count() > limits::URI_PARAMETERS) {
+            return Err(fault(0, "fewer parameters"));
         }
         if let Some(bad) = text.bytes().position(|b| matches!(b, 0..=b' ' | 0x7f | b'<' | b'>' | b'"')) {
             return Err(fault(bad, "a URI character"));
@@ -406,9 +410,10 @@ impl Uri {
         Self::parse(format!("sip:{host}{}", port.map_or_else(String::new, |p| format!(":{p}"))))
     }
 
-    /// A `sip:` URI of a socket address.
+    /// A `sip:` URI of a socket address. The zone of a link-local IPv6 address means nothing to a peer and is left out.
     #[must_use]
     pub fn sip_address(address: std::net::SocketAddr) -> Self {
+        let address = std::net::SocketAddr::new(address.ip(), address.port());
         Self::parse(format!("sip:{address}")).unwrap_or_else(|_| Self { text: String::new(), parts: Parts::default() })
     }
 

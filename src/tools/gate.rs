@@ -197,6 +197,7 @@ mod tests {
     use super::super::policy::EgressPolicy;
     use super::super::set::tests::booking_tool;
     use super::*;
+    use proptest::prelude::*;
     use serde_json::json;
 
     fn gate(budget: CallBudget) -> Gate {
@@ -287,5 +288,60 @@ mod tests {
         assert_eq!(gate.admit(request(good())).unwrap().time, Duration::from_secs(2), "only what is left");
         gate.settle(Duration::from_secs(3));
         assert_eq!(gate.admit(request(good())).unwrap_err(), Denied::Budget("time for tools"));
+    }
+
+    /// Values as an attacker would choose them, and now and then good ones.
+    fn any_value() -> impl Strategy<Value = Value> {
+        prop_oneof![
+            Just(json!("north")),
+            Just(json!("Anna Berg")),
+            Just(json!("2026-11-24")),
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            ".{0,60}".prop_map(Value::from),
+            prop::collection::vec(".{0,5}", 0..4).prop_map(Value::from),
+            Just(json!({"$ne": null})),
+            Just(json!("../../admin")),
+            Just(json!("x\r\nHost: evil")),
+        ]
+    }
+
+    fn any_name() -> impl Strategy<Value = String> {
+        prop_oneof![
+            8 => prop::sample::select(vec!["clinic", "name", "date", "note"]).prop_map(str::to_owned),
+            1 => ".{0,8}",
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_admitted_fits_its_declaration_and_stays_on_its_host(
+            changes in prop::collection::vec((any_name(), any_value()), 0..3),
+            confirmed in prop::bool::weighted(0.9),
+        ) {
+            let mut arguments = good().as_object().unwrap().clone();
+            arguments.extend(changes);
+            let request = ToolRequest {
+                tool: "book".into(),
+                arguments: Pii::new(arguments),
+                idempotency_key: "k".into(),
+                confirmed,
+            };
+            if let Ok(admitted) = gate(CallBudget::default()).admit(request) {
+                prop_assert!(confirmed);
+                let arguments = admitted.arguments.expose();
+                for (name, value) in arguments {
+                    let declared = admitted.tool.arguments.iter().find(|a| a.name == *name);
+                    prop_assert!(declared.is_some_and(|a| a.kind.admits(value)));
+                    prop_assert!(value.as_str().is_none_or(|text| text.chars().count() <= 40));
+                }
+                let url = admitted.tool.filled_url(&EgressPolicy::default(), arguments).unwrap();
+                prop_assert_eq!(url.url().host_str(), Some("booking.example"));
+                let path = url.url().path();
+                prop_assert!(path.starts_with("/v1/") && path.ends_with("/bookings"), "{}", path);
+                prop_assert_eq!(path.matches('/').count(), 3);
+            }
+        }
     }
 }

@@ -138,7 +138,7 @@ impl VoiceStream for LevelStream {
         if gate_open {
             let loud = samples.iter().any(|s| s.unsigned_abs() > 500);
             let probability = if loud { 0.95 } else { 0.02 };
-            let _ = self.0.try_send(VoiceVerdict { probability, until_sample: self.1 });
+            let _ = self.0.try_send(VoiceVerdict { probability, windows: 1, until_sample: self.1 });
         }
     }
 }
@@ -168,7 +168,7 @@ impl TestServer {
             voice: Arc::new(LevelVoice),
             exemplars: Arc::default(),
         };
-        let tool_set = ToolSet::new(agent.tools(), &policy, &|_| None).unwrap();
+        let tool_set = ToolSet::new(&agent.tools, &policy, &|_| None).unwrap();
         let egress = Egress::new(policy, Arc::new(SystemResolver), &[]).unwrap();
         let setup = Arc::new(AgentSetup {
             agent,

@@ -1,6 +1,7 @@
 //! The demo's caller: our own user agent with recorded speech on a slightly noisy line.
 
 use super::script::{Action, Script};
+use crate::audio::noise::PhoneLine;
 use crate::base::TurnId;
 use crate::call::line::describe;
 use crate::call::{Line, LineEvent};
@@ -28,18 +29,19 @@ pub struct Caller {
     script: Script,
     /// One recording per line of the script, 8 kHz.
     recordings: Vec<Vec<i16>>,
-    /// Line noise, repeated for ever.
-    noise: Vec<i16>,
+    sound: PhoneLine,
     sent: usize,
+    /// Samples that went down the line and found no room yet.
+    ready: Vec<i16>,
     /// The recording being spoken: its samples begin at this position of the stream.
     speaking: Option<(usize, usize)>,
 }
 
 impl Caller {
-    /// A caller on an answered line. `noise` must not be empty.
+    /// A caller on an answered line. `sound` is what the line makes of the voice.
     #[must_use]
-    pub fn new(line: Line, script: Script, recordings: Vec<Vec<i16>>, noise: Vec<i16>) -> Self {
-        Self { line, script, recordings, noise, sent: 0, speaking: None }
+    pub fn new(line: Line, script: Script, recordings: Vec<Vec<i16>>, sound: PhoneLine) -> Self {
+        Self { line, script, recordings, sound, sent: 0, ready: Vec::new(), speaking: None }
     }
 
     /// Speaks by the script until the call is over. `say` is told each line as it begins.
@@ -76,10 +78,14 @@ impl Caller {
     fn speak(&mut self) {
         let played = self.line.media.downlink.played(TURN) as usize;
         while self.sent < played + AHEAD_SAMPLES {
-            let chunk: Vec<i16> = (self.sent..self.sent + 160).map(|at| self.sample(at)).collect();
-            let taken = self.line.media.downlink.push(TURN, &chunk);
+            if self.ready.is_empty() {
+                self.ready = (self.sent..self.sent + 160).map(|at| self.voice(at)).collect();
+                self.sound.pass(&mut self.ready);
+            }
+            let taken = self.line.media.downlink.push(TURN, &self.ready);
+            self.ready.drain(..taken);
             self.sent += taken;
-            if taken < chunk.len() {
+            if !self.ready.is_empty() {
                 break;
             }
         }
@@ -92,12 +98,8 @@ impl Caller {
         }
     }
 
-    fn sample(&self, at: usize) -> i16 {
-        let noise = self.noise.get(at % self.noise.len().max(1)).copied().unwrap_or(0);
-        let voice = self
-            .speaking
-            .and_then(|(line, began)| self.recordings.get(line)?.get(at.checked_sub(began)?).copied())
-            .unwrap_or(0);
-        voice.saturating_add(noise)
+    fn voice(&self, at: usize) -> i16 {
+        let spoken = self.speaking.and_then(|(line, began)| self.recordings.get(line)?.get(at.checked_sub(began)?).copied());
+        spoken.unwrap_or(0)
     }
 }

@@ -12,11 +12,11 @@ use super::fail;
 use crate::agent::Agent;
 use crate::audio::noise::PhoneLine;
 use crate::audio::wav;
-use crate::base::Random;
+use crate::base::{Random, SampleRate};
 use crate::call::{CallEvent, EventStream, Line, PeerTerms, Program};
 use crate::media::{LegMode, MediaConfig, Workers};
 use crate::net;
-use crate::providers::local::PoolConfig;
+use crate::providers::local::pool::PoolConfig;
 use crate::sdp::Codec;
 use crate::tools::CallBudget;
 use crate::sip::event::Party;
@@ -171,15 +171,11 @@ fn read_script(path: &Path) -> Result<ScriptFile, String> {
 
 /// Rings the server as a phone would and speaks the script.
 async fn place_call(server: &Server, file: &ScriptFile, folder: &Path) -> Result<Outcome, String> {
-    let mut random = Random::seeded(NOISE_SEED);
-    let mut line_sound = PhoneLine::new(NOISE_DBFS, &mut random);
     let mut recordings = Vec::new();
     for line in &file.line {
         let path = folder.join(&line.file);
-        let recording = wav::read(&path).map_err(|e| format!("{}: {e}", path.display()))?;
-        recordings.push(line_sound.band_limit(&recording.samples));
+        recordings.push(wav::read_at(&path, SampleRate::NARROWBAND).map_err(|e| format!("{}: {e}", path.display()))?);
     }
-    let noise = line_sound.noise(crate::base::SampleRate::NARROWBAND.samples_in_ms(10_000));
     let target = server.sip.local_addr();
     let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let (sip, _inbox) = net::start(any, Random::system(), |socket| EndpointConfig::udp(socket, socket)).map_err(|e| e.to_string())?;
@@ -193,7 +189,7 @@ async fn place_call(server: &Server, file: &ScriptFile, folder: &Path) -> Result
     .await
     .map_err(|e| e.to_string())?;
     let script = Script::new(file.line.clone());
-    let caller = Caller::new(line, script, recordings, noise);
+    let caller = Caller::new(line, script, recordings, PhoneLine::new(NOISE_DBFS, NOISE_SEED));
     tokio::time::timeout(LONGEST_CALL, caller.run(|_| ())).await.map_err(|_| "the call did not come to an end".to_owned())
 }
 

@@ -1,8 +1,13 @@
 //! The offline engines: in process, no keys, no network. Models are loaded once and shared by all calls.
+//!
+//! Who calls whom: [`models`] (the checked store, filled by [`fetch`] as [`manifest`] says) and [`runtime`] (ONNX
+//! Runtime) carry the models [`moonshine`], [`silero`], [`minilm`] and [`hibari`]; [`pool`] runs them; [`stt`],
+//! [`tts`], [`silero::Voice`] and [`minilm::PooledEmbedder`] are what a call sees.
 
 pub mod fetch;
 pub mod hibari;
 pub mod manifest;
+pub mod minilm;
 pub mod models;
 pub mod moonshine;
 pub mod pieces;
@@ -10,5 +15,116 @@ pub mod pool;
 pub mod queue;
 pub mod resample;
 pub mod runtime;
+pub mod silero;
 pub mod stt;
 pub mod tokens;
+pub mod tts;
+pub mod wordpiece;
+
+use crate::providers::{Embedder, SpeechToText, TextToSpeech};
+use minilm::{MiniLm, PooledEmbedder};
+use models::{ModelError, Models};
+use moonshine::MoonshineRecognizer;
+use pool::{Pool, PoolConfig, PoolStats, Shelf};
+use runtime::Runtime;
+use silero::{Silero, Voice};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use stt::PooledStt;
+use tts::{HibariSynthesizer, PooledTts};
+
+/// All offline engines, loaded. Cheap to clone; the models go when the last clone and the last call's stream are gone.
+#[derive(Clone)]
+pub struct LocalEngines {
+    pool: Arc<Pool>,
+    stt: Arc<dyn SpeechToText>,
+    tts: Arc<dyn TextToSpeech>,
+    embedder: Arc<dyn Embedder>,
+    voice: Voice,
+}
+
+/// One engine has been loaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Loaded {
+    /// Which.
+    pub engine: &'static str,
+    /// How long it took.
+    pub took: Duration,
+}
+
+impl LocalEngines {
+    /// Loads every engine and starts the pool. Takes about a second; run it before answering calls, not on a
+    /// thread that must answer. `progress` hears of each engine as it is ready.
+    ///
+    /// # Errors
+    /// [`ModelError`] naming the file at fault, or the pool's threads.
+    pub fn load(models: &Models, config: PoolConfig, mut progress: impl FnMut(Loaded)) -> Result<Self, ModelError> {
+        let copies = config.threads.max(1);
+        let mut timed = |engine: &'static str, started: Instant| progress(Loaded { engine, took: started.elapsed() });
+
+        let started = Instant::now();
+        let runtime = Runtime::open(&models.onnxruntime())?;
+        let pool = Pool::start(config).map_err(|e| ModelError::Pool { reason: e.to_string() })?;
+        let pool = Arc::new(pool);
+        timed("onnxruntime", started);
+
+        let started = Instant::now();
+        let voices: Result<Vec<_>, _> = (0..copies).map(|_| Silero::load(&runtime, models)).collect();
+        let silero = Arc::new(Shelf::new(voices?));
+        timed("silero", started);
+
+        let started = Instant::now();
+        let recognizer = MoonshineRecognizer::load(&runtime, models, copies, Arc::clone(&silero))?;
+        timed("moonshine", started);
+
+        let started = Instant::now();
+        let embedders: Result<Vec<_>, _> = (0..copies).map(|_| MiniLm::load(&runtime, models)).collect();
+        let embedder = PooledEmbedder::new(Arc::clone(&pool), embedders?);
+        timed("minilm", started);
+
+        let started = Instant::now();
+        let synthesizer = HibariSynthesizer::load(&runtime, models)?;
+        timed("hibari", started);
+
+        let tts = Arc::new(PooledTts::new(Arc::clone(&pool), synthesizer));
+        let voice = Voice::new(Arc::clone(&pool), silero);
+        let stt = Arc::new(PooledStt::new(Arc::clone(&pool), recognizer));
+        Ok(Self { pool, stt, tts, embedder: Arc::new(embedder), voice })
+    }
+
+    /// Speech-to-text: Moonshine tiny-en.
+    #[must_use]
+    pub fn stt(&self) -> Arc<dyn SpeechToText> {
+        Arc::clone(&self.stt)
+    }
+
+    /// Text-to-speech: hibari, voice heart.
+    #[must_use]
+    pub fn tts(&self) -> Arc<dyn TextToSpeech> {
+        Arc::clone(&self.tts)
+    }
+
+    /// Sentence embeddings: all-MiniLM-L6-v2.
+    #[must_use]
+    pub fn embedder(&self) -> Arc<dyn Embedder> {
+        Arc::clone(&self.embedder)
+    }
+
+    /// Voice confirmation: Silero, behind the call's own gate.
+    #[must_use]
+    pub fn voice(&self) -> &Voice {
+        &self.voice
+    }
+
+    /// The pool's figures of this moment.
+    #[must_use]
+    pub fn pool_stats(&self) -> PoolStats {
+        self.pool.stats()
+    }
+}
+
+impl std::fmt::Debug for LocalEngines {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LocalEngines").field("pool", &self.pool).finish_non_exhaustive()
+    }
+}

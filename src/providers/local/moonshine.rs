@@ -2,8 +2,9 @@
 
 use super::models::{ModelError, Models};
 use super::pool::Shelf;
-use super::resample::{Resampler, to_float};
+use super::resample::{Resampler, to_float, to_i16};
 use super::runtime::Runtime;
+use super::silero::{self, Silero, SpeechMemory};
 use super::stt::{Heard, Recognizer};
 use super::tokens::Tokens;
 use crate::base::SampleRate;
@@ -30,6 +31,17 @@ const LOOP_REPEATS: usize = 4;
 /// …and covering at least this many tokens is a decoding loop. Single digits repeat in phone numbers, so short
 /// phrases need more repeats than long ones.
 const LOOP_TOKENS: usize = 16;
+
+/// Silence put behind every clip: a model that hears the last word end mishears it less. Over 166 clips of human
+/// speech in the telephone band, 1,420 words, 0.4 s brought 5.8 % word errors down to 5.1 %.
+const TRAILING_SILENCE: usize = RATE as usize * 2 / 5;
+
+/// A text this short may be invented: the model answers a click, a breath or a hiss with "You". Silero is then
+/// asked whether there was a voice.
+const DOUBTFUL_WORDS: usize = 2;
+
+/// A voice in a clip brings Silero at least here for a moment.
+const SPEECH: f32 = 0.35;
 
 /// Token that opens every sequence, and the one that ends it.
 const BEGIN: i64 = 1;
@@ -213,19 +225,26 @@ impl Moonshine {
 #[derive(Debug)]
 pub struct MoonshineRecognizer {
     shelf: Shelf<Moonshine>,
+    silero: Arc<Shelf<Silero>>,
     narrowband: Resampler,
     wideband: Resampler,
 }
 
 impl MoonshineRecognizer {
-    /// Loads `copies` copies.
+    /// Loads `copies` copies. `silero` has as many; it is asked whether a doubtful clip holds speech at all.
     ///
     /// # Errors
     /// [`ModelError`] for a file that is missing or that the runtime refuses.
-    pub fn load(runtime: &Runtime, models: &Models, copies: usize) -> Result<Self, ModelError> {
+    pub fn load(
+        runtime: &Runtime,
+        models: &Models,
+        copies: usize,
+        silero: Arc<Shelf<Silero>>,
+    ) -> Result<Self, ModelError> {
         let copies: Result<Vec<_>, _> = (0..copies).map(|_| Moonshine::load(runtime, models)).collect();
         Ok(Self {
             shelf: Shelf::new(copies?),
+            silero,
             narrowband: Resampler::new(SampleRate::NARROWBAND, SampleRate(RATE)),
             wideband: Resampler::new(SampleRate::WIDEBAND, SampleRate(RATE)),
         })
@@ -238,18 +257,48 @@ impl Recognizer for MoonshineRecognizer {
     }
 
     fn hear(&self, samples: &[i16], rate: SampleRate, go_on: &dyn Fn() -> bool) -> Result<Option<Heard>, String> {
-        let samples = to_float(samples);
-        let samples = match rate {
-            SampleRate::NARROWBAND => self.narrowband.clip(&samples),
-            SampleRate::WIDEBAND => self.wideband.clip(&samples),
-            other => Resampler::new(other, SampleRate(RATE)).clip(&samples),
+        let mut audio = to_float(samples);
+        audio = match rate {
+            SampleRate::NARROWBAND => self.narrowband.clip(&audio),
+            SampleRate::WIDEBAND => self.wideband.clip(&audio),
+            other => Resampler::new(other, SampleRate(RATE)).clip(&audio),
         };
+        audio.resize(audio.len() + TRAILING_SILENCE, 0.0);
         let transcript = self
             .shelf
-            .with(|moonshine| moonshine.transcribe_while(&samples, go_on))
+            .with(|moonshine| moonshine.transcribe_while(&audio, go_on))
             .ok_or_else(|| "every copy of the model is in use".to_owned())?
             .map_err(|e| e.to_string())?;
-        Ok(transcript.map(|t| Heard { text: t.text, confidence: t.confidence, tokens: t.tokens }))
+        let Some(heard) = transcript else { return Ok(None) };
+        if heard.text.split_whitespace().count() <= DOUBTFUL_WORDS && self.speechless(samples, rate)? {
+            return Ok(Some(Heard::default()));
+        }
+        Ok(Some(Heard { text: heard.text, confidence: heard.confidence, tokens: heard.tokens }))
+    }
+}
+
+impl MoonshineRecognizer {
+    /// Whether the voice detector finds no speech anywhere in the clip.
+    fn speechless(&self, samples: &[i16], rate: SampleRate) -> Result<bool, String> {
+        let narrow;
+        let samples = if rate == SampleRate::NARROWBAND {
+            samples
+        } else {
+            narrow = to_i16(&Resampler::new(rate, SampleRate::NARROWBAND).clip(&to_float(samples)));
+            &narrow
+        };
+        let highest = self
+            .silero
+            .with(|silero| {
+                let mut memory = SpeechMemory::default();
+                samples
+                    .chunks(silero::WINDOW)
+                    .map(|window| silero.probability(window, &mut memory))
+                    .try_fold(0.0f32, |highest, probability| Ok::<_, ort::Error>(highest.max(probability?)))
+            })
+            .ok_or_else(|| "every copy of the voice model is in use".to_owned())?
+            .map_err(|e| e.to_string())?;
+        Ok(highest < SPEECH)
     }
 }
 

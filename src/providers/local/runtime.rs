@@ -59,6 +59,14 @@ impl Runtime {
         self.builder().and_then(|mut builder| builder.commit_from_file(model)).map_err(|e| refused(e.to_string()))
     }
 
+    /// The same for a model that has been read already.
+    ///
+    /// # Errors
+    /// The runtime's, when it cannot read the bytes.
+    pub fn session_from_bytes(&self, model: &[u8]) -> ort::Result<Session> {
+        self.builder()?.commit_from_memory(model)
+    }
+
     /// Settings of every session: one thread, and no arena, because an arena keeps the largest buffer of every
     /// clip length it ever saw.
     fn builder(&self) -> ort::Result<SessionBuilder> {

@@ -38,7 +38,7 @@ impl Line {
     }
 
     fn destination(&self) -> String {
-        self.lock.destination().map_or("nowhere".into(), |d| d.to_string())
+        self.lock.destination().map_or_else(|| "nowhere".into(), |d| d.to_string())
     }
 }
 

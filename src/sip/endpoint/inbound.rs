@@ -8,6 +8,7 @@ use crate::sip::dialog::{Dialog, Path};
 use crate::sip::event::{EndCause, Event, Header, IncomingCall, LegId, Party};
 use crate::sip::header::{HeaderName, HeaderValue, NameAddr};
 use crate::sip::message::{is_keep_alive, unfolded};
+use crate::sip::registration::{Registration, contact_uri};
 use crate::sip::transaction::Key;
 use crate::sip::validate::{Head, Verdict, judge};
 use crate::sip::{Message, Method, Response, StatusCode};
@@ -268,9 +269,14 @@ impl Endpoint {
         format!("{:016x}", hasher.finish())
     }
 
-    /// Our Contact with this user on this path.
+    /// Our Contact with this user on this path: the one that is registered there, if it is, since a registrar behind a
+    /// NAT knows our address better.
     pub(super) fn contact_value(&self, user: &str, path: Path) -> HeaderValue {
-        HeaderValue::name_addr(None, &crate::sip::registration::contact_uri(user, path.advertised, path), &[])
+        let registered = self.registrations.values().find(|registration| {
+            registration.config().contact_user == user && registration.remote().ip() == path.remote.ip()
+        });
+        let uri = registered.map_or_else(|| contact_uri(user, path.advertised, path), Registration::contact_uri);
+        HeaderValue::name_addr(None, &uri, &[])
     }
 }
 

@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 pub(super) const REOFFER_ANSWER: Duration = Duration::from_secs(10);
 /// How long the application may think about a REFER before the peer gets 603.
 pub(super) const REFER_ANSWER: Duration = Duration::from_secs(5);
+/// How long a peer may keep a re-offer of ours undecided: no person is asked, so 64·T1 is plenty.
+pub(super) const REOFFER_GIVE_UP: Duration = Duration::from_secs(32);
 /// How often a re-offer is tried again after 491 before its failure is reported.
 pub(super) const GLARE_ATTEMPTS: u8 = 5;
 
@@ -65,8 +67,10 @@ pub(super) enum LegTimer {
     ReferAnswer,
     /// The final NOTIFY of our REFER is not waited for any longer.
     Transfer,
-    /// The final response after a CANCEL is not waited for any longer (RFC 3261 §9.1).
-    CancelGiveUp,
+    /// The final response to a re-INVITE of ours is not waited for any longer.
+    ReofferGiveUp,
+    /// Final responses after a CANCEL or the end are not waited for any longer (RFC 3261 §9.1).
+    LastResponses,
 }
 
 impl TimerName for LegTimer {
@@ -78,7 +82,8 @@ impl TimerName for LegTimer {
         Self::Glare,
         Self::ReferAnswer,
         Self::Transfer,
-        Self::CancelGiveUp,
+        Self::ReofferGiveUp,
+        Self::LastResponses,
     ];
 
     fn slot(self) -> usize {

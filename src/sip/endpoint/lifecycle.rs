@@ -1,6 +1,6 @@
 //! The life of legs and registrations: their timers, their ends, and when they are forgotten.
 
-use super::leg::{InboundRefer, Leg, LegTimer, Offer, Phase, Purpose};
+use super::leg::{InboundRefer, Leg, LegTimer, Offer, Phase, Purpose, REOFFER_GIVE_UP};
 use super::transactions::Owner;
 use super::{Endpoint, Wake};
 use crate::sip::event::{EndCause, Event, LegId, Missing, RegistrationId, TransferOutcome};
@@ -61,6 +61,8 @@ impl Endpoint {
         {
             leg.timers.stop(timer);
         }
+        // A peer that never decides a request of ours must not keep the leg.
+        leg.timers.set(LegTimer::LastResponses, now + T1_64);
         let offer = std::mem::replace(&mut leg.offer, Offer::None);
         let inbound_refer = leg.inbound_refer.take();
         let had_transfer = leg.transfer.take().is_some();
@@ -87,7 +89,6 @@ impl Endpoint {
         match leg.phase {
             Phase::Calling => {
                 let invite = leg.invite;
-                leg.timers.set(LegTimer::CancelGiveUp, now + T1_64);
                 if std::mem::take(&mut leg.is_cancellable) {
                     if let Some(invite) = invite {
                         self.start_cancel(now, invite);
@@ -127,6 +128,7 @@ impl Endpoint {
             && let Some(leg) = self.legs.get_mut(&id)
         {
             leg.open.push(transaction);
+            leg.timers.set(LegTimer::LastResponses, now + T1_64);
             leg.final_2xx = None;
             leg.timers.stop(LegTimer::Resend2xx);
             leg.timers.stop(LegTimer::GiveUp2xx);
@@ -184,10 +186,16 @@ impl Endpoint {
                 leg.transfer = None;
                 self.events.push_back(Event::TransferFinished { leg: id, outcome: TransferOutcome::TimedOut });
             }
-            LegTimer::CancelGiveUp => {
-                leg.open.clear();
-                if let Some(invite) = leg.invite.take() {
-                    self.abandon(now, invite);
+            LegTimer::ReofferGiveUp => {
+                if let Offer::Ours { transaction: Some(transaction), .. } = leg.offer {
+                    leg.offer = Offer::None;
+                    self.start_cancel(now, transaction);
+                    self.events.push_back(Event::ReofferAnswered { leg: id, outcome: Err(408) });
+                }
+            }
+            LegTimer::LastResponses => {
+                for transaction in std::mem::take(&mut leg.open) {
+                    self.abandon(now, transaction);
                 }
             }
         }
@@ -207,6 +215,7 @@ impl Endpoint {
         match started {
             Ok(new) => {
                 leg.open.push(new);
+                leg.timers.set(LegTimer::ReofferGiveUp, now + REOFFER_GIVE_UP);
                 if let Offer::Ours { transaction, .. } = &mut leg.offer {
                     *transaction = Some(new);
                 }

@@ -22,12 +22,13 @@ use crate::base::Random;
 use auth::PinnedRealms;
 use leg::Leg;
 use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::fmt;
 use std::net::SocketAddr;
 use std::time::Instant;
 use transactions::{TransactionId, Transactions, Trust};
 
-/// A datagram that came in.
-#[derive(Clone, Copy, Debug)]
+/// A datagram that came in. `Debug` shows its length only.
+#[derive(Clone, Copy)]
 pub struct Received<'a> {
     /// Transport it came by.
     pub transport: Transport,
@@ -39,8 +40,8 @@ pub struct Received<'a> {
     pub bytes: &'a [u8],
 }
 
-/// A datagram to send.
-#[derive(Clone, PartialEq, Eq, Debug)]
+/// A datagram to send. `Debug` shows its length only: numbers and names of people are in it.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Transmit {
     /// Transport to send it by.
     pub transport: Transport,
@@ -50,6 +51,18 @@ pub struct Transmit {
     pub remote: SocketAddr,
     /// The bytes.
     pub bytes: Vec<u8>,
+}
+
+impl fmt::Debug for Received<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes by {:?} from {} to {}", self.bytes.len(), self.transport, self.remote, self.local)
+    }
+}
+
+impl fmt::Debug for Transmit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes by {:?} from {} to {}", self.bytes.len(), self.transport, self.local, self.remote)
+    }
 }
 
 /// Why a command was not carried out. The endpoint's state is unchanged.
@@ -87,7 +100,8 @@ enum Wake {
 }
 
 /// The SIP side of the server: transactions, dialogs and registrations over any number of sockets.
-#[derive(Debug)]
+///
+/// `Debug` shows how much there is of everything, and nothing of what people said or are called.
 pub struct Endpoint {
     config: EndpointConfig,
     random: Random,
@@ -108,6 +122,18 @@ pub struct Endpoint {
     pinned: PinnedRealms,
     tag_secret: u64,
     last_id: u64,
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Endpoint")
+            .field("draining", &self.draining)
+            .field("legs", &self.legs.len())
+            .field("transactions", &self.transactions.len())
+            .field("registrations", &self.registrations.len())
+            .field("timers", &self.wakes.len())
+            .finish_non_exhaustive()
+    }
 }
 
 impl Endpoint {

@@ -131,7 +131,6 @@ impl Endpoint {
             return;
         }
         leg.open.retain(|open| *open != id);
-        leg.timers.stop(LegTimer::CancelGiveUp);
         if !status.is_success() {
             let cause = EndCause::Rejected {
                 code: status.code(),
@@ -214,6 +213,7 @@ impl Endpoint {
         if !is_ours || leg.phase == Phase::Over {
             return self.settle_leg(leg_id);
         }
+        leg.timers.stop(LegTimer::ReofferGiveUp);
         let Offer::Ours { sdp, glares, .. } = std::mem::replace(&mut leg.offer, Offer::None) else { return };
         match status.code() {
             200..=299 => {

@@ -1,6 +1,6 @@
 //! `;name=value` parameters after a header value (RFC 3261 §25.1 `generic-param`), and comma-joined lists.
 
-use crate::sip::parse::{Cursor, Fault, is_lws, is_token, text, trim, unescape};
+use crate::sip::parse::{Cursor, Fault, is_parameter_value, is_token, text, trim, unescape};
 use std::borrow::Cow;
 
 /// The parameters that follow a header value. Checked once when read; looked up without allocation.
@@ -9,11 +9,6 @@ pub struct Params<'a>(&'a [u8]);
 
 /// One parameter: its name, and the raw value with quotes and escapes, if it has one.
 pub type Param<'a> = (&'a str, Option<&'a [u8]>);
-
-/// A value that is not quoted: all that cannot end it. Broader than the grammar, since peers put `:`, `@` and `/` here.
-fn is_value(byte: u8) -> bool {
-    !is_lws(byte) && !matches!(byte, b';' | b',' | b'"' | b'<' | b'>' | 0..=31 | 127)
-}
 
 fn next<'a>(cursor: &mut Cursor<'a>) -> Result<Option<Param<'a>>, Fault> {
     cursor.skip_lws();
@@ -35,7 +30,7 @@ fn next<'a>(cursor: &mut Cursor<'a>) -> Result<Option<Param<'a>>, Fault> {
         let length = start.len().saturating_sub(cursor.rest().len());
         return Ok(Some((name, start.get(..length))));
     }
-    Ok(Some((name, Some(cursor.take_while(is_value)))))
+    Ok(Some((name, Some(cursor.take_while(is_parameter_value)))))
 }
 
 impl<'a> Params<'a> {

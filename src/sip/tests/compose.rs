@@ -121,3 +121,14 @@ fn setting_replaces_all_fields_of_a_name() {
     headers.remove(HeaderName::Subject);
     assert_eq!(headers.value(HeaderName::Subject), None);
 }
+
+#[test]
+fn a_tag_of_a_peer_goes_back_as_it_came() {
+    for tag in ["z9hG4bK-1", "a:b@c/d==", "(x){y}", "1.2?3&4", "\u{e9}"] {
+        let header = format!("<sip:a@b>;tag={tag}");
+        let read = NameAddr::parse(header.as_bytes()).unwrap().tag().unwrap();
+        let uri = Uri::sip("b", None).unwrap();
+        let written = HeaderValue::name_addr(None, &uri, &[("tag", Some(read))]);
+        assert_eq!(NameAddr::parse(written.as_bytes()).unwrap().tag(), Some(tag));
+    }
+}

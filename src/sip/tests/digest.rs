@@ -90,6 +90,8 @@ fn the_strongest_known_algorithm_is_chosen_wherever_it_stands() {
     let message = Message::parse(response.as_bytes()).unwrap();
     let (authority, challenge) = Challenge::strongest(&message).unwrap();
     assert_eq!((authority, challenge.algorithm, challenge.nonce.as_str()), (Authority::Server, Algorithm::Sha256, "2"));
+    assert_eq!(Challenge::strongest_in_realm(&message, "a").map(|(_, c)| c), Some(challenge));
+    assert_eq!(Challenge::strongest_in_realm(&message, "elsewhere"), None, "a pinned realm is the only one answered");
 }
 
 #[test]

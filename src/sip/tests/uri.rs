@@ -73,6 +73,8 @@ fn what_is_no_uri_is_refused() {
         assert!(Uri::parse(bad).is_err(), "{bad:?}");
     }
     assert!(Uri::parse(format!("sip:{}@b", "a".repeat(UriRef::MAX_BYTES))).is_err());
+    assert!(Uri::parse(format!("sip:b{}", ";a".repeat(limits::URI_PARAMETERS))).is_ok());
+    assert!(Uri::parse(format!("sip:b{}", ";a".repeat(limits::URI_PARAMETERS + 1))).is_err());
 }
 
 /// The examples of RFC 3261 §19.1.4, and more of the same kind.
@@ -141,6 +143,8 @@ fn uris_are_built_with_what_needs_escaping_escaped() {
     assert_eq!(replacing.to_request_uri().as_str(), "sip:pbx.example.com:5070;transport=tcp");
     assert_eq!(uri("sip:a@b;method=INVITE;lr?x=y").to_request_uri().as_str(), "sip:a@b;lr");
     assert_eq!(Uri::sip_address("[::1]:5060".parse().unwrap()).as_str(), "sip:[::1]:5060");
+    let scoped = std::net::SocketAddrV6::new("fe80::1".parse().unwrap(), 5060, 0, 2);
+    assert_eq!(Uri::sip_address(scoped.into()).as_str(), "sip:[fe80::1]:5060");
     assert!(Uri::sip("no host", None).is_err());
     assert_eq!(uri("tel:+1").with_user("x").as_str(), "tel:+1");
 }

@@ -67,6 +67,25 @@ impl<'a> Pronunciation<'a> {
 }
 
 impl Dictionary {
+    /// A small dictionary of words that sound the same everywhere.
+    #[must_use]
+    pub fn of(words: &[(&str, &str)]) -> Self {
+        let mut out = Self::default();
+        for (word, phonemes) in words {
+            if let (Some(word), Some(phonemes)) = (out.keep(word), out.keep(phonemes)) {
+                out.entries.push(Entry { word, sound: Sound::One(phonemes) });
+            }
+        }
+        out.sort();
+        out
+    }
+
+    fn sort(&mut self) {
+        let mut entries = std::mem::take(&mut self.entries);
+        entries.sort_by(|a, b| self.slice(a.word).cmp(self.slice(b.word)));
+        self.entries = entries;
+    }
+
     /// The entry for `word`. A lower-case entry also answers for the capitalised word and the other way round,
     /// unless that has an entry of its own.
     #[must_use]
@@ -154,9 +173,7 @@ impl<'de> Deserialize<'de> for Dictionary {
                     };
                     out.entries.push(Entry { word, sound });
                 }
-                let mut entries = std::mem::take(&mut out.entries);
-                entries.sort_by(|a, b| out.slice(a.word).cmp(out.slice(b.word)));
-                out.entries = entries;
+                out.sort();
                 out.entries.shrink_to_fit();
                 out.text.shrink_to_fit();
                 Ok(out)

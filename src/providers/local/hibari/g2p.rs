@@ -13,6 +13,10 @@ use std::path::Path;
 
 /// Characters within a word that have no sound of their own.
 const SILENT: &str = "',-._‘’/";
+/// Words joined in an address have at least so many letters: shorter ones are found in any name.
+const SHORTEST_JOINED: usize = 3;
+/// Longer runs are not searched for words; it takes time with the square of the length.
+const LONGEST_JOINED: usize = 40;
 /// Punctuation the voice hears as a pause or a tone.
 const PAUSES: &str = ";:,.!?—…";
 
@@ -75,6 +79,10 @@ impl Reader {
                     None => unknown(&spoken.text)?,
                 },
                 Kind::Word => self.word(parts, next, &mut unknown)?,
+                Kind::Run => match self.split(&spoken.text) {
+                    Some(words) => self.run(&words),
+                    None => self.word(parts, next, &mut unknown)?,
+                },
             };
             next = following(&text, &spoken.text, next);
             let text = text.replace('ɾ', "T").replace('ʔ', "t");
@@ -113,6 +121,47 @@ impl Reader {
         parts
     }
 
+    /// `run` as the fewest known words, if it is not one itself: "lakeviewdental" → "lakeview", "dental".
+    fn split<'a>(&self, run: &'a str) -> Option<Vec<&'a str>> {
+        if run.len() < 2 * SHORTEST_JOINED
+            || run.len() > LONGEST_JOINED
+            || !run.is_ascii()
+            || self.lexicon.has_word(run)
+        {
+            return None;
+        }
+        // For each place, the best way to reach it: number of words and where the last one starts.
+        let mut reached: Vec<Option<(usize, usize)>> = vec![None; run.len() + 1];
+        reached[0] = Some((0, 0));
+        for end in SHORTEST_JOINED..=run.len() {
+            reached[end] = (0..=end - SHORTEST_JOINED)
+                .filter_map(|start| reached[start].map(|(words, _)| (words + 1, start)))
+                .filter(|(_, start)| self.lexicon.has_word(&run[*start..end]))
+                .min();
+        }
+        let mut words = Vec::new();
+        let mut end = run.len();
+        while end > 0 {
+            let (_, start) = reached[end]?;
+            words.push(&run[start..end]);
+            end = start;
+        }
+        words.reverse();
+        Some(words)
+    }
+
+    fn run(&self, words: &[&str]) -> String {
+        let mut next = Following::default();
+        let mut sounds: Vec<String> = Vec::new();
+        for word in words.iter().rev() {
+            let sound = self.lexicon.pronounce(Tagged { text: word, tag: "NN" }, next).unwrap_or_default();
+            next = following(&sound, word, next);
+            sounds.push(sound);
+        }
+        sounds.reverse();
+        sounds.join(" ")
+    }
+
     fn word(
         &self,
         parts: &[Part<'_>],
@@ -141,10 +190,16 @@ impl Reader {
                 None if humps[end - 1].text.chars().all(|c| SILENT.contains(c)) => end -= 1,
                 None => {
                     let whole = joined(&humps).0;
-                    let letters: Vec<&str> =
-                        whole.split(|c: char| !c.is_alphabetic() && c != '\'').filter(|w| !w.is_empty()).collect();
-                    let read: Result<Vec<String>, VoiceError> =
-                        letters.into_iter().map(|w| unknown(w.trim_matches('\''))).collect();
+                    let letters = whole.split(|c: char| !c.is_alphabetic() && c != '\'');
+                    let read: Result<Vec<String>, VoiceError> = letters
+                        .map(|w| w.trim_matches('\''))
+                        .filter(|w| !w.is_empty())
+                        .map(|w| match w.strip_prefix("O'") {
+                            // "O'Brien".
+                            Some(clan) => Ok(format!("O{}", unknown(clan)?)),
+                            None => unknown(w),
+                        })
+                        .collect();
                     return Ok(read?.join(" "));
                 }
             }
@@ -259,6 +314,15 @@ mod tests {
         assert_eq!(read("the old call"), "ði ˈOld kˈɔl");
         assert_eq!(read("the call ."), "ðə kˈɔl.");
         assert_eq!(read("to call , to"), "tə kˈɔl, tu");
+    }
+
+    #[test]
+    fn words_joined_in_an_address_are_found() {
+        assert_eq!(reader().split("mycallchart"), None, "two letters are too few");
+        assert_eq!(reader().split("followchart").unwrap(), ["follow", "chart"]);
+        assert_eq!(reader().split("callcallcall").unwrap(), ["call", "call", "call"]);
+        assert_eq!(reader().split("calls"), None);
+        assert_eq!(reader().run(&["the", "call"]), "ðə kˈɔl");
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 use super::dictionary::{Dictionary, Pronunciation};
 use super::stress::{self, Emphasis, PRIMARY, SECONDARY};
+use super::supplement::SUPPLEMENT;
 
 /// Vowels after which an American t is flapped ("waiting").
 const FLAPS_T: &str = "AIOWYiuæɑəɛɪɹʊʌ";
@@ -30,6 +31,8 @@ pub struct Tagged<'a> {
 /// The dictionaries with the rules.
 #[derive(Debug)]
 pub struct Lexicon {
+    /// Ours; asked first.
+    supplement: Dictionary,
     /// Checked by hand.
     gold: Dictionary,
     /// Derived; asked when gold does not know.
@@ -40,7 +43,13 @@ impl Lexicon {
     /// A lexicon of a checked and a derived dictionary.
     #[must_use]
     pub fn new(gold: Dictionary, silver: Dictionary) -> Self {
-        Self { gold, silver }
+        Self { supplement: Dictionary::of(SUPPLEMENT), gold, silver }
+    }
+
+    /// Whether `word`, in lower case, is an ordinary word of the checked dictionary.
+    #[must_use]
+    pub fn has_word(&self, word: &str) -> bool {
+        self.gold.contains(word)
     }
 
     /// The phonemes of a word as it stands in a sentence; `None` when it is unknown.
@@ -65,6 +74,10 @@ impl Lexicon {
             // The possessive of a plural sounds like the plural.
             return self.pronounce(Tagged { text: stem, tag: word.tag }, next);
         }
+        if let Some(clan) = word.text.strip_prefix("O'").filter(|c| c.starts_with(char::is_uppercase)) {
+            // "O'Brien".
+            return self.pronounce(Tagged { text: clan, tag: word.tag }, next).map(|p| format!("O{p}"));
+        }
         self.with_ending(word, emphasis, next)
     }
 
@@ -85,7 +98,7 @@ impl Lexicon {
 
     /// Whether the word, in this very spelling or read as an initialism, is known without any ending taken off.
     fn knows(&self, word: &str) -> bool {
-        if self.gold.contains(word) || self.silver.contains(word) {
+        if self.in_dictionaries(word) {
             return true;
         }
         if word.is_empty() || !word.bytes().all(|b| b.is_ascii_alphabetic()) {
@@ -95,7 +108,7 @@ impl Lexicon {
     }
 
     fn in_dictionaries(&self, word: &str) -> bool {
-        self.gold.contains(word) || self.silver.contains(word)
+        self.supplement.contains(word) || self.gold.contains(word) || self.silver.contains(word)
     }
 
     /// Whether a word with capitals is an ordinary word at the start of a sentence, in a title or shouted.
@@ -116,7 +129,8 @@ impl Lexicon {
         let lower = word.text.to_lowercase();
         let text = if shouted { lower.as_str() } else { word.text };
         let name = shouted && word.tag == "NNP";
-        let found = self.gold.find(text).or_else(|| if name { None } else { self.silver.find(text) });
+        let ours = self.supplement.find(text).or_else(|| self.gold.find(text));
+        let found = ours.or_else(|| if name { None } else { self.silver.find(text) });
         let phonemes = found.and_then(|p| p.of(tag_in(p, word.tag, next)));
         match phonemes {
             Some(p) if !name || p.contains(PRIMARY) => Some(stress::apply(p, emphasis)),

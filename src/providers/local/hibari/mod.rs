@@ -13,6 +13,7 @@ mod lexicon;
 pub mod normalize;
 mod oov;
 mod stress;
+mod supplement;
 mod tagger;
 mod utterance;
 mod voice;

@@ -1,1 +1,79 @@
-//! Seeded runs on bad networks.
+//! Seeded runs on bad networks: loss, delay, duplication, reordering, and applications that do anything at any time.
+
+use super::*;
+use crate::sip::fuzz_ops::transaction_ops;
+use crate::sip::pair::Weather;
+
+/// Promises are asserted in `fuzz_ops`: one end per leg, one final response per request, nothing left over.
+fn random_operations(seeds: std::ops::Range<u64>) {
+    for seed in seeds {
+        let mut random = Random::seeded(seed);
+        let length = 8 + random.below(100) as usize;
+        // Calls and their answers are likelier than in a byte soup, so that runs get deep.
+        let bytes: Vec<u8> = (0..length)
+            .map(|i| match (i % 2, random.below(8)) {
+                (0, 0) => 0,
+                (0, 1 | 2) => 3,
+                (0, 3) => 15,
+                _ => random.below(256) as u8,
+            })
+            .collect();
+        let run = std::panic::catch_unwind(|| transaction_ops(&bytes));
+        assert!(run.is_ok(), "seed {seed}: {bytes:?}");
+    }
+}
+
+#[test]
+fn random_operations_keep_every_promise() {
+    random_operations(0..1000);
+}
+
+#[test]
+fn random_operations_keep_every_promise_on_other_seeds() {
+    random_operations(1_000_000..1_001_000);
+}
+
+/// A plain call, answered and hung up by either side, on networks from fair to hopeless.
+#[test]
+fn calls_on_bad_networks_end_the_same_on_both_sides() {
+    let mut completed = 0;
+    for seed in 0..1000 {
+        let mut pair = Pair::new(Instant::now(), seed);
+        pair.weather = Weather {
+            loss: f64::from(u32::try_from(seed % 4).unwrap()) * 0.1,
+            duplication: 0.1,
+            delay: Duration::from_millis(5),
+            jitter: Duration::from_millis(300),
+        };
+        let alice = pair.call(Side::Alice, "offer").unwrap();
+        assert!(pair.run_for(Duration::from_secs(20)));
+        if let Some(bob) = incoming(&mut pair, Side::Bob) {
+            let now = pair.now;
+            pair.bob.answer(now, bob, b"answer".to_vec()).unwrap();
+            assert!(pair.run_for(Duration::from_secs(25)));
+            let both_up = answered(&mut pair, Side::Alice).is_some()
+                && pair.take(Side::Bob, |e| matches!(e, Event::Established { .. }).then_some(())).is_some();
+            completed += u32::from(both_up);
+            let now = pair.now;
+            let _ = if seed % 2 == 0 { pair.alice.hangup(now, alice, &[]) } else { pair.bob.hangup(now, bob, &[]) };
+        }
+        assert_idle_after(&mut pair, 6 * MINUTE);
+    }
+    assert!(completed >= 990, "{completed} of 1000 calls came up");
+}
+
+#[test]
+fn the_same_seed_gives_the_same_bytes() {
+    let start = Instant::now();
+    let run = || {
+        let mut pair = Pair::new(start, 42);
+        pair.weather.loss = 0.2;
+        let (alice, _) = (pair.call(Side::Alice, "offer").unwrap(), pair.call(Side::Bob, "offer").unwrap());
+        assert!(pair.run_for(Duration::from_secs(5)));
+        let now = pair.now;
+        pair.alice.hangup(now, alice, &[]).unwrap();
+        assert!(pair.run_for(6 * MINUTE));
+        pair.wire
+    };
+    assert_eq!(run(), run());
+}

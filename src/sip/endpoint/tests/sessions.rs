@@ -307,3 +307,17 @@ fn a_refer_from_a_peer_that_may_not_gets_603_and_reaches_nobody() {
     assert!(pair.take(Side::Bob, |e| matches!(e, Event::TransferRequested { .. }).then_some(())).is_none());
     assert!(sent(&pair, Side::Bob).contains(&"603 REFER".to_owned()));
 }
+
+#[test]
+fn a_reoffer_that_the_peer_never_decides_is_given_up_and_does_not_keep_the_leg() {
+    let (mut pair, alice, _) = established();
+    pair.drop_if(|side, bytes| side == Side::Bob && !is(bytes, "SIP/2.0 1") && !is(bytes, "SIP/2.0 200 "));
+    let now = pair.now;
+    pair.alice.reoffer(now, alice, b"offer".to_vec()).unwrap();
+    assert!(pair.run_for(Duration::from_secs(33)));
+    assert_eq!(outcome(&mut pair, Side::Alice), Some(Err(408)));
+    let now = pair.now;
+    pair.alice.hangup(now, alice, &[]).unwrap();
+    assert!(pair.run_for(Duration::from_secs(70)));
+    assert!(pair.alice.is_idle(), "{:?}", pair.alice);
+}

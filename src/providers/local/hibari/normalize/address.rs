@@ -1,6 +1,6 @@
 //! E-mail and web addresses: "anna dot lee at example dot com".
 
-use super::{Reading, Scan, numbers, pattern};
+use super::{Kind, Reading, Scan, numbers, pattern};
 use regex::Regex;
 use std::sync::LazyLock;
 
@@ -17,10 +17,11 @@ pub(super) fn email(scan: &Scan<'_>) -> Option<Reading> {
     Some(spelled(found.get_match().as_str()))
 }
 
-/// `https://www.example.com/book`, `example.org`. The scheme is not said.
+/// `https://www.example.com/book`, `example.org`. Neither the scheme nor "www" is said.
 pub(super) fn web(scan: &Scan<'_>) -> Option<Reading> {
     let whole = WEB.find(scan.rest())?.as_str().trim_end_matches(['.', ',', ';', ':', '!', '?', '/', '"', '\'']);
     let spoken = whole.split_once("://").map_or(whole, |(_, rest)| rest);
+    let spoken = spoken.strip_prefix("www.").unwrap_or(spoken);
     let mut reading = spelled(spoken);
     reading.len = whole.len();
     scan.ends_token(whole.len()).then_some(reading)
@@ -76,5 +77,5 @@ fn letters(text: &str) -> Reading {
     let vowels = lower.chars().any(|c| "aeiouyáéíóúäöü".contains(c));
     let word = vowels && (text.chars().count() > 2 || SHORT_WORDS.contains(&lower.as_str()));
     let reading = Reading::default();
-    if word { reading.say(&lower) } else { reading.letters(&text.to_uppercase()) }
+    if word { Reading { pieces: vec![(Kind::Run, lower)], ..reading } } else { reading.letters(&text.to_uppercase()) }
 }

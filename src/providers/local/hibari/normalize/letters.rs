@@ -182,18 +182,17 @@ fn saying(len: usize, words: &str) -> Reading {
     })
 }
 
-/// Whether the last thing said was a name: a capitalised word that does not begin its sentence.
+static HOUSE: LazyLock<Regex> = LazyLock::new(|| pattern(r"\b\d+\s(?:\p{Lu}\w*\s){1,3}$"));
+static NUMBERED: LazyLock<Regex> = LazyLock::new(|| pattern(r"\d(?:st|nd|rd|th)\s$"));
+
+/// Whether a street can be named by what was just said: a capitalised word that does not begin its sentence, or a
+/// number like "42nd".
 fn follows_name(scan: &Scan<'_>) -> bool {
     let mut back = scan.out.iter().rev();
-    match (back.next(), back.next()) {
-        (Some(last), before) => {
-            let capital = last.kind == Kind::Word && last.text.starts_with(char::is_uppercase);
-            let ordinal = ["st", "nd", "rd", "th"].iter().any(|e| last.text.ends_with(e)) && last.kind == Kind::Word;
-            let mid_sentence = before.is_some_and(|b| !".!?…".contains(&b.text));
-            (capital || ordinal) && mid_sentence
-        }
-        _ => false,
-    }
+    let (Some(last), before) = (back.next(), back.next()) else { return false };
+    let capital = last.kind == Kind::Word && last.text.starts_with(char::is_uppercase);
+    let mid_sentence = before.is_some_and(|b| !".!?…".contains(&b.text));
+    (capital && mid_sentence) || NUMBERED.is_match(&scan.text[..scan.at])
 }
 
 /// "Dr. Lee", "St Paul": a title before a capitalised word.
@@ -204,7 +203,11 @@ pub(super) fn title(scan: &Scan<'_>) -> Option<Reading> {
     let len = word.len() + usize::from(dot);
     let name = scan.after(len).starts_with(char::is_uppercase) && len < scan.rest().len();
     // "Oak St. Call us", "Elm Dr": after a name it is the street.
-    let street = matches!(word, "St" | "Dr" | "Ct") && follows_name(scan);
+    let street = match word {
+        "St" | "Ct" => follows_name(scan),
+        "Dr" => HOUSE.is_match(&scan.text[..scan.at]),
+        _ => false,
+    };
     let certain = dot || matches!(word, "Mr" | "Mrs" | "Ms" | "Dr" | "Prof" | "St" | "Mt" | "Ft");
     (name && certain && !street).then(|| Reading::new(len).say(said))
 }

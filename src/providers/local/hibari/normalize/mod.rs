@@ -29,6 +29,8 @@ pub enum Kind {
     Word,
     /// Letters that are said by name: "SMS".
     Letters,
+    /// A run of letters in an address, which can be several words: "lakeviewdental".
+    Run,
     /// One punctuation mark the voice hears: `, ; : . ! ? … — ( ) “ ”`.
     Pause,
 }
@@ -168,7 +170,7 @@ pub fn words(text: &str) -> Vec<String> {
             Kind::Letters => {
                 out.extend(spoken.text.chars().filter(|c| c.is_alphabetic()).map(|c| c.to_lowercase().to_string()))
             }
-            Kind::Word => {
+            Kind::Word | Kind::Run => {
                 let lower = spoken.text.to_lowercase().replace('’', "'");
                 out.extend(lower.split('-').filter(|w| !w.is_empty()).map(str::to_owned));
             }
@@ -203,6 +205,12 @@ impl<'t> Scan<'t> {
     /// The last words said, latest first, in lower case.
     fn said(&self) -> impl Iterator<Item = String> + '_ {
         self.out.iter().rev().filter(|s| s.kind != Kind::Pause).map(|s| s.text.to_lowercase())
+    }
+
+    /// The words said in the sentence so far, latest first, in lower case.
+    fn said_in_sentence(&self) -> impl Iterator<Item = String> + '_ {
+        let here = self.out.iter().rev().take_while(|s| s.kind != Kind::Pause || !".!?…".contains(&s.text));
+        here.filter(|s| s.kind != Kind::Pause).map(|s| s.text.to_lowercase())
     }
 
     fn said_last(&self, word: &str) -> bool {

@@ -115,6 +115,12 @@ pub fn digits(text: &str) -> String {
     names.join(" ")
 }
 
+/// Whether `word` is the name of a digit.
+#[must_use]
+pub fn is_digit(word: &str) -> bool {
+    ONES.iter().take(10).any(|name| *name == word)
+}
+
 /// A number as written: thousands commas are dropped, decimals are read digit by digit ("three point one four").
 /// `None` when it is too long to be a quantity.
 #[must_use]

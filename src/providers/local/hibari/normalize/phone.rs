@@ -57,6 +57,8 @@ const WEAK_IDENTIFIERS: &[&str] = &[
 ];
 /// These may stand between the word and the number.
 const BETWEEN: &[&str] = &["is", "number", "was", "code", "no", "ending", "in", "ends", "id"];
+/// So many words before a number are looked at; some of them may be digits.
+const CONTEXT: usize = 12;
 /// A number after one of these is read in pairs.
 const PLACES: &[&str] = &["room", "suite", "apartment", "unit", "flat", "flight", "bay", "office", "highway", "route"];
 
@@ -113,7 +115,13 @@ pub(super) fn identifier(scan: &Scan<'_>) -> Option<Reading> {
     }
     let plain: String = written.chars().filter(char::is_ascii_digit).collect();
     let reading = Reading::new(written.len());
-    let before: Vec<String> = scan.said().take(4).collect();
+    let mut before: Vec<String> = scan.said_in_sentence().take(CONTEXT).collect();
+    // "730 945": the second group goes on like the first.
+    let mut pause = "";
+    if scan.out.last().is_some_and(|s| s.kind == Kind::Word && numbers::is_digit(&s.text)) {
+        before.drain(..before.iter().take_while(|w| numbers::is_digit(w)).count());
+        pause = ",";
+    }
     let place = before.first().is_some_and(|w| PLACES.contains(&w.as_str()))
         || (before.first().is_some_and(|w| w == "number")
             && before.get(1).is_some_and(|w| PLACES.contains(&w.as_str())));
@@ -128,7 +136,7 @@ pub(super) fn identifier(scan: &Scan<'_>) -> Option<Reading> {
     if !(strong && plain.len() > 1 || weak && plain.len() > 2) {
         return None;
     }
-    Some(written.split('-').fold(reading, |reading, part| {
+    Some(written.split('-').fold(reading.say(pause), |reading, part| {
         let pause = if reading.pieces.is_empty() { "" } else { "," };
         grouped(reading.say(pause), part.trim_start_matches('#'))
     }))

@@ -9,7 +9,7 @@ fn said(text: &str) -> String {
     for spoken in normalize(text) {
         match spoken.kind {
             Kind::Pause => out.push_str(&spoken.text),
-            Kind::Word => {
+            Kind::Word | Kind::Run => {
                 out.push(' ');
                 out.push_str(&spoken.text.to_lowercase());
             }
@@ -217,6 +217,8 @@ fn telephone_numbers_and_identifiers() {
         ("12-3456", "one two, three four five six"),
         ("call 911", "call nine one one"),
         ("call 200 patients", "call two hundred patients"),
+        ("reference number 730 945", "reference number seven three zero, nine four five"),
+        ("Your code is 4521. 24 hours", "your code is four five two one. twenty four hours"),
         ("order 12 boxes", "order twelve boxes"),
         ("order 48291", "order four eight two nine one"),
         ("number 5", "number five"),
@@ -259,6 +261,11 @@ fn titles_and_abbreviations() {
         ("Dr Lee", "doctor lee"),
         ("Mr. Smith and Mrs. Jones", "mister smith and misses jones"),
         ("Ms. Park", "miz park"),
+        ("on Friday with Dr. Patel", "on friday with doctor patel"),
+        ("12 Elm Dr. Call us.", "twelve elm drive. call us"),
+        ("42nd St. is near", "forty second street is near"),
+        ("Please ask Dr. Patel", "please ask doctor patel"),
+        ("I told Anna Dr. Patel is in", "i told anna doctor patel is in"),
         ("St. Mary's Hospital", "saint mary's hospital"),
         ("12 Oak St. Call us.", "twelve oak street. call us"),
         ("on Elm Dr. near", "on elm drive near"),
@@ -318,7 +325,7 @@ fn addresses_and_symbols() {
         ("anna.lee@example.com", "anna dot lee at example dot com"),
         ("info@my-clinic.org.", "info at my dash clinic dot org"),
         ("j_smith42@example.co.uk", "j underscore smith four two at example dot c o dot u k"),
-        ("www.example.com", "w w w dot example dot com"),
+        ("www.example.com", "example dot com"),
         ("https://example.com/book", "example dot com slash book"),
         ("Visit example.org.", "visit example dot org"),
         ("A & B", "a and b"),

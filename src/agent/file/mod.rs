@@ -1,0 +1,311 @@
+//! The agent file: YAML becomes a checked [`Agent`].
+//!
+//! Everything is read before anything is judged useless, so that one run shows every problem. Names are
+//! collected first; then each section is read against them; then the graph is checked (`check.rs`).
+
+mod check;
+mod conversation;
+mod nodes;
+mod reader;
+mod services;
+mod variables;
+
+use super::calendar::Calendar;
+use super::destination::Destination;
+use super::diagnostic::{LoadError, Report, Severity, suggestion};
+use super::flow::{Failure, Handler, Node, NodeIndex};
+use super::intent::{Intent, Thresholds};
+use super::limits::FILE_BYTES;
+use super::rule::Variable;
+use super::source;
+use super::template::Templates;
+use super::tool::ToolDefinition;
+use reader::{Fields, Reader};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+/// Keys at the top of an agent file.
+const KEYS: &[&str] = &[
+    "agent",
+    "calendars",
+    "description",
+    "destinations",
+    "intents",
+    "language",
+    "no_input_after",
+    "nodes",
+    "on",
+    "phrases",
+    "retries",
+    "settings",
+    "start",
+    "timezone",
+    "tools",
+    "understanding",
+    "variables",
+];
+
+/// A checked agent: everything a conversation needs, ready to be shared by all calls.
+#[derive(Clone, Debug)]
+pub struct Agent {
+    /// Its name.
+    pub id: String,
+    /// One line for people.
+    pub description: String,
+    /// BCP 47, such as `en-US`. Outside the United States numeric dates are read day first.
+    pub language: String,
+    /// IANA time zone of the business, such as `Europe/Berlin`; the server's own when absent.
+    pub timezone: Option<String>,
+    /// Settings with overrides applied.
+    pub settings: BTreeMap<String, String>,
+    /// Typed variables.
+    pub variables: Vec<Variable>,
+    /// Opening hours.
+    pub calendars: Vec<Calendar>,
+    /// What callers may want.
+    pub intents: Vec<Intent>,
+    /// HTTP actions.
+    pub tools: Vec<ToolDefinition>,
+    /// Where calls may be handed to.
+    pub destinations: Vec<Destination>,
+    /// The flow graph.
+    pub nodes: Vec<Node>,
+    /// Where a call starts.
+    pub start: NodeIndex,
+    /// The response to every failure that a node does not answer itself.
+    pub on: Vec<(Failure, Handler)>,
+    /// Short sentences of the conversation itself.
+    pub phrases: Phrases,
+    /// When likeness of meaning counts.
+    pub thresholds: Thresholds,
+    /// Speech-to-text confidence below which words are not acted on.
+    pub low_confidence: f32,
+    /// Confidence below which a value is confirmed first.
+    pub confirm_below: f32,
+    /// The template engine.
+    pub templates: Templates,
+}
+
+/// Short sentences of the conversation itself; every one is a template.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Phrases {
+    /// While a tool runs and the caller speaks.
+    pub busy: String,
+    /// After a correction; `{{ heard }}` is the new value.
+    pub corrected: String,
+    /// Before acting on an uncertain intent; `{{ label }}` names it.
+    pub did_you_mean: String,
+    /// Before taking an uncertain value; `{{ heard }}` is the value.
+    pub sure: String,
+    /// When the caller needs a moment.
+    pub wait: String,
+    /// After a no to a read-back.
+    pub which: String,
+}
+
+impl Default for Phrases {
+    fn default() -> Self {
+        Self {
+            busy: "One moment, please.".into(),
+            corrected: "All right, {{ heard }}.".into(),
+            did_you_mean: "Did you mean {{ label }}?".into(),
+            sure: "Did you say {{ heard }}?".into(),
+            wait: "Of course, take your time.".into(),
+            which: "What should I change?".into(),
+        }
+    }
+}
+
+/// An agent together with everything that was noticed about its file.
+#[derive(Clone, Debug)]
+pub struct Checked {
+    /// The agent, when there is no error.
+    pub agent: Option<Agent>,
+    /// Errors, warnings and defaults.
+    pub report: Report,
+}
+
+impl Agent {
+    /// Reads and checks an agent file. `overrides` replace declared `settings`.
+    ///
+    /// # Errors
+    /// [`LoadError::Unreadable`] when the file cannot be read, [`LoadError::Wrong`] with every problem in it.
+    pub fn load(path: impl AsRef<Path>, overrides: &[(String, String)]) -> Result<Self, LoadError> {
+        let path = path.as_ref();
+        let name = path.display().to_string();
+        let source =
+            std::fs::read_to_string(path).map_err(|source| LoadError::Unreadable { path: name.clone(), source })?;
+        Self::parse(&name, &source, overrides)
+    }
+
+    /// Checks an agent file's text; `path` is used in messages only.
+    ///
+    /// # Errors
+    /// [`LoadError::Wrong`] with every problem in it.
+    pub fn parse(path: &str, source: &str, overrides: &[(String, String)]) -> Result<Self, LoadError> {
+        let Checked { agent, report } = check(path, source, overrides);
+        agent.ok_or_else(|| LoadError::Wrong(Box::new(report)))
+    }
+
+    /// The variable with this name.
+    #[must_use]
+    pub fn variable(&self, name: &str) -> Option<&Variable> {
+        self.variables.iter().find(|v| v.name == name)
+    }
+
+    /// The response of a node to a failure: its own, or the agent's.
+    #[must_use]
+    pub fn response(&self, node: NodeIndex, failure: Failure) -> Option<&Handler> {
+        let own = self.nodes.get(node).into_iter().flat_map(|node| &node.on);
+        own.chain(&self.on).find(|(known, _)| *known == failure).map(|(_, handler)| handler)
+    }
+}
+
+/// Names declared in the file, known before any section is read.
+#[derive(Debug, Default)]
+struct Names {
+    nodes: Vec<String>,
+    variables: Vec<String>,
+    tools: Vec<String>,
+    destinations: Vec<String>,
+    intents: Vec<String>,
+    calendars: Vec<String>,
+}
+
+/// Checks an agent file's text and says everything that was noticed, also when there is no error.
+#[must_use]
+pub fn check(path: &str, source: &str, overrides: &[(String, String)]) -> Checked {
+    let mut report = Report { path: path.to_owned(), source: source.to_owned(), ..Report::default() };
+    let start = super::diagnostic::Position { line: 1, column: 1 };
+    if source.len() > FILE_BYTES {
+        report.source = String::new();
+        report.push(Severity::Error, start, 1, format!("larger than {} KiB", FILE_BYTES / 1024), None);
+        return Checked { agent: None, report };
+    }
+    let Some(root) = source::parse(source, &mut report) else {
+        if report.diagnostics.is_empty() {
+            let help = Some("an agent file starts with `agent: <name>` and has `start:` and `nodes:`".to_owned());
+            report.push(Severity::Error, start, 1, "the file is empty", help);
+        }
+        return Checked { agent: None, report };
+    };
+    let mut reader = Reader { report, templates: Templates::default(), names: BTreeSet::new(), used: BTreeSet::new() };
+    let agent = read(&mut reader, &root, overrides);
+    reader.report.sort();
+    let failed = reader.report.errors().next().is_some();
+    Checked { agent: agent.filter(|_| !failed), report: reader.report }
+}
+
+fn read(reader: &mut Reader, root: &source::Node, overrides: &[(String, String)]) -> Option<Agent> {
+    let fields = reader.fields(root, "an agent file", KEYS)?;
+    let names = collect_names(reader, &fields);
+    let settings = read_settings(reader, &fields, overrides);
+    reader.names.extend(names.variables.iter().cloned());
+    reader.names.extend(settings.keys().map(|name| format!("settings.{name}")));
+
+    let id = reader.require(&fields, "agent", "an agent file").and_then(|node| reader.text(node)).unwrap_or_default();
+    let description = fields.get("description").and_then(|node| reader.text(node)).unwrap_or_default();
+    let language = fields.get("language").and_then(|node| reader.text(node)).unwrap_or_else(|| "en-US".into());
+    if let Some(node) = fields.get("language")
+        && !language.starts_with("en")
+    {
+        let help = Some("use `en-US` or `en-GB`; other languages have no slot grammars".to_owned());
+        reader.error(node, format!("`{language}` is not a language this agent can listen to"), help);
+    }
+    let timezone = fields.get("timezone").and_then(|node| reader.text(node));
+    if let Some((node, zone)) = fields.get("timezone").zip(timezone.as_deref())
+        && jiff::tz::TimeZone::get(zone).is_err()
+    {
+        reader.error(
+            node,
+            format!("there is no time zone `{zone}`"),
+            Some("such as `Europe/Berlin` or `America/New_York`".into()),
+        );
+    }
+
+    let calendars = variables::read_calendars(reader, &fields);
+    let variables = variables::read_variables(reader, &fields, &names);
+    let tools = services::read_tools(reader, &fields, &settings, &variables);
+    let destinations = services::read_destinations(reader, &fields);
+    let intents = conversation::read_intents(reader, &fields, &names);
+    let phrases = conversation::read_phrases(reader, &fields);
+    let understanding = conversation::read_understanding(reader, &fields);
+    let retries = conversation::read_retries(reader, &fields);
+    let on = conversation::read_agent_handlers(reader, &fields, &names);
+    let nodes = nodes::read_nodes(reader, &fields, &names, &variables, &tools, retries);
+
+    let start_node = reader.require(&fields, "start", "an agent file");
+    let start = start_node.and_then(|node| reader.reference(node, "node", &names.nodes));
+    reader.require(&fields, "nodes", "an agent file");
+
+    let agent = Agent {
+        id,
+        description,
+        language,
+        timezone,
+        settings,
+        variables,
+        calendars,
+        intents,
+        tools,
+        destinations,
+        nodes,
+        start: start.unwrap_or(0),
+        on,
+        phrases,
+        thresholds: understanding.0,
+        low_confidence: understanding.1,
+        confirm_below: understanding.2,
+        templates: reader.templates.clone(),
+    };
+    // Graph checks on a half-read graph would only repeat what is already said.
+    if start.is_some() && reader.report.errors().next().is_none() {
+        check::graph(reader, &agent);
+        check::unused(reader, &agent, &fields);
+    }
+    Some(agent)
+}
+
+fn collect_names(reader: &mut Reader, fields: &Fields<'_>) -> Names {
+    let mut list = |section: &str, what: &str| -> Vec<String> {
+        let Some(node) = fields.get(section) else { return Vec::new() };
+        let Some(entries) = reader.mapping(node, &format!("`{section}`")) else { return Vec::new() };
+        entries
+            .iter()
+            .map(|(key, _)| {
+                reader.check_name(key, what);
+                key.name.clone()
+            })
+            .collect()
+    };
+    Names {
+        nodes: list("nodes", "a node"),
+        variables: list("variables", "a variable"),
+        tools: list("tools", "a tool"),
+        destinations: list("destinations", "a destination"),
+        intents: list("intents", "an intent"),
+        calendars: list("calendars", "a calendar"),
+    }
+}
+
+fn read_settings(reader: &mut Reader, fields: &Fields<'_>, overrides: &[(String, String)]) -> BTreeMap<String, String> {
+    let mut settings = BTreeMap::new();
+    if let Some(entries) = fields.get("settings").and_then(|node| reader.mapping(node, "`settings`")) {
+        for (key, node) in entries.iter() {
+            if let Some(text) = reader.text(node) {
+                settings.insert(key.name.clone(), text);
+            }
+        }
+    }
+    for (name, value) in overrides {
+        if settings.contains_key(name) {
+            settings.insert(name.clone(), value.clone());
+        } else {
+            let at = fields.key("settings").map_or(fields.at, |key| key.at);
+            let help = suggestion(name, settings.keys().map(String::as_str));
+            let message = format!("setting `{name}` was given from outside but is not declared under `settings:`");
+            reader.report.push(Severity::Error, at, 1, message, help);
+        }
+    }
+    settings
+}

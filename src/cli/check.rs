@@ -1,0 +1,116 @@
+//! `offhook check FILE…`: a compiler for agent files.
+
+use crate::agent::diagnostic::{Diagnostic, Position, Severity};
+use crate::agent::{self, Checked};
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Checks agent files and shows every problem with its place and what would be right.
+#[derive(clap::Args, Clone, Debug)]
+#[command(after_help = "Example:\n  offhook check examples/clinic.yaml --set booking_url=https://booking.example.com")]
+pub struct Check {
+    /// Agent files (YAML).
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// One JSON object per file instead of text.
+    #[arg(long)]
+    pub json: bool,
+    /// Also print the responses and settings that a file leaves to the defaults.
+    #[arg(short, long)]
+    pub verbose: bool,
+    /// Replace a setting of the file: NAME=VALUE.
+    #[arg(long = "set", value_name = "NAME=VALUE", value_parser = parse_setting)]
+    pub settings: Vec<(String, String)>,
+    /// Treat warnings as errors.
+    #[arg(long)]
+    pub strict: bool,
+}
+
+/// Reads `NAME=VALUE`.
+///
+/// # Errors
+/// A sentence for the user when there is no `=` or no name.
+pub fn parse_setting(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.trim().is_empty() => Ok((name.trim().to_owned(), value.to_owned())),
+        _ => Err(format!("`{text}` is not NAME=VALUE")),
+    }
+}
+
+/// Checks the files; exit code 1 when any has an error.
+#[must_use]
+pub fn run(arguments: &Check) -> ExitCode {
+    let mut out = std::io::stdout().lock();
+    let colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    // A reader that has gone away is no reason to fail differently.
+    if write(arguments, colour, &mut out).unwrap_or(false) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Checks the files and writes the report; true when all are good.
+///
+/// # Errors
+/// When `out` cannot be written to.
+pub fn write(arguments: &Check, colour: bool, out: &mut impl Write) -> std::io::Result<bool> {
+    let mut good = true;
+    for path in &arguments.files {
+        let name = path.display().to_string();
+        let checked = match std::fs::read_to_string(path) {
+            Ok(source) => agent::check(&name, &source, &arguments.settings),
+            Err(error) => unreadable(&name, &error),
+        };
+        let report = &checked.report;
+        let (errors, warnings) = (report.errors().count(), report.warnings().count());
+        good &= errors == 0 && !(arguments.strict && warnings > 0);
+        if arguments.json {
+            let line = serde_json::json!({
+                "file": name,
+                "ok": errors == 0,
+                "errors": errors,
+                "warnings": warnings,
+                "diagnostics": report.diagnostics,
+                "defaults": report.defaults,
+            });
+            writeln!(out, "{line}")?;
+            continue;
+        }
+        write!(out, "{}", report.render(colour))?;
+        if arguments.verbose && !report.defaults.is_empty() {
+            writeln!(out, "{name}: left to the defaults:")?;
+            for default in &report.defaults {
+                writeln!(out, "   {default}")?;
+            }
+        }
+        writeln!(out, "{}", summary(&name, &checked, errors, warnings))?;
+    }
+    Ok(good)
+}
+
+fn unreadable(name: &str, error: &std::io::Error) -> Checked {
+    let mut report = agent::Report { path: name.to_owned(), ..agent::Report::default() };
+    report.diagnostics.push(Diagnostic {
+        severity: Severity::Error,
+        at: Position { line: 1, column: 1 },
+        width: 1,
+        message: format!("cannot be read: {error}"),
+        help: None,
+    });
+    Checked { agent: None, report }
+}
+
+fn summary(name: &str, checked: &Checked, errors: usize, warnings: usize) -> String {
+    let count = |number: usize, noun: &str| {
+        if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
+    };
+    match &checked.agent {
+        Some(agent) => format!(
+            "{name}: agent `{}` is good: {}, {}, {}, {}",
+            agent.id,
+            count(agent.nodes.len(), "node"),
+            count(agent.intents.len(), "intent"),
+            count(agent.tools.len(), "tool"),
+            count(warnings, "warning"),
+        ),
+        None => format!("{name}: {}, {}", count(errors, "error"), count(warnings, "warning")),
+    }
+}

@@ -1,0 +1,271 @@
+//! The worker's half of a leg: everything that happens to it in its 20 ms.
+
+use super::event::LegEvent;
+use super::leg::{Command, LegMedia, LegMode};
+use super::limits::DATAGRAMS_PER_TURN;
+use super::player::{Content, Player};
+use super::receive::{Receiver, law};
+use super::send::Sender;
+use super::shared::Shared;
+use super::sys::{BATCH, Datagrams};
+use super::uplink::RingFrame;
+use crate::audio::VoiceDetector;
+use crate::audio::frame::NARROWBAND_FRAME;
+use crate::base::{Random, TurnId};
+use crate::rtp::dtmf::DigitTurn;
+use rtrb::{Consumer, Producer};
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant, SystemTime};
+
+/// Kernel timestamps are believed up to this age: a socket is read every 20 ms, and the real-time clock may step.
+const OLDEST_ARRIVAL: Duration = Duration::from_millis(60);
+
+/// What the worker hands an engine for one turn.
+pub(super) struct Turn<'a> {
+    pub(super) now: Instant,
+    /// The real-time clock at `now`.
+    pub(super) wall: SystemTime,
+    /// Turns that were skipped before this one because the worker was held up.
+    pub(super) missed: u32,
+    pub(super) datagrams: &'a mut Datagrams,
+    pub(super) voice: &'a mut VoiceDetector,
+}
+
+/// The rings and sockets of a leg on the worker's side.
+#[derive(Debug)]
+pub(super) struct Ends {
+    pub(super) shared: Arc<Shared>,
+    pub(super) socket: UdpSocket,
+    /// Reserved beside the RTP port.
+    pub(super) rtcp: UdpSocket,
+    pub(super) commands: Consumer<Command>,
+    pub(super) uplink: Producer<RingFrame>,
+    pub(super) downlink: Consumer<super::downlink::TurnFrame>,
+    pub(super) events: Producer<LegEvent>,
+}
+
+#[derive(Debug)]
+pub(super) struct Engine {
+    pub(super) shared: Arc<Shared>,
+    socket: UdpSocket,
+    rtcp: UdpSocket,
+    commands: Consumer<Command>,
+    uplink: Producer<RingFrame>,
+    events: Producer<LegEvent>,
+    mode: LegMode,
+    media: Option<LegMedia>,
+    media_timeout: Duration,
+    receiver: Receiver,
+    player: Player,
+    sender: Sender,
+    /// The turn whose first audible frame waits in a packet that is not full yet.
+    starting: Option<TurnId>,
+    sending: bool,
+    sent: u64,
+    send_errors: u64,
+    uplink_dropped: u64,
+    /// Something was put into the uplink or the events in this turn.
+    pub(super) rings: bool,
+}
+
+impl Engine {
+    pub(super) fn new(now: Instant, mode: LegMode, media_timeout: Duration, ends: Ends, random: &mut Random) -> Self {
+        Self {
+            shared: ends.shared,
+            socket: ends.socket,
+            rtcp: ends.rtcp,
+            commands: ends.commands,
+            uplink: ends.uplink,
+            events: ends.events,
+            mode,
+            media: None,
+            media_timeout,
+            receiver: Receiver::new(now),
+            player: Player::new(ends.downlink),
+            sender: Sender::new(random),
+            starting: None,
+            sending: false,
+            sent: 0,
+            send_errors: 0,
+            uplink_dropped: 0,
+            rings: false,
+        }
+    }
+
+    /// Whether the call dropped its half.
+    pub(super) fn is_closed(&self) -> bool {
+        self.shared.closed.load(Ordering::Acquire)
+    }
+
+    /// How much earlier this leg could be served, in microseconds, when that would be heard by nobody.
+    pub(super) fn excess_us(&self, now: Instant) -> Option<i64> {
+        self.receiver.excess_us(now)
+    }
+
+    /// The worker met a panic in this leg.
+    pub(super) fn panicked(&mut self) {
+        self.report(LegEvent::Panicked);
+    }
+
+    /// Twenty milliseconds: receive, hand up, take down, send.
+    pub(super) fn turn(&mut self, turn: &mut Turn<'_>) {
+        self.rings = false;
+        self.obey(turn.now);
+        self.receive(turn);
+        let Some(media) = self.media else { return };
+        let echoed = match self.mode {
+            LegMode::Agent => {
+                if media.receive {
+                    self.hand_up(turn, &media);
+                }
+                None
+            }
+            LegMode::Echo => self.receiver.playout(turn.now, media.codec).map(|p| p.octets),
+        };
+        self.send(turn, &media, echoed);
+        if media.receive
+            && let Some(silent_for) = self.receiver.timeout(turn.now, self.media_timeout)
+        {
+            self.report(LegEvent::MediaTimeout { silent_for });
+        }
+        self.publish();
+    }
+
+    fn obey(&mut self, now: Instant) {
+        while let Ok(command) = self.commands.pop() {
+            match command {
+                Command::Configure(media) => {
+                    self.receiver.configure(now, &media);
+                    self.media = Some(media);
+                }
+                Command::Digit(digit) => {
+                    self.sender.push_digit(digit);
+                }
+                #[cfg(test)]
+                #[expect(clippy::panic, reason = "what a bug would do")]
+                Command::Panic => panic!("asked to"),
+            }
+        }
+    }
+
+    fn receive(&mut self, turn: &mut Turn<'_>) {
+        let Self { receiver, events, shared, rings, socket, media, .. } = self;
+        let mut report = |event| push_event(events, shared, rings, event);
+        let mut taken = 0;
+        loop {
+            let count = turn.datagrams.receive(socket);
+            taken += count;
+            if let Some(media) = media {
+                for (octets, from, at) in turn.datagrams.iter() {
+                    let age = at.and_then(|at| turn.wall.duration_since(at).ok()).filter(|age| *age < OLDEST_ARRIVAL);
+                    let arrived = turn.now.checked_sub(age.unwrap_or_default()).unwrap_or(turn.now);
+                    // A datagram that was too long is no packet of ours: an empty one is refused and counted.
+                    receiver.datagram(turn.now, arrived, from, octets.unwrap_or_default(), media, &mut report);
+                }
+            }
+            if count < BATCH || taken >= DATAGRAMS_PER_TURN {
+                return;
+            }
+        }
+    }
+
+    fn hand_up(&mut self, turn: &mut Turn<'_>, media: &LegMedia) {
+        if let Some(frame) = self.receiver.frame(turn.now, media.codec, turn.voice) {
+            if self.uplink.push(frame).is_err() {
+                self.uplink_dropped += 1;
+            }
+            self.rings = true;
+        }
+    }
+
+    fn send(&mut self, turn: &Turn<'_>, media: &LegMedia, echoed: Option<[u8; NARROWBAND_FRAME]>) {
+        let destination = self.receiver.destination().filter(|_| media.send);
+        let Some(destination) = destination else {
+            let Self { player, events, shared, rings, .. } = self;
+            player.hold(turn.now, shared, &mut |event| push_event(events, shared, rings, event));
+            self.sender.pause(1 + turn.missed);
+            self.sending = false;
+            return;
+        };
+        if self.sending && turn.missed > 0 {
+            // Time that was lost is not made up by a burst: the peer hears a gap.
+            self.sender.session.skip(turn.missed * NARROWBAND_FRAME as u32);
+        }
+        self.sending = true;
+        match self.sender.digit_turn(media) {
+            Some(DigitTurn::Event(..)) => {}
+            Some(DigitTurn::Silence) => self.sender.push(&[law(media.codec).silence(); NARROWBAND_FRAME]),
+            Some(DigitTurn::Audio) | None => {
+                let octets = echoed.unwrap_or_else(|| self.agent_octets(turn.now, media));
+                self.sender.push(&octets);
+            }
+        }
+        self.send_packets(media, destination);
+    }
+
+    /// Twenty milliseconds of agent audio, encoded.
+    fn agent_octets(&mut self, now: Instant, media: &LegMedia) -> [u8; NARROWBAND_FRAME] {
+        let law = law(media.codec);
+        let mut octets = [law.silence(); NARROWBAND_FRAME];
+        if self.mode == LegMode::Echo {
+            return octets;
+        }
+        let mut samples = [0; NARROWBAND_FRAME];
+        let Self { player, events, shared, rings, .. } = self;
+        let content = player.next(now, &mut samples, shared, &mut |event| push_event(events, shared, rings, event));
+        if let Content::Audio { starts } = content {
+            law.encode(&samples, &mut octets);
+            self.starting = starts.or(self.starting);
+        }
+        octets
+    }
+
+    fn send_packets(&mut self, media: &LegMedia, destination: SocketAddr) {
+        let mut rtp_timestamp = self.sender.session.timestamp();
+        while let Some(packet) = self.sender.next_packet(media) {
+            match self.socket.send_to(packet, destination) {
+                Ok(_) => self.sent += 1,
+                Err(_) => self.send_errors += 1,
+            }
+            if let Some(turn) = self.starting.take() {
+                self.report(LegEvent::PlayoutStarted { turn, at: Instant::now(), rtp_timestamp });
+            }
+            rtp_timestamp = self.sender.session.timestamp();
+        }
+    }
+
+    fn report(&mut self, event: LegEvent) {
+        push_event(&mut self.events, &self.shared, &mut self.rings, event);
+    }
+
+    fn publish(&self) {
+        let (stats, counters) = (&self.shared.stats, &self.receiver.counters);
+        let reception = &self.receiver.reception;
+        for (shown, value) in [
+            (&stats.sent, self.sent),
+            (&stats.received, counters.packets),
+            (&stats.lost, counters.lost_before + u64::from(reception.lost())),
+            (&stats.late, counters.late),
+            (&stats.duplicated, counters.duplicated),
+            (&stats.rejected, counters.rejected),
+            (&stats.concealed_ms, counters.concealed_ms),
+            (&stats.starved, self.player.starved),
+            (&stats.uplink_dropped, self.uplink_dropped),
+            (&stats.send_errors, self.send_errors),
+        ] {
+            shown.store(value, Ordering::Relaxed);
+        }
+        let micros = |d: Duration| u32::try_from(d.as_micros()).unwrap_or(u32::MAX);
+        stats.jitter_us.store(micros(reception.jitter()), Ordering::Relaxed);
+        stats.delay_us.store(micros(self.receiver.held), Ordering::Relaxed);
+    }
+}
+
+fn push_event(events: &mut Producer<LegEvent>, shared: &Shared, rings: &mut bool, event: LegEvent) {
+    *rings = true;
+    if events.push(event).is_err() {
+        shared.stats.events_dropped.fetch_add(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,219 @@
+//! From datagrams to caller frames: source lock, statistics, digits, jitter buffer, decoder, concealment.
+
+use super::event::LegEvent;
+use super::leg::LegMedia;
+use super::uplink::RingFrame;
+use crate::audio::frame::{NARROWBAND_FRAME, level_dbfs};
+use crate::audio::g711::Law;
+use crate::audio::{Concealer, VoiceDetector};
+use crate::rtp::jitter::{GRANULE, Insertion, MAX_PAYLOAD, PLAYOUT};
+use crate::rtp::{Admission, DigitReceiver, JitterBuffer, Packet, Playout, Reception, Source, SourceLock};
+use crate::sdp::Codec;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+/// Counters of the receiving half.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Received {
+    pub(super) packets: u64,
+    pub(super) lost_before: u64,
+    pub(super) late: u64,
+    pub(super) duplicated: u64,
+    pub(super) rejected: u64,
+    pub(super) concealed_ms: u64,
+}
+
+/// The receiving half of a leg. Pure: packets and time come from outside.
+#[derive(Debug)]
+pub(super) struct Receiver {
+    lock: Option<SourceLock>,
+    jitter: JitterBuffer,
+    digits: DigitReceiver,
+    pub(super) reception: Reception,
+    concealer: Concealer,
+    quiet: bool,
+    /// Frames are made from the first packet on.
+    heard: bool,
+    expecting_since: Option<Instant>,
+    timed_out: bool,
+    idle_timestamp: u32,
+    pub(super) held: Duration,
+    pub(super) counters: Received,
+}
+
+/// The law of a codec.
+pub(super) const fn law(codec: Codec) -> Law {
+    match codec {
+        Codec::Pcmu => Law::Mu,
+        Codec::Pcma => Law::A,
+    }
+}
+
+impl Receiver {
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            lock: None,
+            jitter: JitterBuffer::new(now),
+            digits: DigitReceiver::default(),
+            reception: Reception::default(),
+            concealer: Concealer::default(),
+            quiet: true,
+            heard: false,
+            expecting_since: None,
+            timed_out: false,
+            idle_timestamp: 0,
+            held: Duration::ZERO,
+            counters: Received::default(),
+        }
+    }
+
+    /// Applies what was negotiated.
+    pub(super) fn configure(&mut self, now: Instant, media: &LegMedia) {
+        match self.lock.as_mut() {
+            Some(lock) => lock.renegotiated(now, media.remote, media.signalling_ip),
+            None => self.lock = Some(SourceLock::new(now, media.remote, media.signalling_ip)),
+        }
+        self.expecting_since = media.receive.then_some(now);
+        self.timed_out = false;
+    }
+
+    /// Where to send.
+    pub(super) fn destination(&self) -> Option<SocketAddr> {
+        self.lock.as_ref().and_then(SourceLock::destination)
+    }
+
+    /// The source that is heard and its address.
+    pub(super) fn source(&self) -> Option<(u32, SocketAddr)> {
+        let lock = self.lock.as_ref()?;
+        Some((lock.ssrc()?, lock.heard_from()?))
+    }
+
+    /// Takes a datagram.
+    pub(super) fn datagram(
+        &mut self,
+        now: Instant,
+        arrived: Instant,
+        from: SocketAddr,
+        octets: &[u8],
+        media: &LegMedia,
+        report: &mut dyn FnMut(LegEvent),
+    ) {
+        let Some(lock) = self.lock.as_mut() else { return };
+        let Ok(packet) = Packet::parse(octets) else {
+            self.counters.rejected += 1;
+            return;
+        };
+        let header = packet.header;
+        // 255 is no payload type.
+        let event = media.telephone_event.unwrap_or(255);
+        let received_event = media.receive_telephone_event.unwrap_or(event);
+        let (other, other_codec) = media.alternate.unwrap_or((media.payload_type, media.codec));
+        match lock.admit(now, from, &header, &[media.payload_type, other, received_event, event]) {
+            Admission::Refused(_) => {
+                self.counters.rejected += 1;
+                return;
+            }
+            Admission::AcceptedNew { from, moved } => {
+                self.counters.lost_before += u64::from(self.reception.lost());
+                self.jitter.reset();
+                self.digits.reset();
+                self.reception = Reception::default();
+                if moved {
+                    report(LegEvent::SourceLocked(from));
+                }
+            }
+            Admission::Accepted => {}
+        }
+        self.counters.packets += 1;
+        self.expecting_since = Some(now);
+        self.timed_out = false;
+        if header.payload_type == event || header.payload_type == received_event {
+            self.reception.record(arrived, header.sequence, None);
+            if media.receive
+                && let Some(digit) = self.digits.receive(now, header.timestamp, packet.payload)
+            {
+                report(LegEvent::Digit(digit));
+            }
+            return;
+        }
+        self.reception.record(arrived, header.sequence, Some(header.timestamp));
+        let mut transcoded = [0; MAX_PAYLOAD];
+        let payload = match transcoded.get_mut(..packet.payload.len()) {
+            Some(copy) if header.payload_type != media.payload_type && other_codec != media.codec => {
+                copy.copy_from_slice(packet.payload);
+                law(other_codec).transcode(law(media.codec), copy);
+                &*copy
+            }
+            _ => packet.payload,
+        };
+        match self.jitter.insert(arrived, header.sequence, header.timestamp, payload) {
+            Insertion::Kept => self.heard = true,
+            Insertion::Duplicate => self.counters.duplicated += 1,
+            Insertion::Late => self.counters.late += 1,
+            Insertion::Unusable => self.counters.rejected += 1,
+        }
+    }
+
+    /// The next 20 ms, still encoded; octets that were not received are silence. `None` before the first packet.
+    pub(super) fn playout(&mut self, now: Instant, codec: Codec) -> Option<Playout> {
+        if !self.heard {
+            return None;
+        }
+        let mut playout = self.jitter.pull(now, self.quiet);
+        if playout.arrived.is_some() {
+            self.held = playout.held;
+        }
+        for (half, octets) in playout.halves.iter().zip(playout.octets.chunks_exact_mut(GRANULE)) {
+            if !half.is_audio() {
+                octets.fill(law(codec).silence());
+            }
+            if *half == Source::Lost {
+                self.counters.concealed_ms += 10;
+            }
+        }
+        Some(playout)
+    }
+
+    /// The next 20 ms for the call. `None` before the first packet.
+    pub(super) fn frame(&mut self, now: Instant, codec: Codec, voice: &mut VoiceDetector) -> Option<RingFrame> {
+        let playout = self.playout(now, codec)?;
+        let mut samples = [0; NARROWBAND_FRAME];
+        law(codec).decode(&playout.octets, &mut samples);
+        for (half, granule) in playout.halves.iter().zip(samples.chunks_exact_mut(GRANULE)) {
+            match half {
+                Source::Audio => self.concealer.received(granule, false),
+                Source::AudioAfterJump => self.concealer.received(granule, true),
+                Source::Lost => self.concealer.conceal(granule),
+                Source::Idle => self.concealer.silence(granule),
+            }
+        }
+        let idle = playout.halves == [Source::Idle; 2];
+        let rtp_timestamp = if idle { self.idle_timestamp } else { playout.timestamp };
+        self.idle_timestamp = rtp_timestamp.wrapping_add(PLAYOUT as u32);
+        let voiced = !idle && voice.is_voiced(&samples);
+        self.quiet = !voiced;
+        Some(RingFrame {
+            rtp_timestamp,
+            arrived: playout.arrived.unwrap_or(now),
+            voiced,
+            level_dbfs: level_dbfs(&samples),
+            concealed: !playout.halves.iter().all(|half| half.is_audio()),
+            samples,
+        })
+    }
+
+    /// How long nothing has come although it should, once per silence, when it is longer than `limit`.
+    pub(super) fn timeout(&mut self, now: Instant, limit: Duration) -> Option<Duration> {
+        let silent_for = now.saturating_duration_since(self.expecting_since?);
+        if self.timed_out || silent_for < limit {
+            return None;
+        }
+        self.timed_out = true;
+        Some(silent_for)
+    }
+
+    /// By how many microseconds earlier the playouts could be asked for.
+    pub(super) fn excess_us(&self, now: Instant) -> Option<i64> {
+        self.jitter.excess_us(now)
+    }
+}

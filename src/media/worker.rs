@@ -1,0 +1,273 @@
+//! One worker thread: the wheel, and the bell thread beside it.
+//!
+//! The wheel turns once in 20 ms and has ten slots of 2 ms. Each leg sits in one slot, chosen so that it is
+//! served just after its peer's packet arrived. The worker sleeps until the next slot that has a leg; slots
+//! that it slept through are served at once, each leg once, however late it is.
+//!
+//! The bell wakes the calls whose rings have something and frees what ended legs leave behind, so that the
+//! wheel takes no lock of a runtime or of the allocator.
+
+use super::engine::{Engine, Turn};
+use super::limits::{LEGS_PER_WORKER, SLOT, SLOTS};
+use super::shared::Shared;
+use super::sys::{Datagrams, raise_priority, thread_cpu_time};
+use crate::audio::{VadMode, VoiceDetector};
+use rtrb::{Consumer, Producer};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
+use std::sync::{Arc, OnceLock};
+use std::thread::{Thread, park_timeout};
+use std::time::{Duration, Instant, SystemTime};
+
+/// How long a worker without legs sleeps before it looks around.
+const IDLE: Duration = Duration::from_secs(1);
+/// Turns of the wheel between two looks at whether a leg sits in the best slot: 10 s.
+const ALIGN_EVERY: u32 = 500;
+/// Turns before the first look: by then a second of packets showed when they come.
+const ALIGN_FIRST: u32 = 50;
+/// A leg is moved when it is served this much later than it could be, in microseconds: two slots.
+const ALIGN_WORTH_US: i64 = 4_000;
+/// Kept between arrival and service, in microseconds, for the scheduler's sake.
+const ALIGN_MARGIN_US: i64 = 1_000;
+/// CPU time is read every so many slots.
+const CPU_EVERY: u64 = 64;
+
+/// What a worker and its owner share.
+#[derive(Debug, Default)]
+pub(super) struct Gauges {
+    pub(super) stop: AtomicBool,
+    pub(super) legs: AtomicUsize,
+    pub(super) slots: AtomicU64,
+    pub(super) late_slots: AtomicU64,
+    pub(super) missed_turns: AtomicU64,
+    pub(super) worst_late_us: AtomicU64,
+    pub(super) cpu_us: AtomicU64,
+    pub(super) priority: OnceLock<&'static str>,
+}
+
+struct Resident {
+    engine: Box<Engine>,
+    voice: VoiceDetector,
+    /// The tick at which it is due.
+    due: u64,
+    until_aligned: u32,
+}
+
+/// The worker's ends of its rings.
+pub(super) struct Worker {
+    pub(super) gauges: Arc<Gauges>,
+    pub(super) inbox: Consumer<Box<Engine>>,
+    pub(super) ready: Producer<Arc<Shared>>,
+    pub(super) ended: Producer<Box<Engine>>,
+    pub(super) bell: Thread,
+    pub(super) vad: VadMode,
+    pub(super) raise_priority: bool,
+}
+
+struct Wheel {
+    slots: [Vec<Resident>; SLOTS],
+    spare_voices: Vec<VoiceDetector>,
+    datagrams: Datagrams,
+}
+
+impl Worker {
+    /// Runs until told to stop.
+    pub(super) fn run(mut self) {
+        let _ = self.gauges.priority.set(if self.raise_priority { raise_priority() } else { "normal" });
+        let mut wheel = Wheel {
+            slots: std::array::from_fn(|_| Vec::with_capacity(LEGS_PER_WORKER / SLOTS)),
+            spare_voices: Vec::with_capacity(LEGS_PER_WORKER),
+            datagrams: Datagrams::new(),
+        };
+        let epoch = Instant::now();
+        let mut next: u64 = 0;
+        while !self.gauges.stop.load(Ordering::Acquire) {
+            let current = tick_at(epoch, Instant::now());
+            self.take_in(&mut wheel, current);
+            // Whatever is older than one turn of the wheel is past: its legs are in the slots that follow.
+            next = next.max((current + 1).saturating_sub(SLOTS as u64));
+            while next <= current {
+                self.run_slot(&mut wheel, epoch, next);
+                next += 1;
+            }
+            // Recomputed after every wake-up: a new leg may sit in a slot before the one slept for.
+            let sleep = wheel
+                .next_occupied(next)
+                .map_or(IDLE, |tick| time_of(epoch, tick).saturating_duration_since(Instant::now()));
+            park_timeout(sleep);
+        }
+        for slot in &mut wheel.slots {
+            for resident in slot.drain(..) {
+                let _ = self.ended.push(resident.engine);
+            }
+        }
+        self.bell.unpark();
+    }
+
+    /// Gives new legs the emptiest slot.
+    fn take_in(&mut self, wheel: &mut Wheel, current: u64) {
+        while let Ok(engine) = self.inbox.pop() {
+            let voice = match wheel.spare_voices.pop() {
+                Some(mut voice) => {
+                    voice.restart(self.vad);
+                    voice
+                }
+                None => VoiceDetector::new(self.vad, false),
+            };
+            let emptiest = (current + 1..=current + SLOTS as u64)
+                .min_by_key(|tick| wheel.slots.get(slot_of(*tick)).map_or(usize::MAX, Vec::len))
+                .unwrap_or(current + 1);
+            if let Some(slot) = wheel.slots.get_mut(slot_of(emptiest)) {
+                slot.push(Resident { engine, voice, due: emptiest, until_aligned: ALIGN_FIRST });
+            }
+        }
+    }
+
+    fn run_slot(&mut self, wheel: &mut Wheel, epoch: Instant, tick: u64) {
+        let Wheel { slots, spare_voices, datagrams } = wheel;
+        let Some(mut residents) = slots.get_mut(slot_of(tick)).map(std::mem::take) else { return };
+        if residents.is_empty() {
+            if let Some(slot) = slots.get_mut(slot_of(tick)) {
+                *slot = residents;
+            }
+            return;
+        }
+        self.note_slot(epoch, tick);
+        let (mut wake, mut n) = (false, 0);
+        while let Some(resident) = residents.get_mut(n) {
+            let missed = tick.saturating_sub(resident.due) / SLOTS as u64;
+            if missed > 0 {
+                self.gauges.missed_turns.fetch_add(missed, Ordering::Relaxed);
+            }
+            let mut turn = Turn {
+                now: Instant::now(),
+                wall: SystemTime::now(),
+                missed: missed.min(1_000) as u32,
+                datagrams,
+                voice: &mut resident.voice,
+            };
+            let survived = catch_unwind(AssertUnwindSafe(|| resident.engine.turn(&mut turn))).is_ok();
+            if !survived {
+                resident.engine.panicked();
+            }
+            if resident.engine.rings {
+                wake |= self.ring(&resident.engine.shared);
+            }
+            resident.due = tick + SLOTS as u64;
+            if !survived || resident.engine.is_closed() {
+                let resident = residents.swap_remove(n);
+                spare_voices.push(resident.voice);
+                self.gauges.legs.fetch_sub(1, Ordering::Relaxed);
+                // A full ring cannot be: it has room for every leg. Were it, the leg is freed here.
+                let _ = self.ended.push(resident.engine);
+                wake = true;
+                continue;
+            }
+            match resident.earlier_by() {
+                Some(slots_earlier) if self.move_leg(slots, &mut residents, n, slots_earlier) => {}
+                _ => n += 1,
+            }
+        }
+        if let Some(slot) = slots.get_mut(slot_of(tick)) {
+            *slot = residents;
+        }
+        if wake {
+            self.bell.unpark();
+        }
+    }
+
+    /// Moves a leg to a slot further ahead in the wheel; false when that slot has no room without allocating.
+    fn move_leg(
+        &self,
+        slots: &mut [Vec<Resident>; SLOTS],
+        residents: &mut Vec<Resident>,
+        n: usize,
+        earlier: u64,
+    ) -> bool {
+        let Some(due) = residents.get(n).map(|r| r.due - earlier) else { return false };
+        let Some(slot) = slots.get_mut(slot_of(due)).filter(|slot| slot.len() < slot.capacity()) else { return false };
+        let mut resident = residents.swap_remove(n);
+        resident.due = due;
+        slot.push(resident);
+        true
+    }
+
+    /// Puts a leg on the bell's list if its call waits; true when the bell must be woken.
+    fn ring(&mut self, shared: &Arc<Shared>) -> bool {
+        // Pairs with the fence in `Leg::ready`: either the call sees the ring's content, or we see it waiting.
+        fence(Ordering::SeqCst);
+        if !shared.waiting.swap(false, Ordering::AcqRel) {
+            return false;
+        }
+        if self.ready.push(Arc::clone(shared)).is_err() {
+            shared.waiting.store(true, Ordering::Release);
+        }
+        true
+    }
+
+    fn note_slot(&self, epoch: Instant, tick: u64) {
+        let gauges = &*self.gauges;
+        let slots = gauges.slots.fetch_add(1, Ordering::Relaxed);
+        let late = Instant::now().saturating_duration_since(time_of(epoch, tick));
+        if late > SLOT {
+            gauges.late_slots.fetch_add(1, Ordering::Relaxed);
+        }
+        gauges.worst_late_us.fetch_max(late.as_micros() as u64, Ordering::Relaxed);
+        if slots.is_multiple_of(CPU_EVERY) {
+            gauges.cpu_us.store(thread_cpu_time().as_micros() as u64, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Resident {
+    /// By how many slots it should be served earlier, when it is time to look.
+    fn earlier_by(&mut self) -> Option<u64> {
+        self.until_aligned = self.until_aligned.saturating_sub(1);
+        if self.until_aligned > 0 {
+            return None;
+        }
+        // Seen from when it is due next: the packet for that turn is on its way.
+        let excess = self.engine.excess_us(Instant::now() + SLOT * SLOTS as u32)?;
+        self.until_aligned = ALIGN_EVERY;
+        if excess < ALIGN_WORTH_US {
+            return None;
+        }
+        let slots = (excess - ALIGN_MARGIN_US) / (SLOT.as_micros() as i64);
+        u64::try_from(slots).ok().map(|slots| slots.min(SLOTS as u64 - 1)).filter(|slots| *slots > 0)
+    }
+}
+
+impl Wheel {
+    /// The first tick from `from` on whose slot has a leg.
+    fn next_occupied(&self, from: u64) -> Option<u64> {
+        (from..from + SLOTS as u64).find(|tick| self.slots.get(slot_of(*tick)).is_some_and(|slot| !slot.is_empty()))
+    }
+}
+
+fn time_of(epoch: Instant, tick: u64) -> Instant {
+    epoch + Duration::from_nanos(SLOT.as_nanos() as u64 * tick)
+}
+
+fn tick_at(epoch: Instant, now: Instant) -> u64 {
+    (now.saturating_duration_since(epoch).as_nanos() / SLOT.as_nanos()) as u64
+}
+
+fn slot_of(tick: u64) -> usize {
+    (tick % SLOTS as u64) as usize
+}
+
+/// The bell's loop: wakes calls, frees ended legs.
+pub(super) fn run_bell(gauges: &Gauges, mut ready: Consumer<Arc<Shared>>, mut ended: Consumer<Box<Engine>>) {
+    loop {
+        while let Ok(shared) = ready.pop() {
+            shared.waker.wake();
+        }
+        while let Ok(engine) = ended.pop() {
+            engine.shared.waker.wake();
+        }
+        if gauges.stop.load(Ordering::Acquire) && ended.is_abandoned() && ended.is_empty() {
+            return;
+        }
+        park_timeout(IDLE);
+    }
+}

@@ -1,0 +1,123 @@
+//! The media thread allocates nothing once a call runs. Own binary, because the allocator counts the whole process.
+#![allow(unsafe_code)]
+
+use offhook::base::{Random, TurnId};
+use offhook::media::{LegEvent, LegMedia, LegMode, MediaConfig, Workers};
+use offhook::rtp::Header;
+use offhook::sdp::Codec;
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+struct Counting;
+
+static ARMED: AtomicBool = AtomicBool::new(false);
+static CALLS: AtomicUsize = AtomicUsize::new(0);
+
+fn count() {
+    if ARMED.load(Ordering::Relaxed) {
+        CALLS.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+// SAFETY: everything is passed on to the system's allocator unchanged.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count();
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        count();
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count();
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+fn media(remote: SocketAddr, codec: Codec) -> LegMedia {
+    LegMedia {
+        remote,
+        signalling_ip: remote.ip(),
+        rtcp: SocketAddr::new(remote.ip(), remote.port().wrapping_add(1)),
+        codec,
+        payload_type: codec.static_payload_type(),
+        alternate: None,
+        telephone_event: Some(101),
+        receive_telephone_event: None,
+        ptime_ms: 20,
+        send: true,
+        receive: true,
+    }
+}
+
+#[test]
+fn a_running_call_allocates_nothing_on_the_media_thread() {
+    let config = MediaConfig {
+        bind_ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        ports: 24_000..=24_099,
+        workers: 1,
+        ..MediaConfig::default()
+    };
+    let workers = Workers::start(config, Random::system()).unwrap();
+    let peer = UdpSocket::bind("127.0.0.1:0").unwrap();
+    peer.set_nonblocking(true).unwrap();
+    let mut agent = workers.open(LegMode::Agent).unwrap();
+    let mut echo = workers.open(LegMode::Echo).unwrap();
+    agent.configure(media(peer.local_addr().unwrap(), Codec::Pcmu)).unwrap();
+    echo.configure(media(peer.local_addr().unwrap(), Codec::Pcma)).unwrap();
+    agent.downlink.push(TurnId(1), &[5_000; 4_000]);
+    agent.downlink.end_of_turn(TurnId(1));
+    agent.downlink.push(TurnId(2), &[5_000; 4_000]);
+
+    let mut packet = [0x12; 172];
+    let mut buffer = [0; 2_000];
+    let (mut frames, mut digits, mut echoed) = (0, 0, 0);
+    for n in 0..120u16 {
+        // The first steps are the call's start: threads, sockets and first packets.
+        ARMED.store(n >= 20, Ordering::Relaxed);
+        // Every tenth packet is lost, every seventh comes a step late, some are digits.
+        if n % 10 != 9 {
+            let sequence = if n % 7 == 3 { n.wrapping_sub(1) } else { n };
+            let header = Header { sequence, timestamp: u32::from(sequence) * 160, ssrc: 5, ..Header::default() };
+            packet[..12].copy_from_slice(&header.to_octets());
+            peer.send_to(&packet, agent.local_addr()).unwrap();
+            packet[1] = Codec::Pcma.static_payload_type();
+            peer.send_to(&packet, echo.local_addr()).unwrap();
+        }
+        if n % 25 == 24 {
+            let header =
+                Header { payload_type: 101, sequence: n, timestamp: u32::from(n) * 160, ssrc: 5, marker: true };
+            packet[..12].copy_from_slice(&header.to_octets());
+            packet[12..16].copy_from_slice(&[7, 0x8A, 3, 32]);
+            peer.send_to(&packet[..16], agent.local_addr()).unwrap();
+            packet[12..16].fill(0x12);
+        }
+        if n == 60 {
+            agent.downlink.flush_through(TurnId(2));
+            agent.configure(media(peer.local_addr().unwrap(), Codec::Pcmu)).unwrap();
+        }
+        while agent.uplink.try_pop().is_some() {
+            frames += 1;
+        }
+        while let Some(event) = agent.events.try_pop() {
+            digits += u32::from(event == LegEvent::Digit('7'));
+        }
+        while let Ok(length) = peer.recv(&mut buffer) {
+            echoed += u32::from(length == 172 && buffer[1] == 8 && buffer[100] == 0x12);
+        }
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
+    ARMED.store(false, Ordering::Relaxed);
+    assert_eq!(CALLS.load(Ordering::Relaxed), 0, "allocations or frees while the call ran");
+    let stats = agent.stats();
+    assert!(frames > 60 && digits >= 2 && echoed > 30, "{frames} frames, {digits} digits, {echoed} echoed; {stats:?}");
+    assert!(stats.concealed > Duration::ZERO && stats.sent > 60, "{stats:?}");
+}

@@ -1,0 +1,324 @@
+//! Legs on real sockets of the loopback, each test bounded to about a second of speech. What is asserted are
+//! counts and contents; a slow machine may make a test longer but not fail.
+
+use offhook::audio::g711::Law;
+use offhook::base::{Random, TurnId};
+use offhook::media::{Leg, LegEvent, LegMedia, LegMode, MediaConfig, MediaError, Workers};
+use offhook::rtp::{Header, Packet};
+use offhook::sdp::Codec;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::ops::RangeInclusive;
+use std::time::{Duration, Instant};
+
+fn workers(ports: RangeInclusive<u16>) -> Workers {
+    workers_with(MediaConfig { ports, ..MediaConfig::default() })
+}
+
+fn workers_with(config: MediaConfig) -> Workers {
+    let config = MediaConfig { bind_ip: IpAddr::V4(Ipv4Addr::LOCALHOST), workers: 1, ..config };
+    Workers::start(config, Random::system()).unwrap()
+}
+
+fn media(remote: SocketAddr) -> LegMedia {
+    LegMedia {
+        remote,
+        signalling_ip: remote.ip(),
+        rtcp: SocketAddr::new(remote.ip(), remote.port() + 1),
+        codec: Codec::Pcmu,
+        payload_type: 0,
+        alternate: None,
+        telephone_event: Some(101),
+        receive_telephone_event: None,
+        ptime_ms: 20,
+        send: true,
+        receive: true,
+    }
+}
+
+/// A peer of our own on a plain socket.
+struct Peer {
+    socket: UdpSocket,
+    sequence: u16,
+}
+
+impl Peer {
+    fn new() -> Self {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        Self { socket, sequence: 65_500 }
+    }
+
+    fn address(&self) -> SocketAddr {
+        self.socket.local_addr().unwrap()
+    }
+
+    fn send(&mut self, to: SocketAddr, payload: &[u8]) {
+        let sequence = self.sequence;
+        self.sequence = sequence.wrapping_add(1);
+        let timestamp = u32::from(sequence.wrapping_sub(65_500)) * 160;
+        let header = Header { marker: false, payload_type: 0, sequence, timestamp, ssrc: 77 };
+        let mut packet = header.to_octets().to_vec();
+        packet.extend_from_slice(payload);
+        self.socket.send_to(&packet, to).unwrap();
+    }
+
+    fn receive(&self) -> (Header, Vec<u8>) {
+        let mut buffer = [0; 2_000];
+        let (length, _) = self.socket.recv_from(&mut buffer).expect("a packet within five seconds");
+        let packet = Packet::parse(&buffer[..length]).unwrap();
+        (packet.header, packet.payload.to_vec())
+    }
+}
+
+/// Reads events until `wanted` says that the last one was it.
+fn events_until(leg: &mut Leg, mut wanted: impl FnMut(&LegEvent) -> bool) -> Vec<LegEvent> {
+    let mut seen = Vec::new();
+    let started = Instant::now();
+    loop {
+        while leg.uplink.try_pop().is_some() {}
+        while let Some(event) = leg.events.try_pop() {
+            seen.push(event);
+            if wanted(&event) {
+                return seen;
+            }
+        }
+        assert!(started.elapsed() < Duration::from_secs(20), "never came; seen: {seen:?}");
+        wait_for(leg);
+    }
+}
+
+/// Waits until the leg's rings have something.
+fn wait_for(leg: &Leg) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    runtime.block_on(async { tokio::time::timeout(Duration::from_secs(10), leg.ready()).await }).expect("woken");
+}
+
+fn tone(samples: usize) -> Vec<i16> {
+    (0..samples).map(|t| (9_000.0 * (t as f32 * 300.0 / 8_000.0 * std::f32::consts::TAU).sin()) as i16).collect()
+}
+
+#[test]
+fn silence_is_paced_without_gap_from_the_moment_of_configuration() {
+    let workers = workers(21_000..=21_099);
+    let peer = Peer::new();
+    let mut leg = workers.open(LegMode::Agent).unwrap();
+    leg.configure(media(peer.address())).unwrap();
+    let packets: Vec<_> = (0..50).map(|_| peer.receive()).collect();
+    for (n, (header, payload)) in packets.iter().enumerate() {
+        assert_eq!(payload, &[0xFF; 160]);
+        assert_eq!(header.marker, n == 0);
+        assert_eq!(header.sequence, packets[0].0.sequence.wrapping_add(n as u16));
+        assert_eq!((header.payload_type, header.ssrc), (0, packets[0].0.ssrc));
+    }
+    let stats = leg.stats();
+    assert!(stats.sent >= 50 && stats.starved == 0 && stats.send_errors == 0);
+}
+
+#[test]
+fn two_legs_hear_each_other_whole() {
+    let workers = workers(21_100..=21_199);
+    let (mut speaker, mut listener) = (workers.open(LegMode::Agent).unwrap(), workers.open(LegMode::Agent).unwrap());
+    speaker.configure(media(listener.local_addr())).unwrap();
+    listener.configure(media(speaker.local_addr())).unwrap();
+    let samples = tone(8_000);
+    assert_eq!(speaker.downlink.push(TurnId(1), &samples), samples.len());
+    speaker.downlink.end_of_turn(TurnId(1));
+
+    let mut heard = Vec::new();
+    let mut timestamps = Vec::new();
+    let started = Instant::now();
+    while heard.iter().filter(|s: &&i16| s.unsigned_abs() > 2_000).count() < 6_000 {
+        assert!(started.elapsed() < Duration::from_secs(20), "heard only {} samples", heard.len());
+        wait_for(&listener);
+        while let Some(frame) = listener.uplink.try_pop() {
+            assert_eq!(frame.samples.len(), 160);
+            timestamps.push(frame.rtp_timestamp);
+            heard.extend_from_slice(frame.samples.samples());
+        }
+    }
+    let loudest = heard.iter().map(|s| s.unsigned_abs()).max().unwrap();
+    assert!((8_000..=9_500).contains(&loudest), "{loudest}");
+
+    let events = events_until(&mut speaker, |e| matches!(e, LegEvent::PlayoutEnded { .. }));
+    let kinds: Vec<_> = events.iter().filter(|e| !matches!(e, LegEvent::SourceLocked(_))).collect();
+    let [
+        LegEvent::PlayoutStarted { turn: TurnId(1), at: begun, .. },
+        LegEvent::PlayoutEnded { turn: TurnId(1), at: over, samples_played: 8_000 },
+    ] = kinds[..]
+    else {
+        panic!("{events:?}");
+    };
+    assert!(over > begun);
+    assert_eq!(speaker.downlink.played(TurnId(1)), 8_000);
+    assert_eq!(listener.stats().rejected, 0);
+}
+
+#[test]
+fn an_echo_leg_returns_the_octets_it_gets() {
+    let workers = workers(21_200..=21_299);
+    let mut peer = Peer::new();
+    let mut leg = workers.open(LegMode::Echo).unwrap();
+    leg.configure(media(peer.address())).unwrap();
+    let mut returned = Vec::new();
+    for n in 0..50u8 {
+        // One packet out for each that comes back keeps the pace of the worker.
+        peer.send(leg.local_addr(), &[n.wrapping_mul(3) | 1; 160]);
+        let (_, payload) = peer.receive();
+        if payload != [0xFF; 160] {
+            returned.push(payload[0]);
+        }
+    }
+    let distinct: std::collections::BTreeSet<u8> = returned.iter().copied().collect();
+    assert!(distinct.len() >= 40, "{} of 50 came back", distinct.len());
+    assert!(leg.uplink.is_empty());
+}
+
+#[test]
+fn keys_pressed_on_one_leg_arrive_on_the_other() {
+    let workers = workers(21_300..=21_399);
+    let (mut presser, mut reader) = (workers.open(LegMode::Agent).unwrap(), workers.open(LegMode::Agent).unwrap());
+    presser.configure(media(reader.local_addr())).unwrap();
+    reader.configure(media(presser.local_addr())).unwrap();
+    for key in "19#".chars() {
+        presser.send_digit(key).unwrap();
+    }
+    let events = events_until(&mut reader, |e| *e == LegEvent::Digit('#'));
+    let keys: String = events.iter().filter_map(|e| if let LegEvent::Digit(d) = e { Some(*d) } else { None }).collect();
+    assert_eq!(keys, "19#");
+}
+
+#[test]
+fn hold_stops_the_packets_and_resume_brings_them_back() {
+    let workers = workers(21_400..=21_499);
+    let peer = Peer::new();
+    let mut leg = workers.open(LegMode::Agent).unwrap();
+    leg.configure(media(peer.address())).unwrap();
+    let (first, _) = peer.receive();
+    leg.configure(LegMedia { send: false, ..media(peer.address()) }).unwrap();
+    peer.socket.set_read_timeout(Some(Duration::from_millis(150))).unwrap();
+    let mut last = first;
+    let mut buffer = [0; 2_000];
+    while let Ok(length) = peer.socket.recv(&mut buffer) {
+        last = Packet::parse(&buffer[..length]).unwrap().header;
+    }
+    leg.configure(media(peer.address())).unwrap();
+    peer.socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    let (resumed, _) = peer.receive();
+    assert!(resumed.marker);
+    assert_eq!(resumed.sequence, last.sequence.wrapping_add(1));
+    let gap = resumed.timestamp.wrapping_sub(last.timestamp);
+    assert!(gap >= 160 * 7 && gap % 160 == 0, "the clock ran on: {gap}");
+}
+
+#[test]
+fn a_flush_stops_the_agent_and_tells_how_much_was_heard() {
+    let workers = workers(21_500..=21_599);
+    let peer = Peer::new();
+    let mut leg = workers.open(LegMode::Agent).unwrap();
+    leg.configure(media(peer.address())).unwrap();
+    leg.downlink.push(TurnId(1), &tone(8_000));
+    let mut audible = 0;
+    while audible < 10 {
+        audible += u32::from(peer.receive().1 != [0xFF; 160]);
+    }
+    leg.downlink.flush_through(TurnId(1));
+    let events = events_until(&mut leg, |e| matches!(e, LegEvent::PlayoutEnded { .. }));
+    let Some(LegEvent::PlayoutEnded { samples_played, .. }) = events.last() else { panic!("{events:?}") };
+    assert_eq!(leg.downlink.played(TurnId(1)), *samples_played);
+    let mut after = 0;
+    let mut silent = 0;
+    while silent < 3 {
+        if peer.receive().1 == [0xFF; 160] {
+            silent += 1;
+        } else {
+            after += 1;
+            silent = 0;
+        }
+    }
+    assert_eq!(u64::from(audible + after), samples_played.div_ceil(160), "every played frame was sent, no other");
+    leg.downlink.push(TurnId(2), &tone(160));
+    leg.downlink.end_of_turn(TurnId(2));
+    events_until(&mut leg, |e| matches!(e, LegEvent::PlayoutEnded { turn: TurnId(2), samples_played: 160, .. }));
+}
+
+#[test]
+fn missing_audio_is_reported_once() {
+    let config =
+        MediaConfig { ports: 21_600..=21_699, media_timeout: Duration::from_millis(200), ..MediaConfig::default() };
+    let workers = workers_with(config);
+    let mut peer = Peer::new();
+    let mut leg = workers.open(LegMode::Agent).unwrap();
+    leg.configure(media(peer.address())).unwrap();
+    let timed_out =
+        |e: &LegEvent| matches!(e, LegEvent::MediaTimeout { silent_for } if *silent_for >= Duration::from_millis(200));
+    events_until(&mut leg, timed_out);
+    peer.send(leg.local_addr(), &[0x55; 160]);
+    let events = events_until(&mut leg, timed_out);
+    assert_eq!(events.len(), 2, "the source, then the second silence: {events:?}");
+    assert_eq!(events[0], LegEvent::SourceLocked(peer.address()));
+}
+
+#[test]
+fn a_law_and_other_packet_times_are_spoken() {
+    let workers = workers(21_700..=21_799);
+    for (codec, ptime_ms, length) in [(Codec::Pcma, 10, 80), (Codec::Pcma, 40, 320), (Codec::Pcmu, 60, 480)] {
+        let peer = Peer::new();
+        let mut leg = workers.open(LegMode::Agent).unwrap();
+        leg.configure(LegMedia { codec, payload_type: codec.static_payload_type(), ptime_ms, ..media(peer.address()) })
+            .unwrap();
+        let law = if codec == Codec::Pcma { Law::A } else { Law::Mu };
+        let packets: Vec<_> = (0..6).map(|_| peer.receive()).collect();
+        for pair in packets.windows(2) {
+            assert_eq!(pair[1].1, vec![law.silence(); length]);
+            assert_eq!(pair[1].0.timestamp.wrapping_sub(pair[0].0.timestamp), length as u32);
+        }
+    }
+}
+
+#[test]
+fn an_exhausted_range_is_a_clear_error_and_closed_legs_rest_in_quarantine() {
+    let workers = workers(21_800..=21_805);
+    let legs: Vec<Leg> = (0..3).map(|_| workers.open(LegMode::Agent).unwrap()).collect();
+    let mut ports: Vec<u16> = legs.iter().map(|l| l.local_addr().port()).collect();
+    ports.sort_unstable();
+    assert_eq!(ports, [21_800, 21_802, 21_804]);
+    let error = workers.open(LegMode::Agent).unwrap_err();
+    assert!(matches!(error, MediaError::NoFreePort { in_use: 3, quarantined: 0, taken: 0 }), "{error}");
+    assert_eq!(error.sip_status(), 503);
+    drop(legs);
+    let error = workers.open(LegMode::Agent).unwrap_err();
+    assert!(matches!(error, MediaError::NoFreePort { in_use: 0, quarantined: 3, taken: 0 }), "{error}");
+}
+
+#[test]
+fn a_port_held_by_another_program_is_passed_over() {
+    let _other = UdpSocket::bind("127.0.0.1:21901").unwrap();
+    let workers = workers(21_900..=21_903);
+    let leg = workers.open(LegMode::Agent).unwrap();
+    assert_eq!(leg.local_addr().port(), 21_902, "21900 lacks its RTCP port");
+    let error = workers.open(LegMode::Agent).unwrap_err();
+    assert!(matches!(error, MediaError::NoFreePort { in_use: 1, .. }), "{error}");
+}
+
+#[test]
+fn sockets_are_closed_when_the_leg_is_dropped() {
+    let config = MediaConfig { ports: 21_950..=21_951, quarantine: Duration::ZERO, ..MediaConfig::default() };
+    let workers = workers_with(config);
+    for _ in 0..5 {
+        let started = Instant::now();
+        let leg = loop {
+            // The worker lets go of the old socket within its turn.
+            match workers.open(LegMode::Agent) {
+                Ok(leg) => break leg,
+                Err(error) => assert!(started.elapsed() < Duration::from_secs(10), "{error}"),
+            }
+            std::thread::yield_now();
+        };
+        assert_eq!(leg.local_addr().port(), 21_950);
+    }
+    let started = Instant::now();
+    while workers.stats().legs != [0] {
+        assert!(started.elapsed() < Duration::from_secs(10));
+        std::thread::yield_now();
+    }
+}

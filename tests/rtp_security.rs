@@ -1,0 +1,266 @@
+//! RTP bleed and RTP injection against real legs on the loopback: a stranger on another loopback address sprays
+//! and forges; nothing goes to it and nothing of it is heard. Then the honest cases still work.
+
+use offhook::base::Random;
+use offhook::media::{Leg, LegEvent, LegMedia, LegMode, MediaConfig, Workers};
+use offhook::rtp::{Header, Packet};
+use offhook::sdp::Codec;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::ops::RangeInclusive;
+use std::time::{Duration, Instant};
+
+const HONEST: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 5);
+const STRANGER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 9);
+/// µ-law codes by which audio is told apart: the loudest for the stranger, a quiet one for the honest.
+const STRANGE_AUDIO: u8 = 0x00;
+const HONEST_AUDIO: u8 = 0xC0;
+
+fn workers(ports: RangeInclusive<u16>) -> Workers {
+    let config = MediaConfig { bind_ip: Ipv4Addr::UNSPECIFIED.into(), ports, workers: 1, ..MediaConfig::default() };
+    Workers::start(config, Random::system()).unwrap()
+}
+
+struct Source {
+    socket: UdpSocket,
+    sequence: u16,
+    ssrc: u32,
+    payload_type: u8,
+    audio: u8,
+}
+
+impl Source {
+    fn new(ip: Ipv4Addr, ssrc: u32, audio: u8) -> Self {
+        let socket = UdpSocket::bind((ip, 0)).unwrap();
+        socket.set_nonblocking(true).unwrap();
+        Self { socket, sequence: 1_000, ssrc, payload_type: 0, audio }
+    }
+
+    fn address(&self) -> SocketAddr {
+        self.socket.local_addr().unwrap()
+    }
+
+    fn send(&mut self, port: u16) {
+        let timestamp = u32::from(self.sequence) * 160;
+        let header = Header {
+            marker: false,
+            payload_type: self.payload_type,
+            sequence: self.sequence,
+            timestamp,
+            ssrc: self.ssrc,
+        };
+        self.sequence = self.sequence.wrapping_add(1);
+        let mut packet = header.to_octets().to_vec();
+        packet.resize(172, self.audio);
+        let _ = self.socket.send_to(&packet, (Ipv4Addr::LOCALHOST, port));
+    }
+
+    fn send_digit(&mut self, port: u16, event: u8) {
+        let timestamp = u32::from(self.sequence) * 160;
+        let header = Header { marker: true, payload_type: 101, sequence: self.sequence, timestamp, ssrc: self.ssrc };
+        self.sequence = self.sequence.wrapping_add(1);
+        let mut packet = header.to_octets().to_vec();
+        packet.extend([event, 0x8A, 3, 32]);
+        let _ = self.socket.send_to(&packet, (Ipv4Addr::LOCALHOST, port));
+    }
+
+    fn received(&self) -> usize {
+        let mut buffer = [0; 2_000];
+        std::iter::from_fn(|| self.socket.recv(&mut buffer).ok()).count()
+    }
+}
+
+fn media(remote: SocketAddr, signalling_ip: Ipv4Addr) -> LegMedia {
+    LegMedia {
+        remote,
+        signalling_ip: IpAddr::V4(signalling_ip),
+        rtcp: SocketAddr::new(remote.ip(), remote.port().wrapping_add(1)),
+        codec: Codec::Pcmu,
+        payload_type: 0,
+        alternate: None,
+        telephone_event: Some(101),
+        receive_telephone_event: None,
+        ptime_ms: 20,
+        send: true,
+        receive: true,
+    }
+}
+
+/// What the call of a leg got to hear: loudest sample, and digits.
+#[derive(Default)]
+struct Heard {
+    loudest: u16,
+    frames: usize,
+    digits: String,
+}
+
+impl Heard {
+    fn listen(&mut self, leg: &mut Leg) {
+        while let Some(frame) = leg.uplink.try_pop() {
+            self.frames += 1;
+            let loudest = frame.samples.samples().iter().map(|s| s.unsigned_abs()).max().unwrap_or(0);
+            self.loudest = self.loudest.max(loudest);
+        }
+        while let Some(event) = leg.events.try_pop() {
+            if let LegEvent::Digit(digit) = event {
+                self.digits.push(digit);
+            }
+        }
+    }
+}
+
+fn pause(ms: u64) {
+    std::thread::park_timeout(Duration::from_millis(ms));
+}
+
+/// Steps of 20 ms until `done` or ten seconds.
+fn until(mut done: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !done() {
+        assert!(started.elapsed() < Duration::from_secs(10), "never happened");
+        pause(20);
+    }
+}
+
+#[test]
+fn a_sprayer_gets_no_packet_and_is_not_heard_before_during_and_after_the_window() {
+    let workers = workers(23_000..=23_039);
+    let mut legs: Vec<Leg> = (0..10).map(|_| workers.open(LegMode::Agent).unwrap()).collect();
+    let mut peers: Vec<Source> = (0..10).map(|n| Source::new(HONEST, 100 + n, HONEST_AUDIO)).collect();
+    let mut sprayers: Vec<Source> = (0..4).map(|n| Source::new(STRANGER, 900 + n, STRANGE_AUDIO)).collect();
+    let mut heard: Vec<Heard> = (0..10).map(|_| Heard::default()).collect();
+    let spray = |sprayers: &mut Vec<Source>| {
+        for sprayer in sprayers {
+            for port in 23_000..=23_039 {
+                sprayer.send(port);
+                sprayer.send_digit(port, 5);
+                sprayer.sequence = sprayer.sequence.wrapping_sub(1);
+            }
+        }
+    };
+    // Before the answer, and in the first moments of the window before the peer has said anything.
+    spray(&mut sprayers);
+    pause(25);
+    for (leg, peer) in legs.iter_mut().zip(&peers) {
+        leg.configure(media(peer.address(), HONEST)).unwrap();
+    }
+    for step in 0..60 {
+        for _ in 0..4 {
+            spray(&mut sprayers);
+        }
+        for ((leg, peer), heard) in legs.iter_mut().zip(&mut peers).zip(&mut heard) {
+            if step > 5 {
+                peer.send(leg.local_addr().port());
+            }
+            heard.listen(leg);
+        }
+        pause(20);
+    }
+    assert_eq!(sprayers.iter().map(Source::received).sum::<usize>(), 0, "packets went to the stranger");
+    for ((leg, peer), heard) in legs.iter_mut().zip(&peers).zip(&mut heard) {
+        heard.listen(leg);
+        assert!(heard.loudest < 4_000, "the stranger was heard: {}", heard.loudest);
+        assert_eq!(heard.digits, "");
+        let stats = leg.stats();
+        assert!(stats.rejected > 500, "{stats:?}");
+        assert!(stats.received >= 40, "the peer was drowned: {stats:?}");
+        assert!(heard.frames > 30 && peer.received() > 30);
+    }
+}
+
+#[test]
+fn packets_forged_from_the_peer_s_own_address_are_not_heard_while_it_talks() {
+    let workers = workers(23_100..=23_139);
+    let mut leg = workers.open(LegMode::Agent).unwrap();
+    let mut peer = Source::new(HONEST, 100, HONEST_AUDIO);
+    leg.configure(media(peer.address(), HONEST)).unwrap();
+    let port = leg.local_addr().port();
+    // A forger who can write any source address knows neither SSRC nor sequence.
+    let mut forger = Source {
+        socket: peer.socket.try_clone().unwrap(),
+        sequence: 40_000,
+        ssrc: 666,
+        payload_type: 0,
+        audio: STRANGE_AUDIO,
+    };
+    let mut heard = Heard::default();
+    peer.send(port);
+    for _ in 0..50 {
+        peer.send(port);
+        for _ in 0..20 {
+            forger.send(port);
+            forger.send_digit(port, 9);
+        }
+        pause(20);
+        heard.listen(&mut leg);
+    }
+    assert!(heard.loudest < 4_000 && heard.digits.is_empty(), "heard {} {}", heard.loudest, heard.digits);
+    assert!(leg.stats().received >= 50 && leg.stats().rejected >= 1_500, "{:?}", leg.stats());
+}
+
+#[test]
+fn a_peer_behind_nat_is_found_within_two_hundred_milliseconds_and_a_later_thief_is_not() {
+    let workers = workers(23_200..=23_239);
+    let mut leg = workers.open(LegMode::Agent).unwrap();
+    let mut peer = Source::new(HONEST, 100, HONEST_AUDIO);
+    // The SDP names an address of the peer's own network; its signalling comes from the NAT.
+    leg.configure(media("192.168.77.20:4000".parse().unwrap(), HONEST)).unwrap();
+    let port = leg.local_addr().port();
+    let mut packets = 0;
+    until(|| {
+        peer.send(port);
+        packets += 1;
+        peer.received() > 0
+    });
+    assert!(packets <= 10, "found only after {packets} packets");
+    let address = peer.address();
+    let mut locked = None;
+    until(|| {
+        while let Some(event) = leg.events.try_pop() {
+            if let LegEvent::SourceLocked(from) = event {
+                locked = Some(from);
+            }
+        }
+        locked.is_some()
+    });
+    assert_eq!(locked, Some(address));
+    let mut thief = Source::new(HONEST, 777, STRANGE_AUDIO);
+    let mut heard = Heard::default();
+    for _ in 0..30 {
+        peer.send(port);
+        thief.send(port);
+        pause(20);
+        heard.listen(&mut leg);
+    }
+    assert_eq!(thief.received(), 0);
+    assert!(heard.loudest < 4_000 && peer.received() > 20);
+}
+
+#[test]
+fn rtcp_stun_and_garbage_on_the_port_do_no_harm() {
+    let workers = workers(23_300..=23_339);
+    let mut leg = workers.open(LegMode::Agent).unwrap();
+    let mut peer = Source::new(HONEST, 100, HONEST_AUDIO);
+    leg.configure(media(peer.address(), HONEST)).unwrap();
+    let port = leg.local_addr().port();
+    let mut random = Random::seeded(3);
+    for length in 0..=64 {
+        for first in [0x80u8, 0x00, 0x16, 0xBF] {
+            let mut garbage: Vec<u8> = (0..length).map(|_| random.next_u32() as u8).collect();
+            if let Some(octet) = garbage.first_mut() {
+                *octet = first;
+            }
+            let _ = peer.socket.send_to(&garbage, (Ipv4Addr::LOCALHOST, port));
+        }
+        if length % 8 == 0 {
+            pause(20);
+        }
+    }
+    let mut heard = Heard::default();
+    until(|| {
+        peer.send(port);
+        heard.listen(&mut leg);
+        heard.frames > 20
+    });
+    assert!(Packet::parse(&[]).is_err());
+    assert!(peer.received() > 5);
+}
