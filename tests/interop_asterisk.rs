@@ -10,7 +10,7 @@ use common::speech::{human_clips, models};
 use offhook::{
     base::SampleRate,
     providers::{
-        SttEvent, SttRequest, SttStream as _,
+        SttEvent, SttRequest,
         local::{LocalEngines, pool::PoolConfig},
         stt::SegmentId,
     },

@@ -54,7 +54,7 @@ fn two_hundred_calls_complete_without_a_retransmission_storm_and_leave_nothing_b
         server.events_named("call_ended").len() as u64 == CALLS + 1
     });
     wait_until(Duration::from_secs(5), "every port is closed", || open_udp_ports(server.pid()) == ports);
-    assert_eq!(threads(server.pid()), tasks);
+    assert!(threads(server.pid()) <= tasks, "{} threads, {tasks} before", threads(server.pid()));
     // Ten seconds of audio came in and went back, in each call.
     for ended in server.events_named("call_ended").iter().skip(1) {
         let counted = |name: &str| ended["media"][name].as_u64().unwrap_or(0);

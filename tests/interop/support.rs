@@ -406,7 +406,9 @@ impl Drop for Running {
             let _ = self.child.wait();
         }
         if std::thread::panicking() {
-            eprintln!("--- {}\n{}", self.name, self.output());
+            let output = self.output();
+            let lines: Vec<_> = output.lines().collect();
+            eprintln!("--- {}, the end of its output\n{}", self.name, lines[lines.len().saturating_sub(40)..].join("\n"));
         }
     }
 }
