@@ -104,8 +104,8 @@ fn a_call_that_we_place_says_its_message_into_the_pbxs_recording() {
             extension(&asterisk, "herald")
         ),
     );
-    run(offhook().args(["call", "605", "--seconds", "40", "-c"]).arg(config));
-    let heard = transcribe(&asterisk.recording("605-in.wav"));
+    run(offhook().args(["call", "626", "--seconds", "40", "-c"]).arg(config));
+    let heard = transcribe(&asterisk.recording("626-in.wav"));
     for word in ["appointment", "tuesday", "afternoon", "insurance"] {
         assert!(heard.contains(word), "{word} in {heard:?}");
     }
@@ -119,10 +119,11 @@ fn a_call_that_we_transfer_arrives_at_its_target() {
     let server = Server::start(&bench, &extension(&asterisk, "switchboard"));
     wait_until(Duration::from_secs(5), "registered", || asterisk.has_contact("1001"));
 
-    // A telephone, 1002, that rings 1001 and talks all the time.
+    // A telephone, 1002, that rings 1001, hears it out and talks when it has been passed on.
     let speech = human("austen-0870");
     let wav = bench.path().join("play.wav");
-    let talk: Vec<i16> = std::iter::repeat_n(&speech, 5).flatten().copied().chain([0; 80_000]).collect();
+    let silence = vec![0; 9 * support::RATE as usize];
+    let talk: Vec<i16> = [&silence, &speech, &speech, &silence, &silence].into_iter().flatten().copied().collect();
     write_wav(&wav, &talk);
     run(phone(&bench, &asterisk, &wav).args(["call", &format!("sip:1001@{}", asterisk.address()), "24"]));
 

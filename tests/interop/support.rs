@@ -408,7 +408,11 @@ impl Drop for Running {
         if std::thread::panicking() {
             let output = self.output();
             let lines: Vec<_> = output.lines().collect();
-            eprintln!("--- {}, the end of its output\n{}", self.name, lines[lines.len().saturating_sub(40)..].join("\n"));
+            eprintln!(
+                "--- {}, the end of its output\n{}",
+                self.name,
+                lines[lines.len().saturating_sub(40)..].join("\n")
+            );
         }
     }
 }
