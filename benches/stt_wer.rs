@@ -8,9 +8,12 @@ mod common;
 
 use common::speech::{Clip, WordErrors, human_clips, models, prompts, through_mu_law, word_errors};
 use offhook::base::SampleRate;
-use offhook::providers::local::moonshine::{Moonshine, RATE};
-use offhook::providers::local::resample::{Resampler, to_float};
+use offhook::providers::local::moonshine::MoonshineRecognizer;
+use offhook::providers::local::pool::Shelf;
 use offhook::providers::local::runtime::Runtime;
+use offhook::providers::local::silero::Silero;
+use offhook::providers::local::stt::Recognizer;
+use std::sync::Arc;
 use std::time::Instant;
 
 fn main() {
@@ -19,8 +22,8 @@ fn main() {
     let count = arguments.iter().find_map(|a| a.parse().ok()).unwrap_or(80);
     let models = models();
     let runtime = Runtime::open(&models.onnxruntime()).expect("the runtime opens");
-    let mut moonshine = Moonshine::load(&runtime, &models).expect("the model loads");
-    let resampler = Resampler::new(SampleRate::NARROWBAND, SampleRate(RATE));
+    let silero = Arc::new(Shelf::new(vec![Silero::load(&runtime, &models).expect("the model loads")]));
+    let moonshine = MoonshineRecognizer::load(&runtime, &models, 1, silero).expect("the model loads");
 
     println!("{:<28}{:>6}{:>9}{:>7}{:>8}{:>12}", "set", "clips", "seconds", "words", "WER %", "s per s");
     for (name, clips) in [("LibriVox and Kennedy", human_clips()), ("Asterisk prompts", prompts(count))] {
@@ -28,7 +31,10 @@ fn main() {
         for Clip { name, samples, words } in &clips {
             let samples: Vec<i16> = samples.iter().map(|&s| through_mu_law(s)).collect();
             let started = Instant::now();
-            let heard = moonshine.transcribe(&resampler.clip(&to_float(&samples))).expect("the model runs");
+            let heard = moonshine
+                .hear(&samples, SampleRate::NARROWBAND, &|| true)
+                .expect("the model runs")
+                .expect("nobody stops it");
             seconds_taken += started.elapsed().as_secs_f64();
             seconds += samples.len() as f64 / 8_000.0;
             let wrong = word_errors(words, &heard.text);

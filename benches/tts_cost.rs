@@ -39,7 +39,7 @@ fn main() {
     let (mut seconds, mut total, mut reading) = (0.0, Duration::ZERO, Duration::ZERO);
     for text in sentences.iter().step_by((sentences.len() / count).max(1)).take(count) {
         let start = processor_time();
-        normalize::sentences(text, normalize::normalize(text));
+        std::hint::black_box(normalize::sentences(text, normalize::normalize(text)));
         hibari.phonemes(text).expect("readable");
         reading += processor_time() - start;
         let start = processor_time();

@@ -120,6 +120,13 @@ fn what_the_graph_shows_is_a_warning() {
         warnings(no_exit),
         ["5:3 from `q` no path leads to the end of the call | lead to a `hangup` or `transfer` node somewhere"]
     );
+    let unset = SMALL.replace("Hello.", "Hello {{ x }}.").replace("nodes:", "variables: {x: name}\nnodes:");
+    assert_eq!(
+        warnings(&unset),
+        [
+            "5:3 `hello` speaks `x`, which may have no value here | ask for it before, give it a default, or write `{% if x %}`"
+        ]
+    );
     let unused = SMALL.replace("nodes:", "variables: {x: date}\nsettings: {y: z}\nnodes:");
     assert_eq!(warnings(&unused), ["3:13 variable `x` is never used | -", "4:12 setting `y` is never used | -"]);
 }

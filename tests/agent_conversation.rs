@@ -218,6 +218,62 @@ fn an_appointment_is_booked() {
 }
 
 #[test]
+fn a_caller_in_his_own_words_gets_his_appointment() {
+    let mut stage = clinic();
+    stage.play(
+        r#"
+        agent: Good morning, this is Lindenhof Dental.
+        agent: How can I help you?
+        caller: Hi there.
+        agent: How can I help you?
+        caller: Hi there. What are your opening hours?
+        agent: We're open Monday to Friday, from nine to five. We're closed on weekends.
+        agent: How can I help you?
+        caller: Could I make an appointment for a checkup, please?
+        agent: May I have your name, please?
+        caller: The name is Daniel Brooks.
+        agent: Which day would suit you?
+        caller: When are you open on Friday?
+        agent: That's Monday to Friday, nine to five.
+        agent: Which day would suit you?
+        caller: Could you do Thursday?
+        agent: Let me check.
+        tool find_free_times {"date":"2026-11-26"}
+        answers {"free": ["15:00", "15:30", "16:00"]}
+        agent: What time would you like?
+        cut: What time
+        caller: Wait, how much is a cleaning?
+        agent: A check-up is 60 dollars, and a cleaning is 95 dollars. Other treatments we quote after the check-up.
+        agent: What time would you like?
+        caller: Where can I park my car?
+        agent: We're at 12 Linden Street, next to the library. You can park free of charge behind the building.
+        agent: What time would you like?
+        caller: Three o'clock in the afternoon, please.
+        agent: And what number can we reach you at?
+        caller: Sorry, could you say that again?
+        agent: And what number can we reach you at?
+        caller: You can reach me at 555-0142.
+        agent: So that's Daniel Brooks, on Thursday, November 26th at 3:00 PM, and your number is 5 5 5, 0 1 4 2. Is that right?
+        caller: No, that's wrong. The time is four o'clock.
+        agent: All right, 4:00 PM.
+        agent: So that's Daniel Brooks, on Thursday, November 26th at 4:00 PM, and your number is 5 5 5, 0 1 4 2. Is that right?
+        caller: No, it should be half past three.
+        agent: All right, 3:30 PM.
+        agent: So that's Daniel Brooks, on Thursday, November 26th at 3:30 PM, and your number is 5 5 5, 0 1 4 2. Is that right?
+        caller: Yes, that's correct, thank you.
+        agent: I'm entering it now.
+        tool book {"name":"Daniel Brooks","date":"2026-11-26","time":"15:30","phone":"5550142"}
+        answers {"id": 4, "reference": "B7"}
+        agent: You're booked for Thursday, November 26th at 3:30 PM. Your reference is B, 7.
+        agent: Is there anything else I can do for you?
+        caller: That's everything. Thanks, bye.
+        agent: Thank you for calling. Goodbye.
+        hangup caller_said_goodbye completed
+        "#,
+    );
+}
+
+#[test]
 fn one_sentence_may_fill_every_slot() {
     clinic().play(
         r#"
@@ -693,4 +749,107 @@ fn a_late_answer_to_an_old_request_is_ignored() {
     stage.put(Input::Classified { request: RequestId(99), ranking: vec![] });
     stage.put(Input::TransferFinished { request: RequestId(99), accepted: true, reason: String::new() });
     assert!(stage.seen.is_empty() && !stage.conversation.is_over());
+}
+
+fn restaurant() -> Stage {
+    Stage::new(Agent::load("tests/data/agents/restaurant.yaml", &[]).unwrap_or_else(|e| panic!("{e}")))
+}
+
+#[test]
+fn counts_choices_and_free_text_are_filled_by_voice_and_by_key() {
+    let mut stage = restaurant();
+    stage.play(
+        "
+        agent: Good morning. This call is recorded.
+        agent: For a table press one, or just tell me what you need.
+        keys: 1
+        agent: For how many?
+        caller: twelve
+        agent: It can be at most 8. For larger parties please write to us.
+        agent: How many people will you be?
+        caller: for four
+        agent: The tasting menu, or à la carte?
+        caller: the seven courses please
+        agent: Would you like to sit outside?
+        keys: 2
+        agent: Anything the kitchen should know?
+        caller: One of us cannot eat nuts.
+        agent: 4 guests, the tasting menu. Right?
+        caller: no, five people
+        agent: Right, 5.
+        agent: 5 guests, the tasting menu. Right?
+        caller: the card, not the tasting
+        agent: Right, à la carte.
+        agent: 5 guests, à la carte. Right?
+        keys: 1
+        agent: We look forward to seeing you.
+        agent: Goodbye.
+        hangup finished completed
+        ",
+    );
+    let memory = stage.conversation.memory();
+    assert_eq!(memory.value("note"), Some(&serde_json::json!("One of us cannot eat nuts.")));
+    assert_eq!(memory.value("phone"), Some(&serde_json::json!("5550199")), "taken from the call");
+    assert_eq!(memory.value("terrace"), Some(&serde_json::json!(false)));
+}
+
+#[test]
+fn a_node_answers_its_own_failures() {
+    restaurant().play(
+        "
+        agent: Good morning. This call is recorded.
+        agent: For a table press one, or just tell me what you need.
+        caller: I want to reserve à la carte
+        agent: For how many?
+        caller: well
+        agent: A number, please.
+        agent: How many people will you be?
+        caller: hmm
+        agent: Let me take you as two.
+        agent: The tasting menu, or à la carte?
+        caller 0.4: the card
+        agent: à la carte, is that so?
+        caller: yes it is
+        agent: Would you like to sit outside?
+        caller: I'd love to, can I bring my dog?
+        agent: Dogs are welcome.
+        agent: Would you like to sit outside?
+        caller: sure
+        agent: Anything the kitchen should know?
+        caller: no
+        agent: 2 guests, à la carte. Right?
+        ",
+    );
+}
+
+#[test]
+fn without_a_destination_the_caller_is_told_so_and_let_go_politely() {
+    restaurant().play(
+        "
+        agent: Good morning. This call is recorded.
+        agent: For a table press one, or just tell me what you need.
+        caller: operator
+        agent: I'm sorry, there is nobody I can put you through to.
+        agent: For a table press one, or just tell me what you need.
+        keys: 9
+        agent: Sorry, I didn't get that.
+        agent: For a table press one, or just tell me what you need.
+        silence
+        agent: Please write to us instead. Goodbye.
+        hangup retries_used_up
+        ",
+    );
+}
+
+#[test]
+fn a_dead_engine_without_a_destination_ends_the_call_with_words() {
+    restaurant().play(
+        "
+        agent: Good morning. This call is recorded.
+        agent: For a table press one, or just tell me what you need.
+        down text_to_speech
+        agent: I'm sorry, we have a technical problem. Please call again in a few minutes.
+        hangup provider_down
+        ",
+    );
 }

@@ -35,6 +35,19 @@ fn media(remote: SocketAddr) -> LegMedia {
     }
 }
 
+/// A range of `ports` ports that nobody uses at this moment.
+fn free_range(ports: u16) -> RangeInclusive<u16> {
+    let mut random = Random::system();
+    for _ in 0..100 {
+        let first = 10_000 + 2 * random.below(5_000) as u16;
+        let range = first..=first + ports - 1;
+        if range.clone().all(|port| UdpSocket::bind(("127.0.0.1", port)).is_ok()) {
+            return range;
+        }
+    }
+    panic!("no free range of {ports} ports");
+}
+
 /// A peer of our own on a plain socket.
 struct Peer {
     socket: UdpSocket,
@@ -277,11 +290,13 @@ fn a_law_and_other_packet_times_are_spoken() {
 
 #[test]
 fn an_exhausted_range_is_a_clear_error_and_closed_legs_rest_in_quarantine() {
-    let workers = workers(21_800..=21_805);
+    let range = free_range(6);
+    let first = *range.start();
+    let workers = workers(range);
     let legs: Vec<Leg> = (0..3).map(|_| workers.open(LegMode::Agent).unwrap()).collect();
     let mut ports: Vec<u16> = legs.iter().map(|l| l.local_addr().port()).collect();
     ports.sort_unstable();
-    assert_eq!(ports, [21_800, 21_802, 21_804]);
+    assert_eq!(ports, [first, first + 2, first + 4]);
     let error = workers.open(LegMode::Agent).unwrap_err();
     assert!(matches!(error, MediaError::NoFreePort { in_use: 3, quarantined: 0, taken: 0 }), "{error}");
     assert_eq!(error.sip_status(), 503);
@@ -292,17 +307,21 @@ fn an_exhausted_range_is_a_clear_error_and_closed_legs_rest_in_quarantine() {
 
 #[test]
 fn a_port_held_by_another_program_is_passed_over() {
-    let _other = UdpSocket::bind("127.0.0.1:21901").unwrap();
-    let workers = workers(21_900..=21_903);
+    let range = free_range(4);
+    let first = *range.start();
+    let _other = UdpSocket::bind(("127.0.0.1", first + 1)).unwrap();
+    let workers = workers(range);
     let leg = workers.open(LegMode::Agent).unwrap();
-    assert_eq!(leg.local_addr().port(), 21_902, "21900 lacks its RTCP port");
+    assert_eq!(leg.local_addr().port(), first + 2, "the first pair lacks its RTCP port");
     let error = workers.open(LegMode::Agent).unwrap_err();
     assert!(matches!(error, MediaError::NoFreePort { in_use: 1, .. }), "{error}");
 }
 
 #[test]
 fn sockets_are_closed_when_the_leg_is_dropped() {
-    let config = MediaConfig { ports: 21_950..=21_951, quarantine: Duration::ZERO, ..MediaConfig::default() };
+    let range = free_range(2);
+    let first = *range.start();
+    let config = MediaConfig { ports: range, quarantine: Duration::ZERO, ..MediaConfig::default() };
     let workers = workers_with(config);
     for _ in 0..5 {
         let started = Instant::now();
@@ -314,11 +333,28 @@ fn sockets_are_closed_when_the_leg_is_dropped() {
             }
             std::thread::yield_now();
         };
-        assert_eq!(leg.local_addr().port(), 21_950);
+        assert_eq!(leg.local_addr().port(), first);
     }
     let started = Instant::now();
     while workers.stats().legs != [0] {
         assert!(started.elapsed() < Duration::from_secs(10));
         std::thread::yield_now();
     }
+}
+
+#[test]
+fn reports_go_to_the_peer_and_its_reports_give_the_round_trip() {
+    let rtcp_interval = Duration::from_millis(150);
+    let workers = workers_with(MediaConfig { ports: 22_600..=22_699, rtcp_interval, ..MediaConfig::default() });
+    let (mut near, mut far) = (workers.open(LegMode::Agent).unwrap(), workers.open(LegMode::Agent).unwrap());
+    near.configure(media(far.local_addr())).unwrap();
+    far.configure(media(near.local_addr())).unwrap();
+    let started = Instant::now();
+    while near.stats().round_trip.is_zero() && far.stats().round_trip.is_zero() {
+        assert!(started.elapsed() < Duration::from_secs(40), "{:?} {:?}", near.stats(), far.stats());
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
+    let round_trip = near.stats().round_trip.max(far.stats().round_trip);
+    assert!(round_trip < Duration::from_millis(100), "{round_trip:?}");
+    assert_eq!(near.stats().rejected + far.stats().rejected, 0);
 }

@@ -130,10 +130,14 @@ fn a_sprayer_gets_no_packet_and_is_not_heard_before_during_and_after_the_window(
     let mut heard: Vec<Heard> = (0..10).map(|_| Heard::default()).collect();
     let spray = |sprayers: &mut Vec<Source>| {
         for sprayer in sprayers {
-            for port in 23_000..=23_039 {
-                sprayer.send(port);
-                sprayer.send_digit(port, 5);
-                sprayer.sequence = sprayer.sequence.wrapping_sub(1);
+            // Long consecutive runs on every port, as a real stream would be.
+            for _ in 0..4 {
+                let first = sprayer.sequence;
+                for port in 23_000..=23_039 {
+                    sprayer.sequence = first;
+                    sprayer.send(port);
+                    sprayer.send_digit(port, 5);
+                }
             }
         }
     };
@@ -144,9 +148,7 @@ fn a_sprayer_gets_no_packet_and_is_not_heard_before_during_and_after_the_window(
         leg.configure(media(peer.address(), HONEST)).unwrap();
     }
     for step in 0..60 {
-        for _ in 0..4 {
-            spray(&mut sprayers);
-        }
+        spray(&mut sprayers);
         for ((leg, peer), heard) in legs.iter_mut().zip(&mut peers).zip(&mut heard) {
             if step > 5 {
                 peer.send(leg.local_addr().port());

@@ -126,3 +126,57 @@ fn a_missing_model_file_is_named_with_the_command_that_fetches_it() {
     assert!(matches!(error, VoiceError::Missing { .. }));
     assert!(error.to_string().contains("lexicon_us_gold") && error.to_string().contains("make models"), "{error}");
 }
+
+/// Text and how the voice reads it. The plain sentences are read exactly as the voice's own package reads them.
+const READ: &[(&str, &str)] = &[
+    ("Hello there, thanks for calling.", "həlˈO ðˈɛɹ, θˈæŋks fɔɹ kˈɔlɪŋ."),
+    (
+        "I read the record that you used to keep in the old house.",
+        "ˌI ɹˈɛd ðə ɹˈɛkəɹd ðæt ju jˈust tə kˈip ɪn ði ˈOld hˈWs.",
+    ),
+    (
+        "The doctor will record the results and present them to you.",
+        "ðə dˈɑktəɹ wɪl ɹəkˈɔɹd ðə ɹəzˈʌlts ænd pɹizˈɛnt ðˌɛm tə ju.",
+    ),
+    ("Please don't hang up; I'll be right back.", "plˈiz dˈOnt hˈæŋ ˌʌp; ˌIl bi ɹˈIt bˈæk."),
+    ("Can I have your phone number, please?", "kˌæn ˌI hæv jʊɹ fˈOn nˈʌmbəɹ, plˈiz?"),
+    ("We can't see you today, but we're open tomorrow.", "wˌi kˈænt sˈi ju tədˈA, bˌʌt wɪɹ ˈOpᵊn təmˈɑɹO."),
+    ("Is that in the morning or in the afternoon?", "ˌɪz ðˈæt ɪn ðə mˈɔɹnɪŋ ɔɹ ɪn ði ˌæftəɹnˈun?"),
+    ("The nurse's station is on the second floor.", "ðə nˈɜɹsᵻz stˈAʃən ɪz ˌɔn ðə sˈɛkənd flˈɔɹ."),
+    (
+        "Your appointment is on Nov 24 at 9:30 am.",
+        "jˌʊɹ əpˈYntmənt ɪz ˌɔn nOvˈɛmbəɹ twˈɛnti fˈɔɹθ æt nˈIn θˈɜɹTi ˌAˈɛm.",
+    ),
+    (
+        "A cleaning costs $95.50, and the exam is free.",
+        "ɐ klˈinɪŋ kˈɔsts nˈIndi fˈIv dˈɑləɹz ænd fˈɪfti sˈɛnts, ænd ði ɪɡzˈæm ɪz fɹˈi.",
+    ),
+    ("My number is 555 0134.", "mˌI nˈʌmbəɹ ɪz fˈIv fˈIv fˈIv, zˈɪɹO wˈʌn θɹˈi fˈɔɹ."),
+    ("Please send us an SMS or an e-mail.", "plˈiz sˈɛnd ˌʌs ɐn ˌɛsˌɛmˈɛs ɔɹ ɐn ˈimˌAl."),
+    ("Dr. Garcia and Mrs. Nguyen waited for the X-rays.", "dˈɑktəɹ ɡɑɹsˈiə ænd mˈɪsɪz nəwˈɪn wˈATᵻd fɔɹ ði ˈɛksɹˌAz."),
+    ("She lives at 1420 Main St. near the lake.", "ʃˌi lˈɪvz æt fˌɔɹtˈin twˈɛnti mˈAn stɹˈit nˌɪɹ ðə lˈAk."),
+    ("Press 1 to hear that again.", "pɹˈɛs wˈʌn tə hˈɪɹ ðˈæt əɡˈɛn."),
+    ("The clinic is open Mon–Fri, 9am–5pm.", "ðə klˈɪnɪk ɪz ˈOpᵊn mˈʌndˌA tə fɹˈIdˌA, nˈIn ˌAˈɛm tə fˈIv pˌiˈɛm."),
+    ("He wound a bandage around the wound.", "hˌi wˈWnd ɐ bˈændɪʤ əɹˈWnd ðə wˈund."),
+    ("They live close to the house we use.", "ðˌA lˈɪv klˈOs tə ðə hˈWs wi jˈuz."),
+    ("That is what I thought that you wanted.", "ðˈæt ɪz wˌʌt ˌI θˈɔt ðæt ju wˈɑntᵻd."),
+    ("\"Really?\" she asked.", "“ɹˈiᵊli?” ʃi ˈæskt."),
+    ("He moved in, and she walked in the door.", "hˌi mˈuvd ˈɪn, ænd ʃi wˈɔkt ɪn ðə dˈɔɹ."),
+    ("Your follow-up is at a quarter past two.", "jˌʊɹ fˈɑlOˌʌp ɪz æt ɐ kwˈɔɹTəɹ pˈæst tˈu."),
+    ("PLEASE CALL US NOW.", "plˈiz kˈɔl ˌʌs nˈW."),
+    ("Write to anna.lee@lakeviewdental.com.", "ɹˈIt tʊ ˈænə dˈɑt lˈi æt lˈAk vjˈu dˈɛntᵊl dˈɑt kˈɑm."),
+    ("Mr. Zyxtrovian is allergic to penicillin.", "mˈɪstəɹ zɪkstɹˈOviən ɪz əlˈɜɹʤɪk tə pˌɛnəsˈɪlən."),
+    ("Take 400 mg every 6 hours.", "tˈAk fˈɔɹ hˈʌndɹəd mˈɪləɡɹˌæmz ˈɛvəɹi sˈɪks ˈWəɹz."),
+    ("I am sure it is what I am used to.", "ˌI ɐm ʃˈʊɹ ɪt ɪz wˌʌt ˌI ɐm jˈuzd tu."),
+    ("The results are in.", "ðə ɹəzˈʌlts ɑɹ ˈɪn."),
+    ("The twenty-five-year-old was vaccinated.", "ðə twˈɛntifˌIvjˌɪɹˈOld wʌz vˈæksənˌATᵻd."),
+    ("We accept Aetna, Cigna and most PPO plans.", "wˌi əksˈɛpt ˈɛtnə, sˈɪɡnə ænd mˈOst pˌipˌiˈO plˈænz."),
+];
+
+#[test]
+fn text_is_read_with_the_sounds_the_voice_was_trained_on() {
+    let voice = hibari();
+    for (text, expected) in READ {
+        assert_eq!(voice.phonemes(text).unwrap().join(" "), *expected, "{text}");
+    }
+}

@@ -7,6 +7,8 @@ use super::slot::Words;
 pub enum Command {
     /// Wants to end the call.
     Goodbye,
+    /// Says hello, or "are you there?".
+    Greeting,
     /// Does not know what to say.
     Help,
     /// Wants a person.
@@ -31,13 +33,16 @@ const HUMAN: &[&str] = &[
     "an actual person",
     "actual human",
     "speak to someone",
+    "talk to a person",
+    "speak to a person",
+    "get me a person",
+    "get me a human",
     "talk to someone",
     "speak with someone",
     "talk with someone",
     "speak to somebody",
     "talk to somebody",
     "speak with somebody",
-    "talk to a",
     "customer service",
     "a representative",
     "representative",
@@ -47,10 +52,7 @@ const HUMAN: &[&str] = &[
     "not a robot",
     "not a machine",
     "a colleague",
-    "speak to a",
-    "speak with a",
     "get me someone",
-    "get me a",
     "put me through",
     "connect me",
     "transfer me",
@@ -192,6 +194,27 @@ const HELP: &[&str] = &[
     "are you human",
 ];
 
+const GREETING: &[&str] = &[
+    "hello",
+    "hi",
+    "hey",
+    "hi there",
+    "hello there",
+    "hey there",
+    "good morning",
+    "good afternoon",
+    "good evening",
+    "good day",
+    "are you there",
+    "are you still there",
+    "is anybody there",
+    "is anyone there",
+    "anybody there",
+    "how are you",
+    "how are you doing",
+    "nice to meet you",
+];
+
 /// Polite words that may stand around a command.
 const AROUND: &[&str] = &[
     "please", "thanks", "thank", "you", "uh", "um", "oh", "okay", "ok", "yes", "yeah", "so", "well", "then", "very",
@@ -209,9 +232,13 @@ pub fn find(words: &Words<'_>) -> Option<Command> {
         return Some(Command::Human);
     }
     // Goodbye first: "no, that's all, thank you, bye" is full of other words.
-    for (phrases, command) in
-        [(GOODBYE, Command::Goodbye), (WAIT, Command::Wait), (REPEAT, Command::Repeat), (HELP, Command::Help)]
-    {
+    for (phrases, command) in [
+        (GOODBYE, Command::Goodbye),
+        (WAIT, Command::Wait),
+        (REPEAT, Command::Repeat),
+        (HELP, Command::Help),
+        (GREETING, Command::Greeting),
+    ] {
         if consists_of(words, phrases) {
             return Some(command);
         }
@@ -256,7 +283,11 @@ mod tests {
             ("operator", Some(Command::Human)),
             ("I'd like to speak to a real person", Some(Command::Human)),
             ("can I talk to someone please", Some(Command::Human)),
+            ("can you get me a cleaning tomorrow", None),
             ("help", Some(Command::Help)),
+            ("Hi there.", Some(Command::Greeting)),
+            ("Hello? Are you there?", Some(Command::Greeting)),
+            ("hello I need an appointment", None),
             ("I don't understand", Some(Command::Help)),
             ("yes", None),
             ("no", None),

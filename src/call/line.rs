@@ -5,7 +5,7 @@ use crate::media::{Leg, LegMedia, LegMode, MediaError, Workers};
 use crate::net::{LegEvents, NetError, Sip};
 use crate::sdp::{Codec, Direction, Negotiated, Negotiation, SdpError};
 use crate::sip::event::{EndCause, IncomingCall, Missing, TransferOutcome};
-use crate::sip::{Event, LegId, OutgoingInvite};
+use crate::sip::{CommandError, Event, LegId, OutgoingInvite};
 use std::net::IpAddr;
 
 /// Why there is no line.
@@ -213,19 +213,19 @@ impl Line {
         let leg = self.leg;
         let Some(offer) = offer else {
             let sdp = self.negotiation.offer(Direction::SendRecv).into_bytes();
-            self.sip.post(move |endpoint, now| drop(endpoint.answer_reoffer(now, leg, sdp)));
+            self.sip.post(move |endpoint, now| log_refused(endpoint.answer_reoffer(now, leg, sdp)));
             return None;
         };
         match self.negotiation.answer(&offer, Direction::SendRecv) {
             Ok(answer) => {
                 let sdp = answer.sdp.into_bytes();
-                self.sip.post(move |endpoint, now| drop(endpoint.answer_reoffer(now, leg, sdp)));
+                self.sip.post(move |endpoint, now| log_refused(endpoint.answer_reoffer(now, leg, sdp)));
                 self.settle(&answer.negotiated)
             }
             Err(error) => {
                 let code = error.sip_status();
                 tracing::info!(leg = %self.leg, %error, "reoffer_refused");
-                self.sip.post(move |endpoint, now| drop(endpoint.reject_reoffer(now, leg, code)));
+                self.sip.post(move |endpoint, now| log_refused(endpoint.reject_reoffer(now, leg, code)));
                 None
             }
         }
@@ -242,6 +242,13 @@ impl Line {
     fn apply(&mut self, negotiated: &Negotiated) -> Result<(), MediaError> {
         self.codec = Some(negotiated.codec);
         self.media.configure(LegMedia::new(negotiated, self.signalling_ip))
+    }
+}
+
+/// The leg may have ended, or the peer may have waited too long, before the answer was ready.
+fn log_refused(outcome: Result<(), CommandError>) {
+    if let Err(error) = outcome {
+        tracing::info!(%error, "reoffer_not_answered");
     }
 }
 

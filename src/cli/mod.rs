@@ -2,10 +2,10 @@
 
 pub mod booking;
 mod call;
-mod check;
+pub mod check;
 mod demo;
 mod engines;
-mod models;
+pub mod models;
 mod report;
 mod plan;
 mod serve;

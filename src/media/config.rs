@@ -20,6 +20,8 @@ pub struct MediaConfig {
     pub quarantine: Duration,
     /// [`super::LegEvent::MediaTimeout`] after this long without a packet while audio is expected.
     pub media_timeout: Duration,
+    /// Between two RTCP reports of a leg (RFC 3550 §6.2: 5 s).
+    pub rtcp_interval: Duration,
     /// The voice detector of agent legs.
     pub vad: VadMode,
     /// Ask the system for a higher thread priority. What was got is in [`super::WorkerStats::priority`].
@@ -34,6 +36,7 @@ impl Default for MediaConfig {
             workers: 0,
             quarantine: Duration::from_secs(5),
             media_timeout: Duration::from_secs(30),
+            rtcp_interval: crate::rtp::rtcp::INTERVAL,
             vad: VadMode::default(),
             raise_priority: true,
         }

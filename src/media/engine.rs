@@ -13,6 +13,7 @@ use crate::audio::VoiceDetector;
 use crate::audio::frame::NARROWBAND_FRAME;
 use crate::base::{Random, TurnId};
 use crate::rtp::dtmf::DigitTurn;
+use crate::rtp::packet::is_rtcp_type;
 use rtrb::{Consumer, Producer};
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
@@ -33,12 +34,19 @@ pub(super) struct Turn<'a> {
     pub(super) voice: &'a mut VoiceDetector,
 }
 
+/// What configuration says about every leg.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Settings {
+    pub(super) media_timeout: Duration,
+    pub(super) rtcp_interval: Duration,
+}
+
 /// The rings and sockets of a leg on the worker's side.
 #[derive(Debug)]
 pub(super) struct Ends {
     pub(super) shared: Arc<Shared>,
     pub(super) socket: UdpSocket,
-    /// Reserved beside the RTP port.
+    /// On the port above.
     pub(super) rtcp: UdpSocket,
     pub(super) commands: Consumer<Command>,
     pub(super) uplink: Producer<RingFrame>,
@@ -56,13 +64,14 @@ pub(super) struct Engine {
     events: Producer<LegEvent>,
     mode: LegMode,
     media: Option<LegMedia>,
-    media_timeout: Duration,
+    settings: Settings,
     receiver: Receiver,
     player: Player,
     sender: Sender,
     /// The turn whose first audible frame waits in a packet that is not full yet.
     starting: Option<TurnId>,
     sending: bool,
+    report_due: Option<Instant>,
     sent: u64,
     send_errors: u64,
     uplink_dropped: u64,
@@ -71,7 +80,7 @@ pub(super) struct Engine {
 }
 
 impl Engine {
-    pub(super) fn new(now: Instant, mode: LegMode, media_timeout: Duration, ends: Ends, random: &mut Random) -> Self {
+    pub(super) fn new(now: Instant, mode: LegMode, settings: Settings, ends: Ends, random: &mut Random) -> Self {
         Self {
             shared: ends.shared,
             socket: ends.socket,
@@ -81,12 +90,13 @@ impl Engine {
             events: ends.events,
             mode,
             media: None,
-            media_timeout,
+            settings,
             receiver: Receiver::new(now),
             player: Player::new(ends.downlink),
             sender: Sender::new(random),
             starting: None,
             sending: false,
+            report_due: None,
             sent: 0,
             send_errors: 0,
             uplink_dropped: 0,
@@ -97,6 +107,11 @@ impl Engine {
     /// Whether the call dropped its half.
     pub(super) fn is_closed(&self) -> bool {
         self.shared.closed.load(Ordering::Acquire)
+    }
+
+    /// Whether the peer's audio has begun.
+    pub(super) fn hears(&self) -> bool {
+        self.receiver.hears()
     }
 
     /// How much earlier this leg could be served, in microseconds, when that would be heard by nobody.
@@ -125,8 +140,9 @@ impl Engine {
             LegMode::Echo => self.receiver.playout(turn.now, media.codec).map(|p| p.octets),
         };
         self.send(turn, &media, echoed);
+        self.control(turn, &media);
         if media.receive
-            && let Some(silent_for) = self.receiver.timeout(turn.now, self.media_timeout)
+            && let Some(silent_for) = self.receiver.timeout(turn.now, self.settings.media_timeout)
         {
             self.report(LegEvent::MediaTimeout { silent_for });
         }
@@ -151,7 +167,7 @@ impl Engine {
     }
 
     fn receive(&mut self, turn: &mut Turn<'_>) {
-        let Self { receiver, events, shared, rings, socket, media, .. } = self;
+        let Self { receiver, events, shared, rings, socket, media, sender, .. } = self;
         let mut report = |event| push_event(events, shared, rings, event);
         let mut taken = 0;
         loop {
@@ -161,6 +177,13 @@ impl Engine {
                 for (octets, from, at) in turn.datagrams.iter() {
                     let age = at.and_then(|at| turn.wall.duration_since(at).ok()).filter(|age| *age < OLDEST_ARRIVAL);
                     let arrived = turn.now.checked_sub(age.unwrap_or_default()).unwrap_or(turn.now);
+                    if let Some([_, kind, ..]) = octets
+                        && is_rtcp_type(*kind)
+                    {
+                        let ours = sender.session.ssrc();
+                        receiver.rtcp(turn.now, turn.wall, from, octets.unwrap_or_default(), ours);
+                        continue;
+                    }
                     // A datagram that was too long is no packet of ours: an empty one is refused and counted.
                     receiver.datagram(turn.now, arrived, from, octets.unwrap_or_default(), media, &mut report);
                 }
@@ -203,6 +226,37 @@ impl Engine {
             }
         }
         self.send_packets(media, destination);
+    }
+
+    /// RTCP, every five seconds: reads what came to its port, sends a report.
+    fn control(&mut self, turn: &mut Turn<'_>, media: &LegMedia) {
+        let due = *self.report_due.get_or_insert_with(|| {
+            // Legs that were opened together do not report together.
+            turn.now + self.settings.rtcp_interval.mul_f64(0.2 + f64::from(self.sender.session.ssrc() % 800) / 1_000.0)
+        });
+        if turn.now < due {
+            return;
+        }
+        self.report_due = Some(turn.now + self.settings.rtcp_interval);
+        turn.datagrams.receive(&self.rtcp);
+        for (octets, from, at) in turn.datagrams.iter() {
+            // They have waited here for up to an interval.
+            let age = at.and_then(|at| turn.wall.duration_since(at).ok()).unwrap_or_default();
+            let arrived = turn.now.checked_sub(age).unwrap_or(turn.now);
+            let ours = self.sender.session.ssrc();
+            self.receiver.rtcp(arrived, turn.wall - age, from, octets.unwrap_or_default(), ours);
+        }
+        let Some(rtp) = self.receiver.destination() else { return };
+        let report = self.receiver.report(turn.now, turn.wall, &self.sender.session);
+        // Reports follow the audio: never to another IP.
+        let sent = if media.rtcp == media.remote {
+            self.socket.send_to(report.octets(), rtp)
+        } else if media.rtcp.ip() == rtp.ip() {
+            self.rtcp.send_to(report.octets(), media.rtcp)
+        } else {
+            self.rtcp.send_to(report.octets(), SocketAddr::new(rtp.ip(), rtp.port().saturating_add(1)))
+        };
+        self.send_errors += u64::from(sent.is_err());
     }
 
     /// Twenty milliseconds of agent audio, encoded.
@@ -259,6 +313,8 @@ impl Engine {
         }
         let micros = |d: Duration| u32::try_from(d.as_micros()).unwrap_or(u32::MAX);
         stats.jitter_us.store(micros(reception.jitter()), Ordering::Relaxed);
+        stats.round_trip_us.store(self.receiver.round_trip.map_or(0, micros), Ordering::Relaxed);
+        stats.far_loss.store(u32::from(self.receiver.far_loss.unwrap_or(0)), Ordering::Relaxed);
         stats.delay_us.store(micros(self.receiver.held), Ordering::Relaxed);
     }
 }

@@ -98,6 +98,10 @@ pub struct LegStats {
     pub jitter: Duration,
     /// From arrival to playout, the jitter buffer's current delay.
     pub delay: Duration,
+    /// Round trip by RTCP; zero until the peer has answered a report.
+    pub round_trip: Duration,
+    /// Share of our packets that the peer says it lost lately, 0.0–1.0 (RTCP).
+    pub far_loss: f32,
 }
 
 /// A command on its way to the worker.
@@ -191,6 +195,8 @@ impl Leg {
             send_errors: read(&c.send_errors),
             jitter: Duration::from_micros(u64::from(c.jitter_us.load(Ordering::Relaxed))),
             delay: Duration::from_micros(u64::from(c.delay_us.load(Ordering::Relaxed))),
+            round_trip: Duration::from_micros(u64::from(c.round_trip_us.load(Ordering::Relaxed))),
+            far_loss: c.far_loss.load(Ordering::Relaxed) as f32 / 256.0,
         }
     }
 }

@@ -21,10 +21,6 @@ pub const LEGS_PER_WORKER: usize = 2_048;
 pub const DATAGRAMS_PER_TURN: usize = 256;
 /// Largest RTP datagram kept: 60 ms of G.711 is 480 octets, plus header, CSRCs and extensions.
 pub const MAX_DATAGRAM: usize = 1_024;
-/// How long digits are played at most.
-pub const MAX_DIGIT: Duration = Duration::from_secs(5);
-/// Digits that may wait to be sent.
-pub const DIGITS: usize = 32;
 /// Slots of the wheel; each is 20 ms ÷ 10 = 2 ms.
 pub const SLOTS: usize = 10;
 /// One slot of the wheel.

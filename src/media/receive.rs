@@ -7,10 +7,11 @@ use crate::audio::frame::{NARROWBAND_FRAME, level_dbfs};
 use crate::audio::g711::Law;
 use crate::audio::{Concealer, VoiceDetector};
 use crate::rtp::jitter::{GRANULE, Insertion, MAX_PAYLOAD, PLAYOUT};
-use crate::rtp::{Admission, DigitReceiver, JitterBuffer, Packet, Playout, Reception, Source, SourceLock};
+use crate::rtp::rtcp::{self, Report};
+use crate::rtp::{Admission, DigitReceiver, JitterBuffer, Packet, Playout, Reception, SendSession, Source, SourceLock};
 use crate::sdp::Codec;
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// Counters of the receiving half.
 #[derive(Clone, Copy, Debug, Default)]
@@ -39,6 +40,10 @@ pub(super) struct Receiver {
     idle_timestamp: u32,
     pub(super) held: Duration,
     pub(super) counters: Received,
+    /// The NTP time of the peer's last sender report, and when it came.
+    peer_report: Option<(u32, Instant)>,
+    pub(super) round_trip: Option<Duration>,
+    pub(super) far_loss: Option<u8>,
 }
 
 /// The law of a codec.
@@ -64,6 +69,9 @@ impl Receiver {
             idle_timestamp: 0,
             held: Duration::ZERO,
             counters: Received::default(),
+            peer_report: None,
+            round_trip: None,
+            far_loss: None,
         }
     }
 
@@ -82,10 +90,26 @@ impl Receiver {
         self.lock.as_ref().and_then(SourceLock::destination)
     }
 
-    /// The source that is heard and its address.
-    pub(super) fn source(&self) -> Option<(u32, SocketAddr)> {
-        let lock = self.lock.as_ref()?;
-        Some((lock.ssrc()?, lock.heard_from()?))
+    /// A report about what is heard, to be sent with `session`'s own figures.
+    pub(super) fn report(&mut self, now: Instant, wall: SystemTime, session: &SendSession) -> Report {
+        let ssrc = self.lock.as_ref().and_then(SourceLock::ssrc);
+        let (last, since) = self.peer_report.map_or((0, Duration::ZERO), |(last, at)| (last, now.duration_since(at)));
+        Report::new(wall, session, &mut self.reception, ssrc.map(|ssrc| (ssrc, last, since)))
+    }
+
+    /// Takes an RTCP datagram; only the address that is heard may report.
+    pub(super) fn rtcp(&mut self, now: Instant, wall: SystemTime, from: SocketAddr, octets: &[u8], ours: u32) {
+        let heard_ip = self.lock.as_ref().and_then(SourceLock::heard_from).map(|from| from.ip());
+        let report = rtcp::parse(octets, wall, ours).filter(|_| heard_ip == Some(from.ip().to_canonical()));
+        let Some(report) = report else {
+            self.counters.rejected += 1;
+            return;
+        };
+        if report.last_sender_report != 0 {
+            self.peer_report = Some((report.last_sender_report, now));
+        }
+        self.round_trip = report.round_trip.or(self.round_trip);
+        self.far_loss = report.fraction_lost.or(self.far_loss);
     }
 
     /// Takes a datagram.
@@ -210,6 +234,11 @@ impl Receiver {
         }
         self.timed_out = true;
         Some(silent_for)
+    }
+
+    /// Whether the peer's audio has begun.
+    pub(super) fn hears(&self) -> bool {
+        self.heard
     }
 
     /// By how many microseconds earlier the playouts could be asked for.

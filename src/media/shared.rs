@@ -42,6 +42,8 @@ pub(super) struct Counters {
     pub(super) send_errors: AtomicU64,
     pub(super) jitter_us: AtomicU32,
     pub(super) delay_us: AtomicU32,
+    pub(super) round_trip_us: AtomicU32,
+    pub(super) far_loss: AtomicU32,
 }
 
 impl Shared {

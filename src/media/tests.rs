@@ -7,6 +7,14 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
 #[test]
+fn legs_move_between_tasks_and_workers_are_shared() {
+    fn is_send<T: Send>() {}
+    fn is_shared<T: Send + Sync>() {}
+    is_send::<Leg>();
+    is_shared::<Workers>();
+}
+
+#[test]
 fn a_panic_in_one_leg_ends_that_leg_only() {
     let config = MediaConfig {
         bind_ip: IpAddr::V4(Ipv4Addr::LOCALHOST),

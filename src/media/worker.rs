@@ -21,14 +21,15 @@ use std::time::{Duration, Instant, SystemTime};
 
 /// How long a worker without legs sleeps before it looks around.
 const IDLE: Duration = Duration::from_secs(1);
-/// Turns of the wheel between two looks at whether a leg sits in the best slot: 10 s.
+/// Turns with a heard peer before the first look at whether the leg sits in the best slot: in two seconds packets
+/// show when they come.
+const ALIGN_FIRST: u32 = 100;
+/// Turns between two further looks, 10 s: every move makes one of our packets leave early.
 const ALIGN_EVERY: u32 = 500;
-/// Turns before the first look: by then a second of packets showed when they come.
-const ALIGN_FIRST: u32 = 50;
 /// A leg is moved when it is served this much later than it could be, in microseconds: two slots.
 const ALIGN_WORTH_US: i64 = 4_000;
 /// Kept between arrival and service, in microseconds, for the scheduler's sake.
-const ALIGN_MARGIN_US: i64 = 1_000;
+const ALIGN_MARGIN_US: i64 = 2_000;
 /// CPU time is read every so many slots.
 const CPU_EVERY: u64 = 64;
 
@@ -222,6 +223,9 @@ impl Worker {
 impl Resident {
     /// By how many slots it should be served earlier, when it is time to look.
     fn earlier_by(&mut self) -> Option<u64> {
+        if !self.engine.hears() {
+            return None;
+        }
         self.until_aligned = self.until_aligned.saturating_sub(1);
         if self.until_aligned > 0 {
             return None;

@@ -1,7 +1,7 @@
 //! The worker threads as the server holds them.
 
 use super::downlink::Downlink;
-use super::engine::{Ends, Engine};
+use super::engine::{Ends, Engine, Settings};
 use super::event::Events;
 use super::limits::{COMMANDS, DOWNLINK_FRAMES, DOWNLINK_RESERVE, EVENTS, LEGS_PER_WORKER, UPLINK_FRAMES};
 use super::ports::{PortPool, Ports};
@@ -20,6 +20,8 @@ use std::time::{Duration, Instant};
 
 /// New legs a worker may not have taken in yet.
 const INBOX: usize = 256;
+/// Receive buffer of the RTCP socket in octets, about 16 reports.
+const RTCP_BUFFER: usize = 8 * 1024;
 /// Ports tried for one leg before giving up: others on this machine may hold some of the range.
 const BIND_TRIES: usize = 64;
 
@@ -122,9 +124,10 @@ impl Workers {
             downlink: worker_downlink,
             events: worker_events,
         };
+        let settings = Settings { media_timeout: self.config.media_timeout, rtcp_interval: self.config.rtcp_interval };
         let engine = {
             let mut random = self.random.lock().unwrap_or_else(PoisonError::into_inner);
-            Box::new(Engine::new(now, mode, self.config.media_timeout, ends, &mut random))
+            Box::new(Engine::new(now, mode, settings, ends, &mut random))
         };
         let mut inbox = handle.inbox.lock().unwrap_or_else(PoisonError::into_inner);
         inbox.push(engine).map_err(|_| MediaError::Busy(INBOX))?;
@@ -174,6 +177,9 @@ impl Workers {
         rtp.set_nonblocking(true)?;
         rtcp.set_nonblocking(true)?;
         enable_timestamps(&rtp)?;
+        enable_timestamps(&rtcp)?;
+        // Reports are few and short; a flood of them finds little room.
+        socket2::SockRef::from(&rtcp).set_recv_buffer_size(RTCP_BUFFER)?;
         Ok((rtp, rtcp))
     }
 

@@ -39,7 +39,8 @@ pub trait SttStream: Send {
     fn start(&mut self, segment: SegmentId);
 
     /// The caller has paused: report [`SttEvent::Final`] for everything in `segment` so far, as soon as
-    /// possible. Exactly one `Final` or `Failed` answers each `finish`, in order. If the caller goes on, `start` with the same id resumes, and a later `finish` reports
+    /// possible. Exactly one `Final` or `Failed` answers
+    /// each `finish`, unless `start` overtakes it: words that were on their way then come as a `Partial`. If the caller goes on, `start` with the same id resumes, and a later `finish` reports
     /// a `Final` that covers the whole.
     fn finish(&mut self, segment: SegmentId);
 

@@ -95,7 +95,7 @@ impl DelayEstimate {
         self.fastest.min(self.fastest_before)
     }
 
-    /// The delay after the fastest packet within which [`COVERED`] of the packets arrive, in microseconds.
+    /// The delay after the fastest packet within which 96 % of the packets arrive, in microseconds.
     #[must_use]
     pub fn target_us(&self) -> i64 {
         let mut above = self.total * (1.0 - COVERED);

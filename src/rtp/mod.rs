@@ -12,6 +12,7 @@ pub mod fuzz;
 pub mod jitter;
 pub mod packet;
 pub mod reception;
+pub mod rtcp;
 pub mod session;
 pub mod source_lock;
 

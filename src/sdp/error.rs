@@ -1,6 +1,5 @@
 //! Why a session description cannot be used.
 
-use super::limits;
 use thiserror::Error;
 
 /// What is wrong with the peer's description. All are the peer's to mend except [`SdpError::AnswerMismatch`]
@@ -26,7 +25,7 @@ pub enum SdpError {
     /// Not a session description.
     #[error("not a session description: {0}")]
     Syntax(String),
-    /// A count or length above [`limits`].
+    /// A count or length above [`super::limits`].
     #[error("the peer's description exceeds a limit: {0}")]
     TooLarge(&'static str),
 }
@@ -42,5 +41,3 @@ impl SdpError {
         }
     }
 }
-
-const _: () = assert!(limits::MAX_MEDIA > 0);

@@ -5,7 +5,7 @@
 
 use super::config::Refer;
 use super::endpoint::CommandError;
-use super::event::{Event, LegId};
+use super::event::{EndCause, Event, LegId};
 use super::pair::{Pair, Side, Weather};
 use super::{Message, Method, Uri};
 use std::collections::HashMap;
@@ -18,6 +18,22 @@ const APPLICATION_TIMERS: Duration = Duration::from_secs(180);
 #[derive(Debug, Default)]
 struct Applications {
     legs: HashMap<(bool, LegId), Life>,
+    tally: Tally,
+}
+
+/// How deep a run got, counted over both sides.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Tally {
+    /// Calls that were established.
+    pub established: u32,
+    /// Calls that were cancelled while they rang.
+    pub cancelled: u32,
+    /// Re-offers that were accepted.
+    pub reoffers: u32,
+    /// Transfers that were decided.
+    pub transfers: u32,
+    /// Calls that ended by a time-out.
+    pub timeouts: u32,
 }
 
 /// One leg as its application sees it.
@@ -28,12 +44,12 @@ struct Life {
     was_established: bool,
 }
 
-/// Plays `bytes` as operations on a pair, lets everything end, and checks the endpoint's promises.
+/// Plays `bytes` as operations on a pair, lets everything end, checks the endpoint's promises, and says how far it got.
 ///
 /// # Panics
 /// When a promise is broken: a leg that ends twice or speaks after its end, two different final responses to one
 /// request, a live-lock, or anything left over once both sides had time to finish.
-pub fn transaction_ops(bytes: &[u8]) {
+pub fn transaction_ops(bytes: &[u8]) -> Tally {
     let seed = bytes
         .iter()
         .fold(0xcbf2_9ce4_8422_2325_u64, |hash, b| (hash ^ u64::from(*b)).wrapping_mul(0x0000_0100_0000_01b3));
@@ -46,6 +62,7 @@ pub fn transaction_ops(bytes: &[u8]) {
     }
     settle(&mut pair, &mut apps);
     assert_one_final_response(&pair);
+    apps.tally
 }
 
 fn apply(pair: &mut Pair, apps: &Applications, code: u8, argument: u8) {
@@ -83,6 +100,16 @@ fn apply(pair: &mut Pair, apps: &Applications, code: u8, argument: u8) {
                 delay: Duration::from_millis(u64::from(argument >> 4 & 3) * 20),
                 jitter: Duration::from_millis(u64::from(argument >> 6 & 3) * 400),
             };
+            return;
+        }
+        (13, _) => {
+            // Both applications say yes to whatever waits for them.
+            for side in [Side::Alice, Side::Bob] {
+                for leg in apps.live(side) {
+                    let _ = pair.at(side).answer_reoffer(now, leg, sdp());
+                    let _ = pair.at(side).answer(now, leg, sdp());
+                }
+            }
             return;
         }
         (_, _) => {
@@ -134,8 +161,15 @@ impl Applications {
                 Event::Answered { .. } => assert!(!std::mem::replace(&mut life.was_answered, true), "answered twice"),
                 Event::Established { .. } => {
                     assert!(!std::mem::replace(&mut life.was_established, true), "established twice");
+                    self.tally.established += 1;
                 }
-                Event::Ended { .. } => life.has_ended = true,
+                Event::Ended { cause, .. } => {
+                    life.has_ended = true;
+                    self.tally.cancelled += u32::from(cause == EndCause::Cancelled);
+                    self.tally.timeouts += u32::from(matches!(cause, EndCause::TimedOut(_)));
+                }
+                Event::ReofferAnswered { outcome: Ok(_), .. } => self.tally.reoffers += 1,
+                Event::TransferFinished { .. } => self.tally.transfers += 1,
                 _ => {}
             }
         }

@@ -47,7 +47,7 @@ pub enum TurnInput {
         /// 0.0–1.0.
         probability: f32,
     },
-    /// The answer to [`TurnOutput::FinishSegment`]; exactly one per request, in order.
+    /// The answer to the last [`TurnOutput::FinishSegment`]; one that `StartSegment` overtook must not come any more.
     Transcript {
         /// Which segment.
         segment: SegmentId,
@@ -254,8 +254,8 @@ impl TurnTaker {
                 if self.turn_started.is_none() {
                     self.segment = SegmentId(self.segment.0 + 1);
                     self.turn_started = Some(at);
-                    (self.asked, self.answered) = (0, 0);
                 }
+                (self.asked, self.answered) = (0, 0);
                 self.paused = None;
                 self.transcript = None;
                 self.outputs.push_back(TurnOutput::StartSegment(self.segment));

@@ -171,10 +171,10 @@ fn a_transcript_of_an_earlier_pause_does_not_commit_a_longer_turn() {
     line.put(OPEN);
     line.frames(600, true);
     line.frames(220, false);
-    line.frames(600, true);
-    line.frames(220, false);
+    line.frames(300, true);
     line.transcript("first half");
-    line.frames(500, false);
+    line.frames(300, true);
+    line.frames(620, false);
     assert!(line.turns().is_empty(), "the answer to the first request is stale");
     line.transcript("first half and second half");
     line.frames(500, false);

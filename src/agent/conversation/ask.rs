@@ -128,9 +128,9 @@ impl Conversation {
         name: &str,
         text: &str,
         confidence: f32,
-    ) -> Result<(), Asking> {
+    ) -> Result<(), Box<Asking>> {
         let agent = Arc::clone(&self.agent);
-        let Some(variable) = agent.variable(name) else { return Err(asking) };
+        let Some(variable) = agent.variable(name) else { return Err(Box::new(asking)) };
         let found = self.find_asked(variable, text);
         if let Some(corrected) = self.correction(variable, found.as_ref(), text) {
             return self.correct_earlier(asking, corrected, variable, found);
@@ -141,7 +141,7 @@ impl Conversation {
                 self.ask(asking);
                 return Ok(());
             }
-            return Err(asking);
+            return Err(Box::new(asking));
         };
         self.volunteered(&asking, name, text, Some(&found));
         self.take(asking, variable, found, confidence);
@@ -187,9 +187,9 @@ impl Conversation {
     /// Takes values for other slots out of an utterance. True when any was taken.
     pub(super) fn volunteered(&mut self, asking: &Asking, asked: &str, text: &str, taken: Option<&Found>) -> bool {
         let agent = Arc::clone(&self.agent);
-        let wanted = match agent.nodes.get(asking.node).map(|node| &node.body) {
-            Some(Body::Ask { listen_for, .. } | Body::Route { listen_for, .. }) => listen_for,
-            _ => return false,
+        let body = agent.nodes.get(asking.node).map(|node| &node.body);
+        let Some(Body::Ask { listen_for: wanted, .. } | Body::Route { listen_for: wanted, .. }) = body else {
+            return false;
         };
         let mut words = Words::new(text);
         if let Some(found) = taken {
@@ -197,7 +197,9 @@ impl Conversation {
         }
         let mut any = false;
         for variable in in_order(&agent, wanted.iter().filter(|name| *name != asked)) {
-            let Some(found) = slot::find(&words, &self.grammar(&agent, variable), Focus::Volunteered) else { continue };
+            let grammar = self.grammar(&agent, variable);
+            let counted = (variable.kind == Kind::Number).then(|| find_named(&words, variable, &grammar)).flatten();
+            let Some(found) = counted.or_else(|| slot::find(&words, &grammar, Focus::Volunteered)) else { continue };
             words.mask(&found.span);
             match self.check_value(variable, &found) {
                 Ok(()) if found.confidence >= agent.confirm_below => {
@@ -266,9 +268,9 @@ impl Conversation {
         (name, value): (String, Option<Found>),
         asked: &Variable,
         found: Option<Found>,
-    ) -> Result<(), Asking> {
+    ) -> Result<(), Box<Asking>> {
         let agent = Arc::clone(&self.agent);
-        let Some(variable) = agent.variable(&name) else { return Err(asking) };
+        let Some(variable) = agent.variable(&name) else { return Err(Box::new(asking)) };
         if let Some(found) = found.filter(|found| self.check_value(asked, found).is_ok()) {
             self.fill(asked, &found, false);
         }
@@ -339,9 +341,9 @@ impl Conversation {
         spoken: &str,
         text: &str,
         confidence: f32,
-    ) -> Result<(), Asking> {
+    ) -> Result<(), Box<Asking>> {
         let agent = Arc::clone(&self.agent);
-        let Some(variable) = agent.variable(name) else { return Err(asking) };
+        let Some(variable) = agent.variable(name) else { return Err(Box::new(asking)) };
         let words = Words::new(text);
         let answer = yes_no::find(&words);
         if let Some((true, ..)) = answer {
@@ -370,7 +372,7 @@ impl Conversation {
             self.ask(asking);
             return Ok(());
         }
-        Err(asking)
+        Err(Box::new(asking))
     }
 
     /// Keypad digits.
@@ -440,6 +442,15 @@ pub(super) fn mention(words: &Words<'_>, variable: &Variable) -> Option<(usize, 
         .filter_map(|phrase| words.find(phrase).map(|at| (at, at + phrase.split(' ').count())))
         // "phone number" rather than "number": the longest name wins.
         .max_by_key(|(from, to)| to - from)
+}
+
+/// A value that the caller names with its variable: "the time is three", "five guests".
+pub(super) fn find_named(words: &Words<'_>, variable: &Variable, grammar: &Grammar<'_>) -> Option<Found> {
+    let (from, after) = mention(words, variable)?;
+    slot::find(&words.from_word(after), grammar, Focus::Asked).or_else(|| {
+        let counts = variable.kind == Kind::Number;
+        counts.then(|| slot::find(&words.until_word(from), grammar, Focus::Asked)).flatten()
+    })
 }
 
 /// The word after the last phrase that takes something back.

@@ -1,6 +1,6 @@
 //! Reading back: yes goes on, anything else finds out what is wrong and mends only that.
 
-use super::ask::{in_order, mention};
+use super::ask::{find_named, in_order, mention};
 use super::{Aim, Asking, Conversation};
 use crate::agent::flow::Body;
 use crate::agent::rule::Variable;
@@ -67,13 +67,11 @@ impl Conversation {
         let mut mentions = Vec::new();
         for variable in in_order(agent, slots.iter()) {
             let grammar = self.grammar(agent, variable);
-            let named = mention(words, variable);
-            if named.is_some() {
+            if mention(words, variable).is_some() {
                 mentions.push(variable.name.clone());
             }
-            let found = named
-                .and_then(|(_, after)| slot::find(&rest.from_word(after), &grammar, Focus::Asked))
-                .or_else(|| slot::find(&rest, &grammar, Focus::Volunteered));
+            let found =
+                find_named(&rest, variable, &grammar).or_else(|| slot::find(&rest, &grammar, Focus::Volunteered));
             if let Some(found) = found {
                 rest.mask(&found.span);
                 if self.memory.value(&variable.name) != Some(&found.value) {
@@ -85,10 +83,10 @@ impl Conversation {
     }
 
     /// The answer to a read-back, or (`which`) to "what should I change?".
-    pub(super) fn answer_confirm(&mut self, mut asking: Asking, text: &str, which: bool) -> Result<(), Asking> {
+    pub(super) fn answer_confirm(&mut self, mut asking: Asking, text: &str, which: bool) -> Result<(), Box<Asking>> {
         let agent = Arc::clone(&self.agent);
         let Some(Body::Confirm { slots, .. }) = agent.nodes.get(asking.node).map(|node| &node.body) else {
-            return Err(asking);
+            return Err(Box::new(asking));
         };
         let words = Words::new(text);
         let answer = yes_no::find(&words).map(|(answer, ..)| answer);
@@ -112,7 +110,7 @@ impl Conversation {
                 self.ask(asking);
                 return Ok(());
             }
-            return Err(asking);
+            return Err(Box::new(asking));
         }
         if answer == Some(true) && !words.contains_any(WRONG) {
             // A "yes" into the first words of the read-back confirms nothing: most of it was not heard.
@@ -135,6 +133,6 @@ impl Conversation {
             }
             return Ok(());
         }
-        Err(asking)
+        Err(Box::new(asking))
     }
 }

@@ -25,13 +25,13 @@ impl Conversation {
     }
 
     /// An utterance at a route without any key phrase: what else it says is kept, the rest must be judged.
-    pub(super) fn answer_route(&mut self, asking: Asking, text: &str) -> Result<(), Asking> {
+    pub(super) fn answer_route(&mut self, asking: Asking, text: &str) -> Result<(), Box<Asking>> {
         self.volunteered(&asking, "", text, None);
-        Err(asking)
+        Err(Box::new(asking))
     }
 
     /// The answer to "did you mean …?".
-    pub(super) fn answer_meant(&mut self, mut asking: Asking, intent: usize, text: &str) -> Result<(), Asking> {
+    pub(super) fn answer_meant(&mut self, mut asking: Asking, intent: usize, text: &str) -> Result<(), Box<Asking>> {
         match yes_no::find(&Words::new(text)) {
             Some((true, ..)) => {
                 asking.aim = Aim::Route;
@@ -47,7 +47,7 @@ impl Conversation {
             }
             None => {
                 asking.aim = Aim::Route;
-                Err(asking)
+                Err(Box::new(asking))
             }
         }
     }

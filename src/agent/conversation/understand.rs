@@ -48,7 +48,7 @@ impl Conversation {
             return self.act_on(asking, &found, text, confidence);
         }
         let Err(asking) = self.answer(asking, text, confidence) else { return };
-        self.classify(asking, text, confidence);
+        self.classify(*asking, text, confidence);
     }
 
     /// "No, that's all" is a goodbye, but also the answer to "anything else?".
@@ -58,21 +58,14 @@ impl Conversation {
             Aim::Confirm | Aim::Meant { .. } | Aim::Sure { .. } => true,
             Aim::Route | Aim::Which => false,
         };
-        let said_no = matches!(yes_no::find(words), Some((false, ..)))
-            || words.contains_any(&[
-                "that's all",
-                "that is all",
-                "nothing else",
-                "that's it",
-                "that's everything",
-                "that was all",
-            ]);
+        let said_no = matches!(yes_no::find(words), Some((false, ..)));
         yes_no_asked && said_no && command == Command::Goodbye
     }
 
     fn obey(&mut self, asking: Asking, command: Command, before: Vec<String>) {
         match command {
             Command::Goodbye => self.respond(&asking, Failure::Goodbye, 0),
+            Command::Greeting => self.ask_again(asking),
             Command::Human => self.respond(&asking, Failure::WantsHuman, 0),
             Command::Help => {
                 let mut asking = asking;
@@ -175,7 +168,7 @@ impl Conversation {
         } else {
             match self.answer(asking, rest, confidence) {
                 Ok(()) => return,
-                Err(asking) => asking,
+                Err(asking) => *asking,
             }
         };
         self.ask_again(asking);
@@ -204,7 +197,7 @@ impl Conversation {
     }
 
     /// Tries to read the answer that was asked for.
-    fn answer(&mut self, asking: Asking, text: &str, confidence: f32) -> Result<(), Asking> {
+    fn answer(&mut self, asking: Asking, text: &str, confidence: f32) -> Result<(), Box<Asking>> {
         match asking.aim.clone() {
             Aim::Slot(slot) => self.answer_slot(asking, &slot, text, confidence),
             Aim::Sure { slot, value, spoken } => self.answer_sure(asking, &slot, value, &spoken, text, confidence),

@@ -19,6 +19,7 @@ pub(super) fn graph(reader: &mut Reader, agent: &Agent) {
     }
     circles(reader, agent, &reachable);
     no_way_out(reader, agent, &reachable);
+    unset(reader, agent);
 }
 
 fn reachable(agent: &Agent) -> BTreeSet<NodeIndex> {
@@ -132,6 +133,111 @@ fn no_way_out(reader: &mut Reader, agent: &Agent, reachable: &BTreeSet<NodeIndex
             reader.warn(node.at, node.id.chars().count(), message, help);
         }
     }
+}
+
+/// Lines that speak a variable which may have no value there: on some path nothing has filled it.
+fn unset(reader: &mut Reader, agent: &Agent) {
+    let filled = filled_on_entry(agent);
+    for (index, node) in agent.nodes.iter().enumerate() {
+        let Some(Some(entry)) = filled.get(index) else { continue };
+        let mut here = entry.clone();
+        let lines: Vec<&String> = match &node.body {
+            Body::Say { say, .. } => say.iter().collect(),
+            Body::Tool { filler, .. } => filler.iter().collect(),
+            Body::Hangup { say, .. } | Body::Transfer { say, .. } => say.iter().collect(),
+            Body::Ask { question, .. } | Body::Route { question, .. } => question.wordings.iter().collect(),
+            Body::Confirm { slots, question, .. } => {
+                // Whatever is missing is asked for before it is read back.
+                here.extend(slots.iter().cloned());
+                question.wordings.iter().collect()
+            }
+            Body::Decide { .. } => continue,
+        };
+        if !matches!(node.body, Body::Say { .. }) {
+            apply(node, &mut here);
+        }
+        // A line with its own conditions takes care of itself.
+        for line in lines.into_iter().filter(|line| !line.contains("{%") && !line.contains("default")) {
+            for path in agent.templates.check_line(line).unwrap_or_default() {
+                let name = path.split('.').next().unwrap_or_default();
+                if agent.variable(name).is_some() && !here.contains(name) {
+                    let help = Some(format!("ask for it before, give it a default, or write `{{% if {name} %}}`"));
+                    let message = format!("`{}` speaks `{name}`, which may have no value here", node.id);
+                    reader.warn(node.at, node.id.chars().count(), message, help);
+                }
+            }
+        }
+    }
+}
+
+/// What a node sets and clears on entry.
+fn apply(node: &Node, filled: &mut BTreeSet<String>) {
+    filled.extend(node.set.iter().map(|(name, _)| name.clone()));
+    for name in &node.clear {
+        filled.remove(name);
+    }
+}
+
+/// For each node, the variables that have a value on every path to it; `None` for nodes nobody reaches.
+fn filled_on_entry(agent: &Agent) -> Vec<Option<BTreeSet<String>>> {
+    let defaults: BTreeSet<String> =
+        agent.variables.iter().filter(|v| v.default.is_some()).map(|v| v.name.clone()).collect();
+    let mut filled: Vec<Option<BTreeSet<String>>> = vec![None; agent.nodes.len()];
+    let mut open: Vec<(NodeIndex, BTreeSet<String>)> = vec![(agent.start, defaults.clone())];
+    // Jumps from anywhere bring nothing along for certain.
+    open.extend(agent.intents.iter().filter_map(|intent| intent.next).map(|target| (target, defaults.clone())));
+    open.extend(agent.on.iter().filter_map(|(_, handler)| match handler.then {
+        Then::Go(target) => Some((target, defaults.clone())),
+        _ => None,
+    }));
+    while let Some((index, arriving)) = open.pop() {
+        let (Some(node), Some(known)) = (agent.nodes.get(index), filled.get_mut(index)) else { continue };
+        let entry = match known {
+            None => arriving,
+            Some(known) => known.intersection(&arriving).cloned().collect(),
+        };
+        if known.as_ref() == Some(&entry) {
+            continue;
+        }
+        *known = Some(entry.clone());
+        let mut after = entry;
+        apply(node, &mut after);
+        open.extend(node.on.iter().filter_map(|(_, handler)| match handler.then {
+            Then::Go(target) => Some((target, after.clone())),
+            _ => None,
+        }));
+        match &node.body {
+            Body::Route { intents, keys, .. } => {
+                open.extend(intents.iter().map(|(_, target)| (*target, after.clone())));
+                open.extend(keys.iter().map(|(_, target)| (*target, after.clone())));
+            }
+            Body::Tool { failures, .. } => {
+                for (_, edge) in failures {
+                    if let Then::Go(target) = edge.handler.then {
+                        let mut failed = after.clone();
+                        failed.extend(edge.result.iter().map(|(name, _)| name.clone()));
+                        open.push((target, failed));
+                    }
+                }
+            }
+            _ => {}
+        }
+        match &node.body {
+            Body::Ask { slot, .. } => drop(after.insert(slot.clone())),
+            Body::Confirm { slots, .. } => after.extend(slots.iter().cloned()),
+            Body::Tool { result, .. } => after.extend(result.iter().map(|(name, _)| name.clone())),
+            _ => {}
+        }
+        let Some(next) = node.next() else { continue };
+        open.push((next.otherwise, after.clone()));
+        for (condition, target) in &next.when {
+            // A condition about a variable is taken to have found a value in it.
+            let mut known = after.clone();
+            known.extend(agent.templates.check_expression(condition).unwrap_or_default());
+            open.push((*target, known));
+        }
+    }
+    filled
 }
 
 /// Things declared and never used.

@@ -2,6 +2,52 @@
 //!
 //! Everything is read before anything is judged useless, so that one run shows every problem. Names are
 //! collected first; then each section is read against them; then the graph is checked (`check.rs`).
+//!
+//! The format in one look (`examples/clinic.yaml` is a whole agent):
+//!
+//! ```yaml
+//! agent: front-desk                 # name
+//! language: en-US                   # en-GB reads 3/12 as 3 December
+//! timezone: Europe/Berlin           # for "tomorrow"; else the server's own
+//! start: hello                      # first node
+//! retries: 3                        # failed attempts per question; a node may say otherwise
+//! no_input_after: 7s
+//! settings: {api: "https://example.com"}            # overridable from outside; {{ settings.api }}
+//! calendars:
+//!   shop: {monday-friday: "9:00-12:00, 13:00-17:00", saturday: closed, closed: [2026-12-25]}
+//! variables:                        # name: type, or name: {type, called, default, reason, …}
+//!   day: {type: date, called: [day, date], from: today, until: +90 days, open: shop}
+//!   time: {type: time, open: shop, on_day: day, every_minutes: 30}    # or between: ["9:00", "17:00"]
+//!   guests: {type: number, min: 1, max: 8, whole: true}
+//!   phone: {type: phone_number, digits: [7, 15]}
+//!   kind: {type: choice, options: {cut: [trim], dye: {say: a colouring, synonyms: [colour]}}}
+//!   sure: yes_no                    # also: name, text, list, any
+//!   free: list
+//! tools:
+//!   look: {url: "{{ settings.api }}/free", arguments: {date: date}, timeout: 4s, result: {free: /free}}
+//!   book:                           # method, headers ({env: NAME} for secrets), retries, confirm
+//!     {method: POST, url: "{{ settings.api }}/book", arguments: {date: date, time: time}, confirm: true}
+//! destinations: {desk: {description: the desk, extension: "20"}}      # or uri: sip:…
+//! intents:
+//!   book: {label: a booking, keywords: [book], patterns: ['\bappoint'], examples: [I want to come in]}
+//!   hours: {keywords: [hours], answer: We open at nine.}              # answered anywhere, then asked again
+//!   stop: {keywords: [never mind], next: bye}                         # leads away from anywhere
+//! on:                               # responses: a node, or {say, next | transfer | hangup}; no way on: ask again
+//!   wants_human: {say: Of course., transfer: desk}
+//! nodes:                            # each may also have set, clear, completes, on
+//!   hello: {say: [Hello., Hello again.], next: what}                  # n-th wording the n-th time
+//!   what: {route: {book: ask_day}, keys: {"1": ask_day}, question: What can I do?, listen_for: [day, time]}
+//!   ask_day: {ask: day, question: [Which day?, "A day, please?"], listen_for: [time], next: free_times}
+//!   free_times: {tool: look, with: {date: day}, filler: Let me see., next: ask_time, on: {error: sorry}}
+//!   ask_time:
+//!     ask: time
+//!     question: What time?
+//!     next: [{if: time in free, go: check}, {go: free_times}]         # first condition that holds
+//!   check: {confirm: [day, time], question: "{{ day }} at {{ time }}, right?", next: save}
+//!   save: {tool: book, with: {date: day, time: time}, next: bye, on: {status_409: ask_time, error: sorry}}
+//!   sorry: {transfer: desk, say: I'll put you through., reason: The calendar did not answer.}
+//!   bye: {hangup: done, say: Goodbye.}
+//! ```
 
 mod check;
 mod conversation;
@@ -308,4 +354,23 @@ fn read_settings(reader: &mut Reader, fields: &Fields<'_>, overrides: &[(String,
         }
     }
     settings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_format_shown_in_the_documentation_is_right() {
+        let shown: String = include_str!("mod.rs")
+            .lines()
+            .skip_while(|line| *line != "//! ```yaml")
+            .skip(1)
+            .take_while(|line| *line != "//! ```")
+            .map(|line| format!("{}\n", line.trim_start_matches("//! ").trim_start_matches("//!")))
+            .collect();
+        let checked = check("shown.yaml", &shown, &[]);
+        let errors: Vec<String> = checked.report.errors().map(|e| format!("{}: {}", e.at.line, e.message)).collect();
+        assert!(errors.is_empty() && checked.agent.is_some(), "{}", checked.report);
+    }
 }

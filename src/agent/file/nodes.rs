@@ -16,7 +16,7 @@ const COMMON: &[&str] = &["clear", "completes", "on", "set"];
 
 /// Failure kinds a tool's node may answer.
 const TOOL_FAILURES: &[&str] =
-    &["error", "timeout", "refused", "not_json", "not_allowed", "circuit_open", "bad_answer"];
+    &["error", "timeout", "refused", "not_json", "not_allowed", "circuit_open", "bad_answer", "busy", "too_large"];
 
 struct Context<'c> {
     names: &'c Names,

@@ -65,8 +65,10 @@ fn read_variable(reader: &mut Reader, name: &str, node: &Node, names: &Names) ->
     for called in &mut variable.called {
         *called = called.to_lowercase();
     }
-    variable.reason =
-        fields.get("reason").map(|node| reader.lines(node, &["heard"])).and_then(|lines| lines.into_iter().next());
+    variable.reason = fields
+        .get("reason")
+        .map(|node| reader.lines(node, &["heard", "reason"]))
+        .and_then(|lines| lines.into_iter().next());
     if let Some(options) = fields.get("options") {
         variable.choices = read_options(reader, options);
     } else if kind == Kind::Choice {

@@ -125,6 +125,16 @@ impl<'t> Words<'t> {
         rest
     }
 
+    /// The same utterance with only the words before `index`; the others are masked.
+    #[must_use]
+    pub fn until_word(&self, index: usize) -> Self {
+        let mut start = self.clone();
+        for word in start.words.iter_mut().skip(index) {
+            MASK.clone_into(&mut word.text);
+        }
+        start
+    }
+
     /// Whether every word outside `range` is masked or a filler: the utterance says this and no more.
     #[must_use]
     pub fn nothing_but(&self, range: &Range<usize>) -> bool {

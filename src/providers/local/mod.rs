@@ -37,6 +37,7 @@ use tts::{HibariSynthesizer, PooledTts};
 #[derive(Clone)]
 pub struct LocalEngines {
     pool: Arc<Pool>,
+    quick: Arc<Pool>,
     stt: Arc<dyn SpeechToText>,
     tts: Arc<dyn TextToSpeech>,
     embedder: Arc<dyn Embedder>,
@@ -64,17 +65,19 @@ impl LocalEngines {
 
         let started = Instant::now();
         let runtime = Runtime::open(&models.onnxruntime())?;
-        let pool = Pool::start(config).map_err(|e| ModelError::Pool { reason: e.to_string() })?;
-        let pool = Arc::new(pool);
+        let no_thread = |e: std::io::Error| ModelError::Pool { reason: e.to_string() };
+        let pool = Arc::new(Pool::start(config).map_err(no_thread)?);
+        let quick = Arc::new(Pool::start_quick().map_err(no_thread)?);
         timed("onnxruntime", started);
 
         let started = Instant::now();
         let voices: Result<Vec<_>, _> = (0..copies).map(|_| Silero::load(&runtime, models)).collect();
         let silero = Arc::new(Shelf::new(voices?));
+        let voice = Voice::new(Arc::clone(&quick), Arc::new(Shelf::new(vec![Silero::load(&runtime, models)?])));
         timed("silero", started);
 
         let started = Instant::now();
-        let recognizer = MoonshineRecognizer::load(&runtime, models, copies, Arc::clone(&silero))?;
+        let recognizer = MoonshineRecognizer::load(&runtime, models, copies, silero)?;
         timed("moonshine", started);
 
         let started = Instant::now();
@@ -87,9 +90,8 @@ impl LocalEngines {
         timed("hibari", started);
 
         let tts = Arc::new(PooledTts::new(Arc::clone(&pool), synthesizer));
-        let voice = Voice::new(Arc::clone(&pool), silero);
         let stt = Arc::new(PooledStt::new(Arc::clone(&pool), recognizer));
-        Ok(Self { pool, stt, tts, embedder: Arc::new(embedder), voice })
+        Ok(Self { pool, quick, stt, tts, embedder: Arc::new(embedder), voice })
     }
 
     /// Speech-to-text: Moonshine tiny-en.
@@ -116,10 +118,16 @@ impl LocalEngines {
         &self.voice
     }
 
-    /// The pool's figures of this moment.
+    /// The figures of this moment of the pool that runs transcripts, speech and embeddings.
     #[must_use]
     pub fn pool_stats(&self) -> PoolStats {
         self.pool.stats()
+    }
+
+    /// The same of the thread that confirms voices.
+    #[must_use]
+    pub fn voice_stats(&self) -> PoolStats {
+        self.quick.stats()
     }
 }
 

@@ -1,7 +1,7 @@
 //! Silero voice activity detection at 8 kHz: how likely it is that somebody speaks, per 32 ms.
 //!
-//! It costs 0.1–0.2 ms a window, fifty times the first detector, so it only confirms: it runs on the inference
-//! pool, and only while the cheap gate is open.
+//! It costs 0.1–0.2 ms a window, fifty times the first detector, so it only confirms: it runs on a thread of its
+//! own ([`Pool::start_quick`]), and only while the cheap gate is open.
 
 use super::models::{ModelError, Models};
 use super::pool::{Pool, Shelf};

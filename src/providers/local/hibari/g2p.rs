@@ -74,7 +74,7 @@ impl Reader {
         for (spoken, parts) in sentence.iter().zip(&words).rev() {
             let text = match spoken.kind {
                 Kind::Pause => spoken.text.clone(),
-                Kind::Letters => match self.lexicon.spell(&spoken.text) {
+                Kind::Letters => match self.lexicon.spell_initialism(&spoken.text) {
                     Some(names) => names,
                     None => unknown(&spoken.text)?,
                 },

@@ -81,6 +81,15 @@ impl Lexicon {
         self.with_ending(word, emphasis, next)
     }
 
+    /// As [`Self::spell`], with the ending of "IDs" or "PBX's" as one sound.
+    #[must_use]
+    pub fn spell_initialism(&self, word: &str) -> Option<String> {
+        match word.strip_suffix("'s") {
+            Some(letters) => self.spell(letters).map(|p| add_s(&p)),
+            None => self.spell(word),
+        }
+    }
+
     /// The names of the letters of `word`, the last one strongest ("SMS"); `None` for anything but letters
     /// that have names.
     #[must_use]
@@ -354,6 +363,7 @@ mod tests {
     fn capitals_are_words_when_known_and_letters_when_not() {
         assert_eq!(say("CLEAN", "VB", None).unwrap(), "klˈin");
         assert_eq!(say("SMS", "NN", None).unwrap(), "ˌɛsˌɛmˈɛs");
+        assert_eq!(lexicon().spell_initialism("SMS's").unwrap(), "ˌɛsˌɛmˈɛsᵻz");
         assert_eq!(say("Clean", "VB", None).unwrap(), "klˈin");
         assert_eq!(say("zzyzx", "NN", None), None);
     }

@@ -38,7 +38,7 @@ const VOICE_MODEL: &str = "hibari.onnx";
 /// The network for unknown words.
 const OOV_MODEL: &str = "oov.onnx";
 
-/// Makes an inference session of a model's bytes. One thread per session is enough: the voice runs about a hundred
+/// Makes an inference session of a model's bytes. One thread per session is enough: the voice runs about fifty
 /// times faster than real time.
 pub type OpenSession = dyn Fn(&[u8]) -> Result<Session, ort::Error> + Send + Sync;
 
@@ -85,7 +85,7 @@ impl std::fmt::Debug for Hibari {
 }
 
 impl Hibari {
-    /// Loads the voice from `dir` (about 0.3 s). `open` makes the sessions, also later, when more callers than before
+    /// Loads the voice from `dir` (about 0.7 s of processor time). `open` makes the sessions, also later, when more callers than before
     /// speak at one time.
     ///
     /// # Errors

@@ -214,6 +214,45 @@ fn guessed_and_spoofed_in_dialog_requests_hang_up_nothing() {
     assert_eq!(ended(&mut pair, Side::Bob), Some(EndCause::Remote), "the right words from the right place do");
 }
 
+/// Bob with a second trunk at 10.0.0.3.
+fn two_trunks() -> Pair {
+    let mut pair = pair();
+    let mut config = crate::sip::pair::config(Side::Bob);
+    config.known_peers.push(crate::sip::KnownPeer {
+        name: "third".to_owned(),
+        networks: vec!["10.0.0.3/32".parse().unwrap()],
+        accept_refer: false,
+    });
+    pair.bob = Endpoint::new(config, Random::seeded(8));
+    pair
+}
+
+#[test]
+fn a_known_peer_cannot_hang_up_the_call_of_another() {
+    let mut pair = two_trunks();
+    establish(&mut pair);
+    let ack = pair.wire.iter().find(|(_, _, b)| is(b, "ACK ")).unwrap().2.clone();
+    let bye = String::from_utf8(ack).unwrap().replace("ACK", "BYE").replace("CSeq: 1 ", "CSeq: 99 ");
+    let other = bye.replace("z9hG4bK", "z9hG4bKspoof");
+    assert_eq!(answers(&mut pair, "10.0.0.3:5060", &other), Vec::<String>::new());
+    assert_eq!(ended(&mut pair, Side::Bob), None);
+    assert_eq!(answers(&mut pair, "10.0.0.1:5060", &bye).len(), 1);
+    assert_eq!(ended(&mut pair, Side::Bob), Some(EndCause::Remote));
+}
+
+#[test]
+fn someone_we_called_is_a_stranger_again_once_everything_is_over() {
+    let mut pair = pair();
+    let callee: SocketAddr = "198.51.100.9:5060".parse().unwrap();
+    let from = crate::sip::event::Party { display: None, uri: Uri::parse("sip:us@x").unwrap() };
+    let target = Uri::parse("sip:them@198.51.100.9").unwrap();
+    let now = pair.now;
+    pair.bob.invite(now, OutgoingInvite::new(target, callee, from, b"offer".to_vec())).unwrap();
+    assert!(pair.bob.is_heard(callee.ip()));
+    assert_idle_after(&mut pair, 2 * MINUTE);
+    assert!(!pair.bob.is_heard(callee.ip()));
+}
+
 #[test]
 fn a_cancel_from_another_address_cancels_nothing() {
     let mut pair = pair();

@@ -158,17 +158,19 @@ const BARE: &[(&str, &str)] = &[
 /// Capitals that are said letter by letter although a word of the same spelling exists.
 const LETTERED: &[&str] = &[
     "ID", "IT", "US", "UK", "EU", "AM", "PM", "OR", "ER", "IV", "AC", "PA", "MA", "ED", "PE", "PT", "OT", "HR", "AI",
-    "TV", "PC", "IP", "MS", "MD", "DO", "DOB", "GP", "RN", "LPN", "NP", "CT", "MRI", "EKG", "ECG", "EEG", "EMG", "ENT",
-    "ICU", "NICU", "OB", "GYN", "HMO", "PPO", "HSA", "FSA", "SMS", "MMS", "SIP", "URL", "PDF", "FAQ", "CEO", "CFO",
-    "CTO", "CCU", "BP", "BMI", "STD", "STI", "UTI", "HIV", "HPV", "TB", "ADHD", "PTSD", "OCD", "IBS", "COD", "VIP",
-    "ATM", "DMV", "EST", "CST", "MST", "PST", "EDT", "CDT", "MDT", "PDT", "UTC", "GMT", "BST", "CET", "PBX", "FBI",
-    "CIA", "LLC", "USD", "VPN", "USB", "DNA", "ACL", "RSV", "MMR", "TDAP", "NYC", "LA", "DC", "CPR", "EMT", "ETA",
-    "BYO", "DIY", "API", "SSN", "PO", "QR",
+    "TV", "PC", "IP", "MS", "MD", "DO", "DOB", "GP", "RN", "LPN", "NP", "CT", "MRI", "COPD", "EKG", "ECG", "EEG",
+    "EMG", "ENT", "ICU", "NICU", "OB", "GYN", "HMO", "PPO", "HSA", "FSA", "SMS", "MMS", "SIP", "URL", "PDF", "FAQ",
+    "CEO", "CFO", "CTO", "CCU", "BP", "BMI", "STD", "STI", "UTI", "HIV", "HPV", "TB", "ADHD", "PTSD", "OCD", "IBS",
+    "COD", "VIP", "ATM", "DMV", "EST", "CST", "MST", "PST", "EDT", "CDT", "MDT", "PDT", "UTC", "GMT", "BST", "CET",
+    "PBX", "FBI", "CIA", "LLC", "USD", "VPN", "USB", "DNA", "ACL", "RSV", "MMR", "TDAP", "NYC", "LA", "DC", "CPR",
+    "EMT", "ETA", "BYO", "DIY", "API", "SSN", "PO", "QR",
 ];
+/// Of these the ones that are words when everything around them is in capitals.
+const AMBIGUOUS: &[&str] = &["IT", "US", "OR", "DO", "AM", "MA", "PA", "ED"];
 /// Capitals that are said as a word.
 const ACRONYMS: &[&str] = &[
-    "NASA", "NATO", "COVID", "PIN", "SIM", "AIDS", "SARS", "MERS", "HIPAA", "COBRA", "LASIK", "CPAP", "NSAID", "COPD",
-    "FEMA", "OSHA", "IKEA", "GIF", "RAM", "ZIP", "SWAT", "UNICEF", "CHIP", "CAT", "PET", "SOAP", "BIPAP",
+    "NASA", "NATO", "COVID", "PIN", "SIM", "AIDS", "SARS", "MERS", "HIPAA", "COBRA", "LASIK", "CPAP", "NSAID", "FEMA",
+    "OSHA", "IKEA", "GIF", "RAM", "ZIP", "SWAT", "UNICEF", "CHIP", "CAT", "PET", "SOAP", "BIPAP",
 ];
 
 fn table(table: &'static [(&'static str, &'static str)], key: &str) -> Option<&'static str> {
@@ -274,28 +276,20 @@ pub(super) fn initialism(scan: &Scan<'_>) -> Option<Reading> {
     {
         return None;
     }
-    let shouted = scan.rest()[len..].trim_start().chars().take(2).filter(|c| c.is_uppercase()).count() == 2
-        || scan.said().next().is_some_and(|w| {
-            w.len() > 1 && scan.out.last().is_some_and(|s| s.kind == Kind::Word && s.text == w.to_uppercase())
-        });
-    let vowelless = !letters.chars().any(|c| "AEIOUY".contains(c));
-    let lettered = (LETTERED.contains(&letters)
-        && !(shouted && matches!(letters, "IT" | "US" | "OR" | "DO" | "AM" | "MA" | "PA" | "IV")))
-        || (vowelless && letters.chars().count() <= 5 && !ACRONYMS.contains(&letters));
     if ACRONYMS.contains(&letters) {
-        let word =
-            if letters == "COPD" { return Some(Reading::new(len).letters(letters)) } else { letters.to_lowercase() };
-        return Some(Reading::new(len).say(&format!("{word}{}", ending.unwrap_or_default())));
+        return Some(Reading::new(len).say(&format!("{}{}", letters.to_lowercase(), ending.unwrap_or_default())));
     }
-    if !lettered {
-        return None;
+    let capitals = |text: &str| text.chars().take(2).filter(|c| c.is_uppercase()).count() == 2;
+    let last = scan.out.last().filter(|s| s.kind == Kind::Word && capitals(&s.text));
+    if AMBIGUOUS.contains(&letters) && (last.is_some() || capitals(scan.rest()[len..].trim_start())) {
+        return Some(Reading::new(len).say(&letters.to_lowercase()));
     }
-    let reading = Reading::new(len).letters(letters);
-    Some(match ending {
-        // The plural of an initialism is said with its last letter.
-        Some(_) => Reading { pieces: vec![(Kind::Letters, format!("{letters}'s"))], ..reading },
-        None => reading,
-    })
+    let vowelless = !letters.chars().any(|c| "AEIOUY".contains(c)) && letters.chars().count() <= 5;
+    let spelled = match ending {
+        Some(_) => format!("{letters}'s"),
+        None => letters.to_owned(),
+    };
+    (vowelless || LETTERED.contains(&letters)).then(|| Reading::new(len).letters(&spelled))
 }
 
 /// A code of letters and digits: "B12", "A1C", "3CX", "COVID-19", "AB-1234".

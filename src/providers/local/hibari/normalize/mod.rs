@@ -13,6 +13,7 @@ mod letters;
 pub mod numbers;
 mod phone;
 mod sentence;
+mod state;
 mod symbol;
 
 #[cfg(test)]
@@ -111,6 +112,7 @@ const RULES: &[Rule] = &[
     address::email,
     address::web,
     phone::number,
+    state::zip,
     date::iso,
     date::numeric,
     date::month_day,
