@@ -10,10 +10,13 @@ mod generator;
 #[path = "../tests/interop/support.rs"]
 mod support;
 
-use std::{net::SocketAddr, process::Command, time::Duration};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    time::Duration,
+};
 
 use generator::{Calls, Load};
-use support::{Asterisk, Bench, Running, resident_bytes, wait_until};
+use support::{Asterisk, Bench, Server, resident_bytes};
 
 /// Calls at the same time.
 const CALLS: [usize; 2] = [50, 200];
@@ -29,51 +32,35 @@ fn main() {
         "{:<10} {:>5} {:>9} {:>9} {:>10} {:>9} {:>9} {:>9} {:>10} {:>8}",
         "server", "calls", "setup p50", "p99 ms", "CPU ms/s", "kB/call", "trip p50", "p99 ms", "pacing p99", "back %"
     );
-    if wants("asterisk") {
-        for calls in CALLS {
-            let asterisk = Asterisk::start(&bench, 60);
+    for calls in CALLS {
+        if wants("asterisk") {
+            let asterisk = Asterisk::start(&bench, 3600);
             let server = asterisk.address().parse().expect("an address");
-            measure(&bench, "Asterisk", asterisk.pid(), server, "600", calls, seconds);
+            measure("Asterisk", asterisk.pid(), &load(bench.address(20), server, "600", calls), seconds);
         }
-    }
-    if wants("offhook") {
-        for calls in CALLS {
-            let server = SocketAddr::new(bench.address(40).into(), 5060);
-            let mut offhook = start_offhook(&bench, server);
-            measure(&bench, "Offhook", offhook.pid(), server, "echo", calls, seconds);
-            offhook.terminate(Duration::from_secs(10));
+        if wants("offhook") {
+            let trunk = format!("[[trunk]]\nname = \"bench\"\nhosts = [\"{}\"]\nagent = \"echo\"\n", bench.address(30));
+            let mut offhook = Server::start(&bench, &trunk);
+            let server = SocketAddr::new(bench.address(20).into(), 5060);
+            measure("Offhook", offhook.pid(), &load(bench.address(30), server, "echo", calls), seconds);
+            offhook.stop();
         }
     }
 }
 
-/// `offhook serve` with a trunk from the generator's address to the echo agent.
-fn start_offhook(bench: &Bench, server: SocketAddr) -> Running {
-    let config = bench.write(
-        "offhook.toml",
-        &format!(
-            "[server]\nlisten = \"{server}\"\n\n[media]\nbind = \"{}\"\nrtp_ports = \"40000-49999\"\n\n\
-             [[trunk]]\nname = \"bench\"\nhosts = [\"{}\"]\nagent = \"echo\"\n",
-            server.ip(),
-            bench.address(20)
-        ),
-    );
-    let log = bench.path().join("offhook.log");
-    let mut command = Command::new(env!("CARGO_BIN_EXE_offhook"));
-    command.args(["serve", "-c"]).arg(config);
-    let running = Running::start("offhook", &mut command, log);
-    wait_until(Duration::from_secs(20), "offhook listens", || support::open_udp_ports(running.pid()) > 0);
-    running
+fn load(from: Ipv4Addr, server: SocketAddr, number: &str, calls: usize) -> Load {
+    Load { ip: from.into(), server, number: number.to_owned(), calls, rate: RATE }
 }
 
-fn measure(bench: &Bench, name: &str, pid: u32, server: SocketAddr, number: &str, calls: usize, seconds: u64) {
-    let load = |calls| Load { ip: bench.address(20).into(), server, number: number.to_owned(), calls, rate: RATE };
+fn measure(name: &str, pid: u32, load: &Load, seconds: u64) {
+    let calls = load.calls;
     // The first calls warm up what is loaded or grown once.
-    let warm = Calls::place(load(5)).unwrap_or_else(|error| panic!("{name}: {error}"));
+    let warm = Calls::place(Load { calls: 5, ..load.clone() }).unwrap_or_else(|error| panic!("{name}: {error}"));
     warm.watch(Duration::from_secs(1));
     warm.hang_up().unwrap_or_else(|error| panic!("{name}: {error}"));
     let idle_bytes = resident_bytes(pid);
 
-    let placed = Calls::place(load(calls)).unwrap_or_else(|error| panic!("{name}: {error}"));
+    let placed = Calls::place(load.clone()).unwrap_or_else(|error| panic!("{name}: {error}"));
     let setup = placed.setup_us();
     placed.watch(Duration::from_secs(1));
     let before = cpu_ms(pid);

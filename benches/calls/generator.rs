@@ -32,6 +32,7 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 const T1: Duration = Duration::from_millis(500);
 
 /// What to generate.
+#[derive(Clone)]
 pub struct Load {
     /// Our address; SIP on port 5060 of it.
     pub ip: IpAddr,
@@ -244,13 +245,7 @@ impl Calls {
     fn listener(&self) -> io::Result<impl FnOnce() + Send + use<>> {
         let socket = self.sip.try_clone()?;
         let (calls, audio) = (self.calls.clone(), self.audio.clone());
-        let load = Load {
-            ip: self.load.ip,
-            server: self.load.server,
-            number: self.load.number.clone(),
-            calls: self.load.calls,
-            rate: self.load.rate,
-        };
+        let load = self.load.clone();
         Ok(move || {
             let mut buffer = [0; 4096];
             while !audio.stop.load(Relaxed) {

@@ -15,7 +15,7 @@
 # ASTERISK_IP     its address (127.0.0.10)            ASTERISK_PORT  its SIP port (5060)
 # ASTERISK_RTP_START, ASTERISK_RTP_END                its RTP ports (20000, 20999)
 # TRUNK_IP, TRUNK_PORT                                where its trunk leads (127.0.0.20, 5060)
-# ASTERISK_MIN_EXPIRY  shortest registration it grants, in seconds (60)
+# ASTERISK_EXPIRY  longest registration it grants, in seconds (3600)
 #
 # Extensions 1001, 1002 and 1003 have the password secretNNNN. Their dial plan: asterisk/extensions.conf.
 set -euo pipefail
@@ -49,7 +49,7 @@ configure() {
     sed -e "s#@RUN@#$run#g" -e "s#@ROOT@#$root#g" -e "s#@TRIPLET@#$triplet#g" -e "s#@IP@#$ip#g" -e "s#@PORT@#$port#g" \
       -e "s#@RTP_START@#${ASTERISK_RTP_START:-20000}#g" -e "s#@RTP_END@#${ASTERISK_RTP_END:-20999}#g" \
       -e "s#@TRUNK_IP@#${TRUNK_IP:-127.0.0.20}#g" -e "s#@TRUNK_PORT@#${TRUNK_PORT:-5060}#g" \
-      -e "s#@MIN_EXPIRY@#${ASTERISK_MIN_EXPIRY:-60}#g" "$file" > "$run/etc/$(basename "$file")"
+      -e "s#@EXPIRY@#${ASTERISK_EXPIRY:-3600}#g" "$file" > "$run/etc/$(basename "$file")"
   done
   # Its data directory is read from the packages; its database is ours.
   for file in "$root"/usr/share/asterisk/*; do ln -sfn "$file" "$run/lib/$(basename "$file")"; done

@@ -1,4 +1,4 @@
-//! What the interop tests share: the peers as processes, WAV files, and the comparison of audio.
+//! What the interop tests share: the peers and the server as processes, WAV files, and the comparison of audio.
 //!
 //! The peers live in `tests/interop/*.sh`. One test at a time uses them, whatever the test runner does: the
 //! [`Bench`] holds a lock on the machine for as long as it lives.
@@ -108,22 +108,18 @@ pub struct Asterisk {
     run: PathBuf,
     ip: Ipv4Addr,
     trunk: Ipv4Addr,
-    min_expiry: u32,
+    expiry: u32,
 }
 
 impl Asterisk {
     /// SIP port of the PBX and of the far end of its trunk.
     pub const PORT: u16 = 5060;
 
-    /// Starts one on the bench's address 10, with a trunk to the bench's address 20 and `min_expiry_s` as the
-    /// shortest registration that it grants.
-    pub fn start(bench: &Bench, min_expiry_s: u32) -> Self {
-        let this = Self {
-            run: bench.path().join("ast"),
-            ip: bench.address(10),
-            trunk: bench.address(20),
-            min_expiry: min_expiry_s,
-        };
+    /// Starts one on the bench's address 10, with a trunk to the bench's address 20 and `expiry_s` as the
+    /// longest registration that it grants, in seconds.
+    pub fn start(bench: &Bench, expiry_s: u32) -> Self {
+        let this =
+            Self { run: bench.path().join("ast"), ip: bench.address(10), trunk: bench.address(20), expiry: expiry_s };
         run(this.script().arg("up"));
         this
     }
@@ -133,7 +129,7 @@ impl Asterisk {
         command
             .env("ASTERISK_RUN", &self.run)
             .env("ASTERISK_IP", self.ip.to_string())
-            .env("ASTERISK_MIN_EXPIRY", self.min_expiry.to_string())
+            .env("ASTERISK_EXPIRY", self.expiry.to_string())
             .env("TRUNK_IP", self.trunk.to_string());
         command
     }
@@ -174,6 +170,11 @@ impl Asterisk {
         write_wav(&self.run.join("play/in.wav"), samples);
     }
 
+    /// Sets a global variable of the dial plan.
+    pub fn set_global(&self, name: &str, value: &str) {
+        self.cli(&format!("dialplan set global {name} {value}"));
+    }
+
     /// A recording that the dial plan made, once it is complete.
     pub fn recording(&self, name: &str) -> Vec<i16> {
         let path = self.run.join("rec").join(name);
@@ -212,6 +213,93 @@ impl Drop for Asterisk {
         }
         let _ = output(self.script().arg("down"));
     }
+}
+
+/// A running `offhook serve` with its event stream; it ends when this is dropped.
+pub struct Server {
+    running: Running,
+    errors: PathBuf,
+}
+
+impl Server {
+    /// Starts the server with the given configuration, `[server]` and `[media]` left out: it listens on the
+    /// bench's address 20, SIP port 5060, which is also the far end of Asterisk's trunk. Fails the test unless
+    /// it listens within 30 seconds; it loads the models before.
+    #[track_caller]
+    pub fn start(bench: &Bench, config: &str) -> Self {
+        let ip = bench.address(20);
+        let head = format!(
+            "[server]\nsip_listen = \"{ip}:5060\"\n\n[media]\nbind = \"{ip}\"\nrtp_ports = \"40000-49999\"\n\n"
+        );
+        let file = bench.write("offhook.toml", &(head + config));
+        let errors = bench.path().join("offhook.log");
+        let mut command = offhook();
+        command.args(["serve", "--json", "-c"]).arg(file);
+        let log = File::create(&errors).expect("the log can be made");
+        let out = File::create(bench.path().join("offhook.events")).expect("the file can be made");
+        let running =
+            Running::spawn("offhook serve", command.stdout(out).stderr(log), bench.path().join("offhook.events"));
+        let mut this = Self { running, errors };
+        wait_until(Duration::from_secs(30), "the server listens", || {
+            assert!(this.running.is_running(), "offhook serve ended: {}", this.errors());
+            this.errors().contains("listening")
+        });
+        this
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.running.pid()
+    }
+
+    /// What it wrote to its standard error.
+    pub fn errors(&self) -> String {
+        fs::read_to_string(&self.errors).unwrap_or_default()
+    }
+
+    /// Every event so far.
+    pub fn events(&self) -> Vec<serde_json::Value> {
+        // The last line may be half written.
+        self.running.output().lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    }
+
+    /// The events of this name so far.
+    pub fn events_named(&self, name: &str) -> Vec<serde_json::Value> {
+        self.events().into_iter().filter(|event| event["event"] == name).collect()
+    }
+
+    /// Waits for the first event of this name.
+    #[track_caller]
+    pub fn wait_for(&self, name: &str, limit: Duration) -> serde_json::Value {
+        wait_until(limit, &format!("event {name}"), || !self.events_named(name).is_empty());
+        self.events_named(name).swap_remove(0)
+    }
+
+    /// Asks it to end and waits; gives its exit code.
+    #[track_caller]
+    pub fn stop(&mut self) -> Option<i32> {
+        self.running.terminate(Duration::from_secs(15))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("--- offhook serve, its errors\n{}", self.errors());
+        }
+    }
+}
+
+/// The program under test, quiet about colours.
+pub fn offhook() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_offhook"));
+    command.env("NO_COLOR", "1");
+    command
+}
+
+/// An agent file of `tests/interop/agents/`, as a TOML string.
+pub fn agent_file(name: &str) -> String {
+    format!("\"{}\"", script(&format!("agents/{name}.yaml")).display())
 }
 
 /// How sipp's calls ended, from the last line of its statistics.
@@ -266,12 +354,12 @@ impl Running {
     pub fn start(name: &str, command: &mut Command, log: PathBuf) -> Self {
         let out = File::create(&log).expect("the log can be made");
         let error = out.try_clone().expect("the log can be shared");
-        let child = command
-            .stdin(Stdio::null())
-            .stdout(out)
-            .stderr(error)
-            .spawn()
-            .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        Self::spawn(name, command.stdout(out).stderr(error), log)
+    }
+
+    /// Starts `command`, whose output goes to `log` already.
+    pub fn spawn(name: &str, command: &mut Command, log: PathBuf) -> Self {
+        let child = command.stdin(Stdio::null()).spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
         Self { child, name: name.to_owned(), log }
     }
 
@@ -318,7 +406,13 @@ impl Drop for Running {
             let _ = self.child.wait();
         }
         if std::thread::panicking() {
-            eprintln!("--- {}\n{}", self.name, self.output());
+            let output = self.output();
+            let lines: Vec<_> = output.lines().collect();
+            eprintln!(
+                "--- {}, the end of its output\n{}",
+                self.name,
+                lines[lines.len().saturating_sub(40)..].join("\n")
+            );
         }
     }
 }

@@ -1,0 +1,150 @@
+//! We are an extension of a real Asterisk: registered, called, calling, transferring.
+
+mod common;
+#[path = "interop/support.rs"]
+mod support;
+
+use std::{path::Path, process::Command, time::Duration};
+
+use common::speech::{human_clips, models};
+use offhook::{
+    base::SampleRate,
+    providers::{
+        SttEvent, SttRequest,
+        local::{LocalEngines, pool::PoolConfig},
+        stt::SegmentId,
+    },
+};
+use support::{Asterisk, Bench, Server, agent_file, compare, offhook, pause, run, script, wait_until, write_wav};
+
+/// Extension 1001 of the bench's Asterisk, served by `agent`.
+fn extension(asterisk: &Asterisk, agent: &str) -> String {
+    format!(
+        "[agents]\n{agent} = {}\n\n[[extension]]\nname = \"front\"\nregistrar = \"{}\"\nuser = \"1001\"\n\
+         password = \"secret1001\"\nagent = \"{agent}\"\nprofile = \"freepbx\"\n",
+        agent_file(agent),
+        asterisk.address()
+    )
+}
+
+/// What Moonshine hears in a recording, in lower case.
+fn transcribe(samples: &[i16]) -> String {
+    let engines = LocalEngines::load(&models(), PoolConfig::default(), |_| ()).expect("the engines load");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let words = runtime.block_on(async {
+        let request = SttRequest { rate: SampleRate::NARROWBAND, pre_roll: Duration::ZERO };
+        let (mut stream, mut events) = engines.stt().open(request).expect("a stream opens");
+        let segment = SegmentId(1);
+        stream.start(segment);
+        for chunk in samples.chunks(160) {
+            stream.push(chunk);
+        }
+        stream.finish(segment);
+        loop {
+            match events.recv().await.expect("an answer comes") {
+                SttEvent::Final { text, .. } => break text.expose().clone(),
+                SttEvent::Failed { error, .. } => panic!("{error}"),
+                SttEvent::Partial { .. } => {}
+            }
+        }
+    });
+    words.to_lowercase()
+}
+
+/// Human speech that travels with the source.
+fn human(name: &str) -> Vec<i16> {
+    human_clips().into_iter().find(|clip| clip.name == name).expect("the clip is there").samples
+}
+
+#[test]
+fn we_are_registered_and_again_by_ourselves_after_the_pbx_lost_power() {
+    let bench = Bench::open();
+    let asterisk = Asterisk::start(&bench, 20);
+    let mut server = Server::start(&bench, &extension(&asterisk, "library"));
+    wait_until(Duration::from_secs(5), "the PBX shows 1001", || asterisk.has_contact("1001"));
+    assert_eq!(server.wait_for("registration", Duration::from_secs(5))["extension"], "front");
+
+    asterisk.power_cycle();
+    assert!(!asterisk.has_contact("1001"), "it forgot");
+    wait_until(Duration::from_secs(40), "the PBX shows 1001 again", || asterisk.has_contact("1001"));
+
+    // And we leave as we came.
+    assert_eq!(server.stop(), Some(0));
+    assert!(!asterisk.has_contact("1001"), "unregistered at the end");
+}
+
+#[test]
+fn the_agent_answers_human_speech_played_by_the_pbx() {
+    let bench = Bench::open();
+    let asterisk = Asterisk::start(&bench, 3600);
+    let server = Server::start(&bench, &extension(&asterisk, "library"));
+    wait_until(Duration::from_secs(5), "registered", || asterisk.has_contact("1001"));
+
+    asterisk.set_played(&human("jfk-ask-not"));
+    asterisk.set_global("PLAY_AFTER", "6");
+    asterisk.set_global("LISTEN", "9");
+    asterisk.cli("channel originate PJSIP/1001 extension play@interop");
+    server.wait_for("call_ended", Duration::from_secs(60));
+
+    let heard = transcribe(&asterisk.recording("play-in.wav"));
+    for word in ["morning", "library", "president", "kennedy"] {
+        assert!(heard.contains(word), "{word} in {heard:?}");
+    }
+}
+
+#[test]
+fn a_call_that_we_place_says_its_message_into_the_pbxs_recording() {
+    let bench = Bench::open();
+    let asterisk = Asterisk::start(&bench, 3600);
+    let ip = bench.address(20);
+    let config = bench.write(
+        "offhook.toml",
+        &format!(
+            "[server]\nsip_listen = \"{ip}:5060\"\n\n[media]\nbind = \"{ip}\"\n\n{}",
+            extension(&asterisk, "herald")
+        ),
+    );
+    run(offhook().args(["call", "626", "--seconds", "40", "-c"]).arg(config));
+    let heard = transcribe(&asterisk.recording("626-in.wav"));
+    for word in ["appointment", "tuesday", "afternoon", "insurance"] {
+        assert!(heard.contains(word), "{word} in {heard:?}");
+    }
+    assert!(!asterisk.has_contact("1001"), "unregistered at the end");
+}
+
+#[test]
+fn a_call_that_we_transfer_arrives_at_its_target() {
+    let bench = Bench::open();
+    let asterisk = Asterisk::start(&bench, 3600);
+    let server = Server::start(&bench, &extension(&asterisk, "switchboard"));
+    wait_until(Duration::from_secs(5), "registered", || asterisk.has_contact("1001"));
+
+    // A telephone, 1002, that rings 1001, hears it out and talks when it has been passed on.
+    let speech = human("austen-0870");
+    let wav = bench.path().join("play.wav");
+    let silence = vec![0; 9 * support::RATE as usize];
+    let talk: Vec<i16> = [&silence, &speech, &speech, &silence, &silence].into_iter().flatten().copied().collect();
+    write_wav(&wav, &talk);
+    run(phone(&bench, &asterisk, &wav).args(["call", &format!("sip:1001@{}", asterisk.address()), "24"]));
+
+    assert_eq!(server.wait_for("transfer_finished", Duration::from_secs(5))["accepted"], true);
+    assert_eq!(asterisk.database("arrived").as_deref(), Some("1002"));
+    let recorded = asterisk.recording("604.wav");
+    let found = compare(&recorded, &talk);
+    assert!(found.share() >= 0.9 && found.voiced >= 30, "{found:?}");
+    pause(Duration::from_millis(200));
+    assert_eq!(server.events_named("call_ended").len(), 1, "our leg ended with the transfer");
+}
+
+/// baresip as extension 1002.
+fn phone(bench: &Bench, asterisk: &Asterisk, wav: &Path) -> Command {
+    let mut command = Command::new(script("baresip.sh"));
+    command
+        .arg(bench.path().join("baresip"))
+        .arg(wav)
+        .env("BARESIP_IP", bench.address(30).to_string())
+        .env("BARESIP_USER", "1002")
+        .env("BARESIP_PASSWORD", "secret1002")
+        .env("BARESIP_REGISTRAR", asterisk.address());
+    command
+}
