@@ -11,7 +11,8 @@ const AGENT: &str = include_str!("data/agents/greeter.yaml");
 /// Long enough for an answer on loopback; a test that expects silence waits this long once.
 const SILENCE: Duration = Duration::from_millis(400);
 
-const OFFER: &str = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 40000 RTP/AVP 0\r\n";
+const OFFER: &str =
+    "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 40000 RTP/AVP 0\r\n";
 
 struct Peer {
     socket: UdpSocket,

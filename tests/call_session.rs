@@ -28,11 +28,10 @@ async fn the_agent_greets_asks_hears_the_answer_and_says_goodbye() {
     let mut phone = Phone::call(&server.server, CALLER).await.unwrap();
     through_the_question(&mut phone).await;
     phone.speak(600).await;
-    let heard = server
-        .event("the caller's turn", |e| match e {
-            CallEvent::CallerSaid { text, .. } => Some(text.expose().clone()),
-            _ => None,
-        });
+    let heard = server.event("the caller's turn", |e| match e {
+        CallEvent::CallerSaid { text, .. } => Some(text.expose().clone()),
+        _ => None,
+    });
     let (heard, ()) = tokio::join!(heard, async { while phone.pass_frame().await < -50.0 {} });
     assert_eq!(heard, "Yes.");
     assert_eq!(phone.ended().await, EndCause::Remote);

@@ -35,7 +35,8 @@ pub(super) async fn classify(
     let mut ranking: Vec<(String, f32)> = labels
         .into_iter()
         .filter_map(|label| {
-            let likeness = label.examples.iter().filter_map(|e| known.get(e)).map(|e| cosine(&sentence, e)).reduce(f32::max);
+            let likeness =
+                label.examples.iter().filter_map(|e| known.get(e)).map(|e| cosine(&sentence, e)).reduce(f32::max);
             Some((label.name, likeness?))
         })
         .collect();
@@ -46,8 +47,8 @@ pub(super) async fn classify(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::providers::embed::Embeddings;
     use crate::providers::ProviderError;
+    use crate::providers::embed::Embeddings;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use tokio::sync::oneshot;
 
@@ -73,7 +74,8 @@ mod tests {
     }
 
     fn labels() -> Vec<Label> {
-        let label = |name: &str, example: &str| Label { name: name.into(), examples: vec![example.into(), "zzz".into()] };
+        let label =
+            |name: &str, example: &str| Label { name: name.into(), examples: vec![example.into(), "zzz".into()] };
         vec![label("hours", "opening hours"), label("price", "how much")]
     }
 

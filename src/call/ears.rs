@@ -68,7 +68,7 @@ mod tests {
     impl VoiceStream for Echo {
         fn push(&mut self, samples: &[i16], _: bool) {
             self.1 += samples.len() as u64;
-            if self.1 % 320 == 0 {
+            if self.1.is_multiple_of(320) {
                 let _ = self.0.try_send(VoiceVerdict { probability: 0.9, windows: 1, until_sample: self.1 - 40 });
             }
         }

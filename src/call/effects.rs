@@ -60,7 +60,8 @@ impl Session {
                 let spent = self.tool_time.clone();
                 tokio::spawn(async move {
                     let outcome = tools.run(admitted).await;
-                    let verdict = outcome.result.as_ref().map_or_else(|failure| failure.kind.clone(), |_| "ok".to_owned());
+                    let verdict =
+                        outcome.result.as_ref().map_or_else(|failure| failure.kind.clone(), |_| "ok".to_owned());
                     events.send(CallEvent::ToolFinished { call, tool, outcome: verdict, took: outcome.took });
                     let _ = spent.send(outcome.took);
                     let _ = answers.send(Input::ToolFinished { request, outcome: outcome.result });
@@ -142,7 +143,13 @@ fn context_value(context: &Map<String, Value>) -> String {
 
 fn percent(text: &str) -> String {
     text.bytes()
-        .map(|b| if b.is_ascii_alphanumeric() || b"-._~:".contains(&b) { char::from(b).to_string() } else { format!("%{b:02X}") })
+        .map(|b| {
+            if b.is_ascii_alphanumeric() || b"-._~:".contains(&b) {
+                char::from(b).to_string()
+            } else {
+                format!("%{b:02X}")
+            }
+        })
         .collect()
 }
 

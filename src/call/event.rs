@@ -187,7 +187,9 @@ impl CallEvent {
             Self::Registration { extension, state, detail } => {
                 ("registration", None, json!({"extension": extension, "state": state, "detail": detail}))
             }
-            Self::CallRefused { call, code, reason } => ("call_refused", Some(call), json!({"code": code, "reason": reason})),
+            Self::CallRefused { call, code, reason } => {
+                ("call_refused", Some(call), json!({"code": code, "reason": reason}))
+            }
             Self::CallStarted { call, direction, peer, agent, codec, setup } => (
                 "call_started",
                 Some(call),
@@ -203,16 +205,18 @@ impl CallEvent {
             Self::AgentSaid { call, heard, complete } => {
                 ("agent_said", Some(call), json!({"heard": heard.expose(), "complete": complete}))
             }
-            Self::BargeIn { call, stopped_after } => ("barge_in", Some(call), json!({"stopped_after_ms": ms(stopped_after)})),
+            Self::BargeIn { call, stopped_after } => {
+                ("barge_in", Some(call), json!({"stopped_after_ms": ms(stopped_after)}))
+            }
             Self::FalseBargeIn { call } => ("false_barge_in", Some(call), json!({})),
             Self::Digit { call, key } => ("digit", Some(call), json!({"key": key.expose().to_string()})),
             Self::NodeEntered { call, node } => ("node_entered", Some(call), json!({"node": node})),
-            Self::SlotFilled { call, slot, value, corrected } => (
-                "slot_filled",
-                Some(call),
-                json!({"slot": slot, "value": value.expose(), "corrected": corrected}),
-            ),
-            Self::FailureHandled { call, kind, node } => ("failure_handled", Some(call), json!({"kind": kind, "node": node})),
+            Self::SlotFilled { call, slot, value, corrected } => {
+                ("slot_filled", Some(call), json!({"slot": slot, "value": value.expose(), "corrected": corrected}))
+            }
+            Self::FailureHandled { call, kind, node } => {
+                ("failure_handled", Some(call), json!({"kind": kind, "node": node}))
+            }
             Self::ToolFinished { call, tool, outcome, took } => {
                 ("tool_finished", Some(call), json!({"tool": tool, "outcome": outcome, "took_ms": ms(took)}))
             }
@@ -285,7 +289,8 @@ mod tests {
 
     #[test]
     fn debug_of_an_event_hides_what_was_said_and_json_shows_it() {
-        let event = CallEvent::CallerSaid { call: CallId(7), text: Pii::new("my number is 555".into()), confidence: 0.87 };
+        let event =
+            CallEvent::CallerSaid { call: CallId(7), text: Pii::new("my number is 555".into()), confidence: 0.87 };
         assert!(!format!("{event:?}").contains("555"));
         assert_eq!(
             event.to_exposed_json(),

@@ -202,9 +202,7 @@ impl Line {
                 self.negotiation.accept_answer(&answer).ok().and_then(|negotiated| self.settle(&negotiated))
             }
             Event::TransferFinished { outcome, .. } => Some(LineEvent::Transferred(outcome)),
-            Event::Info { content_type, body, .. } => {
-                digit_of_info(&content_type, body.expose()).map(LineEvent::Digit)
-            }
+            Event::Info { content_type, body, .. } => digit_of_info(&content_type, body.expose()).map(LineEvent::Digit),
             _ => None,
         }
     }
@@ -266,7 +264,11 @@ fn digit_of_info(content_type: &str, body: &[u8]) -> Option<char> {
     match signal {
         "10" => Some('*'),
         "11" => Some('#'),
-        _ => signal.chars().next().filter(|c| signal.len() == 1 && "0123456789*#ABCDabcd".contains(*c)).map(|c| c.to_ascii_uppercase()),
+        _ => signal
+            .chars()
+            .next()
+            .filter(|c| signal.len() == 1 && "0123456789*#ABCDabcd".contains(*c))
+            .map(|c| c.to_ascii_uppercase()),
     }
 }
 
@@ -279,12 +281,15 @@ pub fn describe(cause: &EndCause) -> String {
         EndCause::Local => "we hung up".into(),
         EndCause::Rejected { code, phrase, .. } => format!("{code} {phrase}"),
         EndCause::Remote => "the peer hung up".into(),
-        EndCause::TimedOut(missing) => format!("no {} came in time", match missing {
-            Missing::Ack => "ACK",
-            Missing::FinalResponse => "final response",
-            Missing::OurAnswer => "answer of ours",
-            Missing::Response => "response",
-        }),
+        EndCause::TimedOut(missing) => format!(
+            "no {} came in time",
+            match missing {
+                Missing::Ack => "ACK",
+                Missing::FinalResponse => "final response",
+                Missing::OurAnswer => "answer of ours",
+                Missing::Response => "response",
+            }
+        ),
         EndCause::Transferred => "transferred".into(),
         EndCause::Transport => "the network side failed".into(),
     }
@@ -301,7 +306,9 @@ mod tests {
         assert_eq!(digit_of_info(relay, b"Signal= *\r\nDuration= 250\r\n"), Some('*'));
         assert_eq!(digit_of_info(relay, b"Signal=11\r\n"), Some('#'));
         assert_eq!(digit_of_info("application/dtmf", b"7"), Some('7'));
-        for (content_type, body) in [(relay, &b"Duration=160"[..]), (relay, b"Signal=55"), ("text/plain", b"5"), (relay, b"\xff")] {
+        for (content_type, body) in
+            [(relay, &b"Duration=160"[..]), (relay, b"Signal=55"), ("text/plain", b"5"), (relay, b"\xff")]
+        {
             assert_eq!(digit_of_info(content_type, body), None);
         }
     }

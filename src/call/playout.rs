@@ -133,7 +133,10 @@ impl Playout {
         while let Some(first) = self.queue.front() {
             let done = first.synthesised
                 && (first.samples.is_empty()
-                    || first.run.as_ref().is_some_and(|r| r.ended && r.from + downlink.played(r.turn) as usize >= first.samples.len()));
+                    || first
+                        .run
+                        .as_ref()
+                        .is_some_and(|r| r.ended && r.from + downlink.played(r.turn) as usize >= first.samples.len()));
             if !done {
                 break;
             }
@@ -174,7 +177,14 @@ impl Playout {
         for u in &mut self.queue {
             let played = u.played(downlink);
             u.run = None;
-            u.offset = u.marks.iter().map(|m| m.sample_end).filter(|end| *end <= played).max().unwrap_or(0).max(u.offset.min(played));
+            u.offset = u
+                .marks
+                .iter()
+                .map(|m| m.sample_end)
+                .filter(|end| *end <= played)
+                .max()
+                .unwrap_or(0)
+                .max(u.offset.min(played));
         }
         downlink.flush_through(self.last_turn);
     }

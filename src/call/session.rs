@@ -174,10 +174,7 @@ impl Session {
     fn deadline(&self) -> Option<Instant> {
         let pump = (!self.playout.is_empty()).then(|| Instant::now() + PUMP_INTERVAL);
         let retry = self.synthesis_retry.map(|(at, _)| at);
-        [pump, retry, self.turn.poll_timeout(), self.digits.poll_timeout()]
-            .into_iter()
-            .flatten()
-            .min()
+        [pump, retry, self.turn.poll_timeout(), self.digits.poll_timeout()].into_iter().flatten().min()
     }
 
     fn on_deadline(&mut self) {
@@ -277,7 +274,12 @@ impl Session {
                 } else {
                     self.transfer = None;
                 }
-                self.events.send(CallEvent::TransferFinished { call: self.call, destination, accepted, reason: reason.clone() });
+                self.events.send(CallEvent::TransferFinished {
+                    call: self.call,
+                    destination,
+                    accepted,
+                    reason: reason.clone(),
+                });
                 self.conversation.handle(now, Input::TransferFinished { request, accepted, reason });
             }
         }
@@ -286,7 +288,9 @@ impl Session {
     fn on_transcript(&mut self, event: Option<SttEvent>) {
         let now = Instant::now();
         match event {
-            Some(SttEvent::Partial { text, .. }) => self.events.send(CallEvent::CallerPartial { call: self.call, text }),
+            Some(SttEvent::Partial { text, .. }) => {
+                self.events.send(CallEvent::CallerPartial { call: self.call, text })
+            }
             Some(SttEvent::Final { segment, text, confidence, .. }) => {
                 self.turn.handle(now, TurnInput::Transcript { segment, text, confidence });
             }

@@ -8,9 +8,9 @@ use super::{CallEvent, EventStream, Line, LineError, LineEvent};
 use crate::agent::Agent;
 use crate::base::{CallId, Pii, Random};
 use crate::media::{LegMode, Workers};
-use crate::sdp::Codec;
 use crate::net::{Arrival, Inbox, LegEvents, Sip};
 use crate::providers::{Embedder, ProviderError, SpeechToText, TextToSpeech, VoiceDetector};
+use crate::sdp::Codec;
 use crate::sip::event::{EndCause, IncomingCall, Peer, RegistrationState};
 use crate::sip::{LegId, OutgoingInvite, RegistrationId, Uri};
 use crate::tools::{CallBudget, HttpTools, ToolSet};
@@ -239,7 +239,8 @@ impl Supervisor {
         let mut random = Random::system();
         let mode = mode(&dial.route.program);
         let codecs = dial.route.terms.codecs.clone();
-        let line = Line::dial(&self.sip, dial.local_ip, &self.workers, &codecs, mode, &mut random, dial.prepare).await?;
+        let line =
+            Line::dial(&self.sip, dial.local_ip, &self.workers, &codecs, mode, &mut random, dial.prepare).await?;
         self.drive(call, line, dial.route, Vec::new(), "outbound", asked.elapsed(), dial.transfer_base).await;
         Ok(())
     }
@@ -267,7 +268,9 @@ impl Supervisor {
             RegistrationState::Unregistered => ("unregistered", String::new()),
         };
         match &state {
-            RegistrationState::Failed { .. } => tracing::warn!(extension = name, reason = detail, "registration_failed"),
+            RegistrationState::Failed { .. } => {
+                tracing::warn!(extension = name, reason = detail, "registration_failed")
+            }
             _ => tracing::info!(extension = name, detail, "registration_{word}"),
         }
         self.events.send(CallEvent::Registration { extension: name.clone(), state: word, detail });
@@ -280,7 +283,9 @@ impl Supervisor {
         let call = CallId(self.next_call.fetch_add(1, Ordering::Relaxed));
         let route = match &incoming.peer {
             Peer::Known(name) => self.trunks.get(name).cloned(),
-            Peer::Registration(id) => self.registrations.lock().unwrap_or_else(PoisonError::into_inner).get(id).cloned(),
+            Peer::Registration(id) => {
+                self.registrations.lock().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
+            }
         };
         let Some(route) = route else {
             return self.refuse(call, &incoming, 404, "no agent is assigned to this trunk or extension");
@@ -336,7 +341,16 @@ impl Supervisor {
         match route.program {
             Program::Agent(agent, engines) => {
                 let events = self.events.clone();
-                let seed = SessionSeed { call, line, setup: agent, engines, events, variables, transfer_base, terms: route.terms };
+                let seed = SessionSeed {
+                    call,
+                    line,
+                    setup: agent,
+                    engines,
+                    events,
+                    variables,
+                    transfer_base,
+                    terms: route.terms,
+                };
                 Session::new(seed).run().await;
             }
             Program::Echo => echo(call, line, &self.events).await,
@@ -384,7 +398,12 @@ async fn echo(call: CallId, mut line: Line, events: &EventStream) {
         reason: describe(&cause),
         completed: cause == EndCause::Remote,
         duration: started.elapsed(),
-        media: vec![("sent", stats.sent), ("received", stats.received), ("lost", stats.lost), ("rejected", stats.rejected)],
+        media: vec![
+            ("sent", stats.sent),
+            ("received", stats.received),
+            ("lost", stats.lost),
+            ("rejected", stats.rejected),
+        ],
     });
 }
 

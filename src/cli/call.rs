@@ -1,10 +1,10 @@
 //! `offhook call`: places a call and lets an agent talk.
 
+use super::fail;
 use super::plan::{self, Plan};
 use super::report::Report;
 use super::server::{Server, account};
 use super::terminal::{Ink, Style};
-use super::fail;
 use crate::call::{CallEvent, Dial, EventStream, PeerTerms, Route};
 use crate::sip::event::{Party, RegistrationState};
 use crate::sip::{OutgoingInvite, Uri};
@@ -20,7 +20,9 @@ const REGISTRATION_WAIT: Duration = Duration::from_secs(10);
 
 /// Place a call and let an agent talk.
 #[derive(Args)]
-#[command(after_help = "Examples:\n  offhook call 600 -c offhook.toml                       a number of the PBX, through the configured extension\n  offhook call sip:anna@192.0.2.7 -c offhook.toml --agent clinic")]
+#[command(
+    after_help = "Examples:\n  offhook call 600 -c offhook.toml                       a number of the PBX, through the configured extension\n  offhook call sip:anna@192.0.2.7 -c offhook.toml --agent clinic"
+)]
 pub(super) struct Call {
     /// A number on the extension's PBX, or a SIP address.
     #[arg(value_name = "URI")]
@@ -53,7 +55,8 @@ pub(super) async fn run(call: Call) -> ExitCode {
 }
 
 async fn place(call: &Call) -> Result<(), String> {
-    let Plan { server, agents, .. } = plan::read(&call.config, call.models.clone(), |step| tracing::info!("{step}")).await?;
+    let Plan { server, agents, .. } =
+        plan::read(&call.config, call.models.clone(), |step| tracing::info!("{step}")).await?;
     let server = Server::start(server, &agents, EventStream::default()).await.map_err(|e| e.to_string())?;
     let through = server.extension(call.extension.as_deref()).map(|(e, a)| (e.clone(), a));
     if let (None, Some(name)) = (&through, &call.extension) {
@@ -62,7 +65,8 @@ async fn place(call: &Call) -> Result<(), String> {
     let (target, remote, base) = match &through {
         Some((extension, registrar)) => {
             registered(&server, &extension.name).await?;
-            let base = Uri::sip(&extension.host, (extension.port != 5060).then_some(extension.port)).map_err(|e| e.to_string())?;
+            let base = Uri::sip(&extension.host, (extension.port != 5060).then_some(extension.port))
+                .map_err(|e| e.to_string())?;
             let target = if is_address(&call.target) { parse(&call.target)? } else { base.with_user(&call.target) };
             (target, *registrar, base)
         }
@@ -72,8 +76,13 @@ async fn place(call: &Call) -> Result<(), String> {
             (target, remote, Uri::sip_address(remote))
         }
     };
-    let agent = call.agent.clone().or_else(|| through.as_ref().map(|(e, _)| e.agent.clone())).ok_or("which agent should talk? Give --agent NAME")?;
-    let program = agents.get(&agent).cloned().ok_or_else(|| format!("{} declares no agent {agent}", call.config.display()))?;
+    let agent = call
+        .agent
+        .clone()
+        .or_else(|| through.as_ref().map(|(e, _)| e.agent.clone()))
+        .ok_or("which agent should talk? Give --agent NAME")?;
+    let program =
+        agents.get(&agent).cloned().ok_or_else(|| format!("{} declares no agent {agent}", call.config.display()))?;
     let own = match &through {
         Some((extension, _)) => base.with_user(&extension.user),
         None => Uri::sip_address(server.sip.local_addr()).with_user("offhook"),
@@ -134,14 +143,16 @@ async fn registered(server: &Server, extension: &str) -> Result<(), String> {
             let changed = server.supervisor.change();
             match server.supervisor.registration_states().get(extension) {
                 Some(RegistrationState::Registered { .. }) => return Ok(()),
-                Some(RegistrationState::Failed { reason, .. }) => return Err(format!("extension {extension} is not registered: {reason}")),
+                Some(RegistrationState::Failed { reason, .. }) => {
+                    return Err(format!("extension {extension} is not registered: {reason}"));
+                }
                 _ => changed.await,
             }
         }
     };
-    tokio::time::timeout(REGISTRATION_WAIT, wait)
-        .await
-        .map_err(|_| format!("extension {extension}: the registrar did not answer within {} s", REGISTRATION_WAIT.as_secs()))?
+    tokio::time::timeout(REGISTRATION_WAIT, wait).await.map_err(|_| {
+        format!("extension {extension}: the registrar did not answer within {} s", REGISTRATION_WAIT.as_secs())
+    })?
 }
 
 fn is_address(target: &str) -> bool {
@@ -150,7 +161,8 @@ fn is_address(target: &str) -> bool {
 
 fn parse(target: &str) -> Result<Uri, String> {
     let text = if target.starts_with("sip:") { target.to_owned() } else { format!("sip:{target}") };
-    Uri::parse(text).map_err(|e| format!("{target} is no SIP address ({e}); write sip:user@host or a number of the PBX"))
+    Uri::parse(text)
+        .map_err(|e| format!("{target} is no SIP address ({e}); write sip:user@host or a number of the PBX"))
 }
 
 async fn resolve(target: &Uri) -> Result<SocketAddr, String> {
@@ -161,6 +173,7 @@ async fn resolve(target: &Uri) -> Result<SocketAddr, String> {
         return Ok(SocketAddr::new(ip, port));
     }
     let name = host.to_string();
-    let mut found = tokio::net::lookup_host((name.as_str(), port)).await.map_err(|e| format!("{name} has no address: {e}"))?;
+    let mut found =
+        tokio::net::lookup_host((name.as_str(), port)).await.map_err(|e| format!("{name} has no address: {e}"))?;
     found.next().ok_or_else(|| format!("{name} has no address"))
 }

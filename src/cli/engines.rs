@@ -3,8 +3,8 @@
 use crate::agent::Agent;
 use crate::base::Random;
 use crate::call::{AgentSetup, Engines};
-use crate::providers::local::models::{Models, Surroundings};
 use crate::providers::local::LocalEngines;
+use crate::providers::local::models::{Models, Surroundings};
 use crate::providers::local::pool::PoolConfig;
 use crate::tools::{CallBudget, Egress, EgressPolicy, HttpTools, SystemResolver, ToolSet};
 use crate::turn::TurnSettings;
@@ -21,7 +21,10 @@ pub(super) fn load(models: Option<PathBuf>, pool: PoolConfig, mut say: impl FnMu
     let started = Instant::now();
     let directory = Surroundings::of_process().models_directory(models.as_deref());
     let models = Models::open(&directory).map_err(|e| e.to_string())?;
-    let local = LocalEngines::load(&models, pool, |step| say(&format!("{} loaded in {} ms", step.engine, step.took.as_millis()))).map_err(|e| e.to_string())?;
+    let local = LocalEngines::load(&models, pool, |step| {
+        say(&format!("{} loaded in {} ms", step.engine, step.took.as_millis()))
+    })
+    .map_err(|e| e.to_string())?;
     say(&format!("offline engines ready in {:.1} s", started.elapsed().as_secs_f64()));
     Ok(Engines {
         stt: local.stt(),

@@ -6,8 +6,8 @@ pub mod check;
 mod demo;
 mod engines;
 pub mod models;
-mod report;
 mod plan;
+mod report;
 mod serve;
 pub mod server;
 pub mod terminal;
@@ -50,8 +50,13 @@ enum Command {
 #[must_use]
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
-    let quiet = !matches!(cli.command, Command::Serve(_));
-    start_log(cli.log.as_deref(), if quiet { "warn" } else { "info" }, cli.log_json);
+    let default = match cli.command {
+        Command::Serve(_) => "info",
+        // Its one warning, that the agent may reach the booking service on this machine, is meant so.
+        Command::Demo(_) => "error",
+        _ => "warn",
+    };
+    start_log(cli.log.as_deref(), default, cli.log_json);
     match cli.command {
         Command::Check(check) => check::run(&check),
         Command::Models(models) => models::run(&models),
@@ -65,7 +70,8 @@ pub fn run() -> ExitCode {
 }
 
 fn start_log(filter: Option<&str>, default: &str, json: bool) {
-    let filter = EnvFilter::builder().with_default_directive(tracing::Level::WARN.into()).parse_lossy(filter.unwrap_or(default));
+    let filter =
+        EnvFilter::builder().with_default_directive(tracing::Level::WARN.into()).parse_lossy(filter.unwrap_or(default));
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     if json {
         log.json().init();

@@ -52,7 +52,8 @@ pub(super) async fn read(path: &Path, models: Option<PathBuf>, mut say: impl FnM
             None => Vec::new(),
         };
         for (name, agent) in compiled {
-            let setup = engines::prepare(agent, &engines, config.tools.egress_policy(), config.tools.budget, &roots).await?;
+            let setup =
+                engines::prepare(agent, &engines, config.tools.egress_policy(), config.tools.budget, &roots).await?;
             agents.insert(name, Program::Agent(setup, engines.clone()));
         }
     }

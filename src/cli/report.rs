@@ -42,7 +42,8 @@ impl Report {
         let paint = |ink, text: &str| self.style.paint(ink, text);
         match event {
             CallEvent::CallStarted { peer, agent, codec, setup, .. } => {
-                let text = format!("☎ call answered in {} for agent {agent} (peer {peer}, {codec})", milliseconds(*setup));
+                let text =
+                    format!("☎ call answered in {} for agent {agent} (peer {peer}, {codec})", milliseconds(*setup));
                 Some(paint(Ink::Strong, &text))
             }
             CallEvent::CallerSaid { text, confidence, .. } => Some(format!(
@@ -54,12 +55,18 @@ impl Report {
             CallEvent::AgentSaid { heard, complete: true, .. } => {
                 Some(format!("{} {}", paint(Ink::Agent, "agent  ◂"), heard.expose()))
             }
-            CallEvent::AgentSaid { heard, complete: false, .. } => {
-                Some(format!("{} {} {}", paint(Ink::Agent, "agent  ◂"), heard.expose(), paint(Ink::Warning, "— interrupted")))
-            }
+            CallEvent::AgentSaid { heard, complete: false, .. } => Some(format!(
+                "{} {} {}",
+                paint(Ink::Agent, "agent  ◂"),
+                heard.expose(),
+                paint(Ink::Warning, "— interrupted")
+            )),
             CallEvent::BargeIn { stopped_after, .. } => {
                 self.barge_ins.push(*stopped_after);
-                Some(paint(Ink::Warning, &format!("         ⏸ agent silent {} after the caller's first sound", milliseconds(*stopped_after))))
+                Some(paint(
+                    Ink::Warning,
+                    &format!("         ⏸ agent silent {} after the caller's first sound", milliseconds(*stopped_after)),
+                ))
             }
             CallEvent::SlotFilled { slot, value, corrected, .. } => {
                 let mark = if *corrected { "corrected" } else { "noted" };
@@ -68,15 +75,20 @@ impl Report {
             CallEvent::ToolFinished { tool, outcome, took, .. } => {
                 Some(paint(Ink::Faint, &format!("         ⚙ {tool}: {outcome} in {}", milliseconds(*took))))
             }
-            CallEvent::FailureHandled { kind, node, .. } => Some(paint(Ink::Warning, &format!("         ! {kind} at {node}, handled"))),
-            CallEvent::EngineTrouble { stage, detail, .. } => Some(paint(Ink::Bad, &format!("         ! {stage}: {detail}"))),
+            CallEvent::FailureHandled { kind, node, .. } => {
+                Some(paint(Ink::Warning, &format!("         ! {kind} at {node}, handled")))
+            }
+            CallEvent::EngineTrouble { stage, detail, .. } => {
+                Some(paint(Ink::Bad, &format!("         ! {stage}: {detail}")))
+            }
             CallEvent::TurnLatency { record, .. } => {
                 self.records.push(record.clone());
                 Some(self.waterfall(record))
             }
-            CallEvent::TransferFinished { destination, accepted, reason, .. } => {
-                Some(format!("         ⇢ transfer to {destination}: {} ({reason})", if *accepted { "taken" } else { "refused" }))
-            }
+            CallEvent::TransferFinished { destination, accepted, reason, .. } => Some(format!(
+                "         ⇢ transfer to {destination}: {} ({reason})",
+                if *accepted { "taken" } else { "refused" }
+            )),
             CallEvent::CallEnded { reason, duration, .. } => {
                 Some(paint(Ink::Strong, &format!("☎ call ended after {:.1} s: {reason}", duration.as_secs_f64())))
             }
@@ -94,11 +106,16 @@ impl Report {
         for pair in marks.windows(2) {
             let [(_, from), (stage, to)] = pair else { continue };
             let (glyph, ink) = glyph(*stage);
-            let cell = |at: &Duration| (at.as_secs_f64() / total.as_secs_f64().max(1e-9) * BAR_WIDTH as f64).round() as usize;
+            let cell =
+                |at: &Duration| (at.as_secs_f64() / total.as_secs_f64().max(1e-9) * BAR_WIDTH as f64).round() as usize;
             bar.push_str(&self.style.paint(ink, &glyph.to_string().repeat(cell(to) - cell(from))));
             let _ = write!(legend, " {glyph} {} +{}", stage.name().replace('_', " "), milliseconds(*to - *from));
         }
-        format!("         ┣{bar}┫ {}\n         {}", milliseconds(total), self.style.paint(Ink::Faint, legend.trim_start()))
+        format!(
+            "         ┣{bar}┫ {}\n         {}",
+            milliseconds(total),
+            self.style.paint(Ink::Faint, legend.trim_start())
+        )
     }
 
     /// The table over all turns.
@@ -137,7 +154,8 @@ fn sorted(durations: impl Iterator<Item = Duration>) -> Vec<Duration> {
 }
 
 fn row(name: &str, sorted: &[Duration]) -> Vec<String> {
-    let ms = |d: Duration| if sorted.is_empty() { "–".to_owned() } else { format!("{:.0}", d.as_secs_f64() * 1000.0) };
+    let ms =
+        |d: Duration| if sorted.is_empty() { "–".to_owned() } else { format!("{:.0}", d.as_secs_f64() * 1000.0) };
     vec![
         name.to_owned(),
         sorted.len().to_string(),
@@ -173,7 +191,10 @@ mod tests {
         };
         let mut report = Report::new(Style::plain());
         let text = report.line(&CallEvent::TurnLatency { call: CallId(1), record }).unwrap();
-        assert!(text.contains("┫ 360 ms") && text.contains("transcript +240 ms") && text.contains("first packet +10 ms"), "{text}");
+        assert!(
+            text.contains("┫ 360 ms") && text.contains("transcript +240 ms") && text.contains("first packet +10 ms"),
+            "{text}"
+        );
         let bar = text.lines().next().unwrap().chars().filter(|c| "░▒▓█▪".contains(*c)).count();
         assert_eq!(bar, BAR_WIDTH);
         assert!(report.summary().contains("caller silent → first packet"));

@@ -12,7 +12,9 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Run the server.
 #[derive(Args)]
-#[command(after_help = "Example:\n  offhook serve -c offhook.toml\n\nSIGTERM or Ctrl-C refuses new calls and waits for the last one; a second one stops at once.")]
+#[command(
+    after_help = "Example:\n  offhook serve -c offhook.toml\n\nSIGTERM or Ctrl-C refuses new calls and waits for the last one; a second one stops at once."
+)]
 pub(super) struct Serve {
     /// The configuration.
     #[arg(short, long, value_name = "FILE", default_value = "offhook.toml")]
@@ -33,7 +35,8 @@ pub(super) async fn run(serve: Serve) -> ExitCode {
 }
 
 async fn start(serve: &Serve) -> Result<(Server, Duration), String> {
-    let Plan { server, agents, drain } = plan::read(&serve.config, serve.models.clone(), |step| tracing::info!("{step}")).await?;
+    let Plan { server, agents, drain } =
+        plan::read(&serve.config, serve.models.clone(), |step| tracing::info!("{step}")).await?;
     let server = Server::start(server, &agents, EventStream::default()).await.map_err(|e| e.to_string())?;
     Ok((server, drain))
 }
@@ -49,7 +52,8 @@ async fn wait(server: Server, drain: Duration, json: bool) -> ExitCode {
             }
         }
     });
-    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
         return fail("this system refuses signal handlers");
     };
     either(&mut terminate, &mut interrupt).await;

@@ -4,7 +4,9 @@ use crate::base::{Pii, Random};
 use crate::call::{EventStream, PeerTerms, Program, Route, Supervisor, SupervisorConfig};
 use crate::media::{MediaConfig, MediaError, Workers};
 use crate::net::{self, NetError, Sip};
-use crate::sip::{Account, EndpointConfig, KnownPeer, LocalAddress, RegistrationConfig, RegistrationId, Transport, Uri};
+use crate::sip::{
+    Account, EndpointConfig, KnownPeer, LocalAddress, RegistrationConfig, RegistrationId, Transport, Uri,
+};
 use ipnet::IpNet;
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
@@ -78,7 +80,9 @@ pub enum ServerError {
     #[error(transparent)]
     Media(#[from] MediaError),
     /// A registrar's name does not resolve.
-    #[error("extension {extension}: the registrar {host} has no address ({reason}). Check `registrar` and this machine's DNS")]
+    #[error(
+        "extension {extension}: the registrar {host} has no address ({reason}). Check `registrar` and this machine's DNS"
+    )]
     Resolve {
         /// The extension.
         extension: String,
@@ -128,11 +132,16 @@ impl Server {
         events: EventStream,
     ) -> Result<Self, ServerError> {
         let route = |peer: &str, agent: &str, terms: &PeerTerms| {
-            let program = agents.get(agent).cloned().ok_or_else(|| ServerError::UnknownAgent {
+            let program = agents
+                .get(agent)
+                .cloned()
+                .ok_or_else(|| ServerError::UnknownAgent { peer: peer.to_owned(), agent: agent.to_owned() })?;
+            Ok::<_, ServerError>(Route {
                 peer: peer.to_owned(),
                 agent: agent.to_owned(),
-            })?;
-            Ok::<_, ServerError>(Route { peer: peer.to_owned(), agent: agent.to_owned(), program, terms: terms.clone() })
+                program,
+                terms: terms.clone(),
+            })
         };
         let mut trunks = HashMap::new();
         for trunk in &plan.trunks {
@@ -163,7 +172,8 @@ impl Server {
             let Some((extension, address, _)) = server.extensions.get(index) else { continue };
             let config = registration(extension, *address)?;
             let route = route(&extension.name, &extension.agent, &extension.terms)?;
-            let id = server.sip.run(move |endpoint, now| endpoint.register(now, config)).await?.map_err(NetError::from)?;
+            let id =
+                server.sip.run(move |endpoint, now| endpoint.register(now, config)).await?.map_err(NetError::from)?;
             server.supervisor.route_registration(id, route);
             if let Some((_, _, slot)) = server.extensions.get_mut(index) {
                 *slot = Some(id);
@@ -176,7 +186,8 @@ impl Server {
     #[must_use]
     pub fn media_ip_towards(&self, peer: SocketAddr) -> IpAddr {
         let local = self.sip.local_addr().ip();
-        self.advertised.unwrap_or_else(|| if local.is_unspecified() { outgoing_ip(peer).unwrap_or(local) } else { local })
+        self.advertised
+            .unwrap_or_else(|| if local.is_unspecified() { outgoing_ip(peer).unwrap_or(local) } else { local })
     }
 
     /// The extension with this name (or the only one) and its registrar's address, for calls through it.
@@ -243,8 +254,13 @@ fn known_peer(trunk: &TrunkPlan) -> KnownPeer {
 }
 
 async fn resolve(extension: &ExtensionPlan) -> Result<SocketAddr, ServerError> {
-    let fail = |reason: String| ServerError::Resolve { extension: extension.name.clone(), host: extension.host.clone(), reason };
-    let mut found = tokio::net::lookup_host((extension.host.as_str(), extension.port)).await.map_err(|e| fail(e.to_string()))?;
+    let fail = |reason: String| ServerError::Resolve {
+        extension: extension.name.clone(),
+        host: extension.host.clone(),
+        reason,
+    };
+    let mut found =
+        tokio::net::lookup_host((extension.host.as_str(), extension.port)).await.map_err(|e| fail(e.to_string()))?;
     found.next().ok_or_else(|| fail("no address".into()))
 }
 

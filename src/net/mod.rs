@@ -20,7 +20,9 @@ pub use udp::start;
 #[derive(Debug, thiserror::Error)]
 pub enum NetError {
     /// The socket could not be opened.
-    #[error("cannot listen for SIP on {address}: {source}. Is another server on that port? Set [server] listen to another one")]
+    #[error(
+        "cannot listen for SIP on {address}: {source}. Is another server on that port? Set [server] listen to another one"
+    )]
     Bind {
         /// The address asked for.
         address: SocketAddr,

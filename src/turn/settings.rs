@@ -40,7 +40,7 @@ impl Default for TurnSettings {
             onset_gap: ms(100),
             probability_on: 0.5,
             probability_off: 0.35,
-            pause: ms(180),
+            pause: ms(140),
             end_complete: ms(300),
             end_likely: ms(450),
             end_incomplete: ms(1_100),

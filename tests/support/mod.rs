@@ -9,8 +9,8 @@ use offhook::media::{LegMode, MediaConfig, Workers};
 use offhook::net::{self, Sip};
 use offhook::providers::embed::Embeddings;
 use offhook::providers::{
-    Embedder, OpenVoice, ProviderError, SegmentId, SpeakRequest, SpeechStream, SpeechToText, SttEvent, SttRequest, SttStream,
-    TextToSpeech, TtsChunk, VoiceDetector, VoiceStream, VoiceVerdict, WordMark,
+    Embedder, OpenVoice, ProviderError, SegmentId, SpeakRequest, SpeechStream, SpeechToText, SttEvent, SttRequest,
+    SttStream, TextToSpeech, TtsChunk, VoiceDetector, VoiceStream, VoiceVerdict, WordMark,
 };
 use offhook::sdp::Codec;
 use offhook::sip::event::Party;
@@ -104,7 +104,8 @@ pub fn hum(samples: usize) -> Vec<i16> {
     (0..samples)
         .map(|i| {
             let t = i as f64 / 8_000.0;
-            let tone: f64 = (1..=8).map(|h| (t * 200.0 * f64::from(h) * std::f64::consts::TAU).sin() / f64::from(h)).sum();
+            let tone: f64 =
+                (1..=8).map(|h| (t * 200.0 * f64::from(h) * std::f64::consts::TAU).sin() / f64::from(h)).sum();
             (tone * 4_000.0 * (0.7 + 0.3 * (t * 4.0 * std::f64::consts::TAU).sin())) as i16
         })
         .collect()
@@ -181,11 +182,14 @@ impl TestServer {
             budget: CallBudget::default(),
             spare_line: hum(8_000).into(),
         });
-        let programs = HashMap::from([
-            ("test".to_owned(), Program::Agent(setup, engines)),
-            ("echo".to_owned(), Program::Echo),
-        ]);
-        let trunk = |name: &str, net: &str| TrunkPlan { name: name.into(), networks: vec![net.parse().unwrap()], agent: name.into(), terms: PeerTerms::default() };
+        let programs =
+            HashMap::from([("test".to_owned(), Program::Agent(setup, engines)), ("echo".to_owned(), Program::Echo)]);
+        let trunk = |name: &str, net: &str| TrunkPlan {
+            name: name.into(),
+            networks: vec![net.parse().unwrap()],
+            agent: name.into(),
+            terms: PeerTerms::default(),
+        };
         let plan = ServerPlan {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             advertised: None,
@@ -233,7 +237,12 @@ impl Phone {
         let target = server.sip.local_addr();
         let own = Uri::sip_address(sip.local_addr()).with_user("phone");
         let line = Line::dial(&sip, ip.into(), &workers, &Codec::ALL, LegMode::Agent, &mut Random::system(), |offer| {
-            OutgoingInvite::new(Uri::sip_address(target).with_user("agent"), target, Party { display: None, uri: own }, offer)
+            OutgoingInvite::new(
+                Uri::sip_address(target).with_user("agent"),
+                target,
+                Party { display: None, uri: own },
+                offer,
+            )
         })
         .await?;
         Ok(Self { line, sip, workers, turn: TurnId::NONE })

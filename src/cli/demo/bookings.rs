@@ -52,7 +52,8 @@ impl Bookings {
         let mut all = Vec::new();
         let mut date = jiff::Zoned::now().date();
         for _ in 0..DAYS {
-            let url = egress.policy().check(&format!("{}/bookings?date={date}", self.url())).map_err(|e| e.to_string())?;
+            let url =
+                egress.policy().check(&format!("{}/bookings?date={date}", self.url())).map_err(|e| e.to_string())?;
             let request = EgressRequest {
                 method: reqwest::Method::GET,
                 url,

@@ -99,7 +99,8 @@ impl Caller {
     }
 
     fn voice(&self, at: usize) -> i16 {
-        let spoken = self.speaking.and_then(|(line, began)| self.recordings.get(line)?.get(at.checked_sub(began)?).copied());
+        let spoken =
+            self.speaking.and_then(|(line, began)| self.recordings.get(line)?.get(at.checked_sub(began)?).copied());
         spoken.unwrap_or(0)
     }
 }

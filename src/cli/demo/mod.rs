@@ -5,10 +5,10 @@ mod caller;
 mod script;
 
 use super::engines;
+use super::fail;
 use super::report::Report;
 use super::server::{Server, ServerPlan, TrunkPlan};
 use super::terminal::{Ink, Style};
-use super::fail;
 use crate::agent::Agent;
 use crate::audio::noise::PhoneLine;
 use crate::audio::wav;
@@ -18,9 +18,9 @@ use crate::media::{LegMode, MediaConfig, Workers};
 use crate::net;
 use crate::providers::local::pool::PoolConfig;
 use crate::sdp::Codec;
-use crate::tools::CallBudget;
 use crate::sip::event::Party;
 use crate::sip::{EndpointConfig, OutgoingInvite, Uri};
+use crate::tools::CallBudget;
 use crate::turn::ledger::percentile;
 use bookings::Bookings;
 use caller::{Caller, Outcome};
@@ -46,7 +46,9 @@ const SOFTPHONE: &str = "softphone";
 
 /// Hold a phone call with the example agent, offline.
 #[derive(Args)]
-#[command(after_help = "Examples:\n  offhook demo                 watch the call, then ring the agent from a softphone\n  offhook demo --once          hang up and exit; 0 only if the appointment was booked\n  offhook demo --once --json   one JSON object per event, the summary last")]
+#[command(
+    after_help = "Examples:\n  offhook demo                 watch the call, then ring the agent from a softphone\n  offhook demo --once          hang up and exit; 0 only if the appointment was booked\n  offhook demo --once --json   one JSON object per event, the summary last"
+)]
 pub(super) struct Demo {
     /// Exit after the call.
     #[arg(long)]
@@ -117,7 +119,8 @@ async fn hold(demo: Demo) -> Result<ExitCode, String> {
     screen.status(&format!("booking service at {}", bookings.url()));
 
     let models = demo.models.clone();
-    let engines = tokio::task::block_in_place(|| engines::load(models, PoolConfig::default(), |line| screen.status(line)))?;
+    let engines =
+        tokio::task::block_in_place(|| engines::load(models, PoolConfig::default(), |line| screen.status(line)))?;
     let agent = Agent::load(&demo.agent, &[("booking_url".to_owned(), bookings.url())]).map_err(|e| e.to_string())?;
     let setup = engines::prepare(Arc::new(agent), &engines, bookings.policy(), CallBudget::default(), &[]).await?;
 
@@ -139,7 +142,7 @@ async fn hold(demo: Demo) -> Result<ExitCode, String> {
     screen.status(&format!("server listening on {} (UDP); the caller rings", server.sip.local_addr()));
 
     let mut events = server.events.subscribe();
-    let call = place_call(&server, &script, demo.caller.parent().unwrap_or(Path::new(".")));
+    let call = place_call(&server, &script, demo.caller.parent().unwrap_or_else(|| Path::new(".")));
     let outcome = watch(call, &mut events, &mut screen).await?;
     let found = bookings.read_back().await?;
     let booked = found.iter().find(|b| stands(b, &script.booking)).cloned();
@@ -148,7 +151,16 @@ async fn hold(demo: Demo) -> Result<ExitCode, String> {
         bookings.stop().await;
         return Ok(if booked.is_some() && outcome.script_completed { ExitCode::SUCCESS } else { ExitCode::FAILURE });
     }
-    println!("\n{}", style.paint(Ink::Strong, &format!("Your turn: call  sip:clinic@{}  from a softphone on this machine (UDP, no registration).", server.sip.local_addr())));
+    println!(
+        "\n{}",
+        style.paint(
+            Ink::Strong,
+            &format!(
+                "Your turn: call  sip:clinic@{}  from a softphone on this machine (UDP, no registration).",
+                server.sip.local_addr()
+            )
+        )
+    );
     println!("Ctrl-C ends the demo.");
     let code = loop {
         tokio::select! {
@@ -164,8 +176,12 @@ async fn hold(demo: Demo) -> Result<ExitCode, String> {
 }
 
 fn read_script(path: &Path) -> Result<ScriptFile, String> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|e| format!("cannot read the caller's script {}: {e}. Run the demo from the project's folder, or give --caller", path.display()))?;
+    let text = std::fs::read_to_string(path).map_err(|e| {
+        format!(
+            "cannot read the caller's script {}: {e}. Run the demo from the project's folder, or give --caller",
+            path.display()
+        )
+    })?;
     toml::from_str(&text).map_err(|e| format!("{}: {e}", path.display()))
 }
 
@@ -178,7 +194,8 @@ async fn place_call(server: &Server, file: &ScriptFile, folder: &Path) -> Result
     }
     let target = server.sip.local_addr();
     let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let (sip, _inbox) = net::start(any, Random::system(), |socket| EndpointConfig::udp(socket, socket)).map_err(|e| e.to_string())?;
+    let (sip, _inbox) =
+        net::start(any, Random::system(), |socket| EndpointConfig::udp(socket, socket)).map_err(|e| e.to_string())?;
     let media = MediaConfig { bind_ip: IpAddr::V4(Ipv4Addr::LOCALHOST), ..MediaConfig::default() };
     let workers = Workers::start(media, Random::system()).map_err(|e| e.to_string())?;
     let own = Uri::sip_address(sip.local_addr()).with_user("caller");
@@ -190,7 +207,9 @@ async fn place_call(server: &Server, file: &ScriptFile, folder: &Path) -> Result
     .map_err(|e| e.to_string())?;
     let script = Script::new(file.line.clone());
     let caller = Caller::new(line, script, recordings, PhoneLine::new(NOISE_DBFS, NOISE_SEED));
-    tokio::time::timeout(LONGEST_CALL, caller.run(|_| ())).await.map_err(|_| "the call did not come to an end".to_owned())
+    tokio::time::timeout(LONGEST_CALL, caller.run(|_| ()))
+        .await
+        .map_err(|_| "the call did not come to an end".to_owned())
 }
 
 fn own_ip(sip: &net::Sip) -> IpAddr {
@@ -234,7 +253,9 @@ async fn watch(
 }
 
 fn stands(booking: &Value, wanted: &HashMap<String, String>) -> bool {
-    wanted.iter().all(|(field, value)| booking.get(field).and_then(Value::as_str).is_some_and(|v| v.eq_ignore_ascii_case(value)))
+    wanted
+        .iter()
+        .all(|(field, value)| booking.get(field).and_then(Value::as_str).is_some_and(|v| v.eq_ignore_ascii_case(value)))
 }
 
 fn summarise(screen: &Screen, outcome: &Outcome, booking: Option<&Value>, booking_url: &str) {
@@ -256,7 +277,10 @@ fn summarise(screen: &Screen, outcome: &Outcome, booking: Option<&Value>, bookin
     }
     println!("\n{}", screen.style.paint(Ink::Strong, "Latency, caller silent → agent audible"));
     print!("{}", screen.report.summary());
-    println!("\n{}", screen.style.paint(Ink::Strong, &format!("Read back from the booking service ({booking_url}/bookings)")));
+    println!(
+        "\n{}",
+        screen.style.paint(Ink::Strong, &format!("Read back from the booking service ({booking_url}/bookings)"))
+    );
     match booking {
         Some(booking) => {
             for (field, value) in booking.as_object().into_iter().flatten() {
@@ -264,7 +288,10 @@ fn summarise(screen: &Screen, outcome: &Outcome, booking: Option<&Value>, bookin
             }
             println!("{}", screen.style.paint(Ink::Good, "✓ the caller's task is done"));
         }
-        None => println!("{}", screen.style.paint(Ink::Bad, &format!("✗ no such booking stands; the caller's side: {}", outcome.reason))),
+        None => println!(
+            "{}",
+            screen.style.paint(Ink::Bad, &format!("✗ no such booking stands; the caller's side: {}", outcome.reason))
+        ),
     }
 }
 
@@ -274,7 +301,8 @@ mod tests {
 
     #[test]
     fn a_booking_stands_only_when_every_field_matches() {
-        let wanted = HashMap::from([("name".to_owned(), "Anna Berg".to_owned()), ("time".to_owned(), "16:00".to_owned())]);
+        let wanted =
+            HashMap::from([("name".to_owned(), "Anna Berg".to_owned()), ("time".to_owned(), "16:00".to_owned())]);
         assert!(stands(&json!({"name": "anna berg", "time": "16:00", "phone": "5550134"}), &wanted));
         assert!(!stands(&json!({"name": "Anna Berg", "time": "15:00"}), &wanted));
         assert!(!stands(&json!({}), &wanted));

@@ -3,7 +3,7 @@
 use super::waveform::VOICE_RATE;
 
 /// Before the first sound of an utterance.
-const LEAD_MS: u32 = 40;
+const LEAD_MS: u32 = 15;
 /// Before a sentence after another; with the silence after the full stop about 0.35 s.
 const SENTENCE_LEAD_MS: u32 = 150;
 /// Before a clause of the same sentence; the comma before it has its own silence.
@@ -74,8 +74,8 @@ mod tests {
     fn silence_is_cut_to_its_natural_length_at_both_ends() {
         let mut samples = tone(7200, 24_000, 9600);
         let cut = finish(&mut samples, 7200, Follows::Nothing, true);
-        assert_eq!(cut, 7200 - 960);
-        assert_eq!(samples.len(), 960 + 24_000 + 1920);
+        assert_eq!(cut, 7200 - 360);
+        assert_eq!(samples.len(), 360 + 24_000 + 1920);
         let mut samples = tone(7200, 2400, 9600);
         assert_eq!(finish(&mut samples, 7200, Follows::Sentence, false), 7200 - 3600);
         assert_eq!(samples.len(), 3600 + 2400 + 9600);
