@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 /// Longest context sent with a transfer: a REFER has to fit into one datagram (RFC 3261 §18.1.1).
-const CONTEXT_BYTES: usize = 600;
+const CONTEXT_BYTES: usize = 400;
 
 impl Session {
     /// Does what the agent wants done.
@@ -94,7 +94,7 @@ impl Session {
         };
         let mut refer = Refer::blind(target);
         let header = self.terms.context_header.iter();
-        refer.headers = header.map(|name| (name.clone(), context_value(context.expose()))).collect();
+        refer.headers = header.map(|name| (name.clone(), context_value(name, context.expose()))).collect();
         self.transfer = Some((request, destination));
         self.pending_refer = Some(refer);
     }
@@ -124,8 +124,18 @@ impl Session {
     }
 }
 
-/// The context as one header value: `name=value;…`, percent-encoded, cut at a whole pair.
-fn context_value(context: &Map<String, Value>) -> String {
+/// The context as one header value: `name=value;…`, percent-encoded, cut at a whole pair; in User-to-User as
+/// hexadecimal digits (RFC 7433 §4.1).
+fn context_value(header: &str, context: &Map<String, Value>) -> String {
+    let pairs = context_pairs(context);
+    if !header.eq_ignore_ascii_case("User-to-User") {
+        return pairs;
+    }
+    let digits: String = pairs.bytes().map(|b| format!("{b:02x}")).collect();
+    format!("{digits};encoding=hex")
+}
+
+fn context_pairs(context: &Map<String, Value>) -> String {
     let mut out = String::new();
     for (name, value) in context {
         let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
@@ -161,7 +171,10 @@ mod tests {
     #[test]
     fn transfer_context_is_one_safe_header_value_of_bounded_length() {
         let context = json!({"reason": "wants a human\r\nX-Evil: 1", "name": "Anna Berg", "note": "x".repeat(2_000)});
-        let value = context_value(context.as_object().unwrap());
+        let context = context.as_object().unwrap();
+        let value = context_value("X-Context", context);
         assert_eq!(value, "reason=wants%20a%20human%0D%0AX-Evil:%201;name=Anna%20Berg");
+        let value = context_value("User-to-User", json!({"a": "b"}).as_object().unwrap());
+        assert_eq!(value, "613d62;encoding=hex");
     }
 }

@@ -1,16 +1,17 @@
-//! `offhook check FILE…`: a compiler for agent files.
+//! `offhook check FILE…`: a compiler for agent files and configuration.
 
 use crate::agent::diagnostic::{Diagnostic, Position, Severity};
 use crate::agent::{self, Checked};
+use crate::config::Config;
 use std::io::{IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// Checks agent files and shows every problem with its place and what would be right.
+/// Checks agent files and configuration and shows every problem with its place and what would be right.
 #[derive(clap::Args, Clone, Debug)]
-#[command(after_help = "Example:\n  offhook check examples/clinic.yaml --set booking_url=https://booking.example.com")]
+#[command(after_help = "Example:\n  offhook check examples/clinic.yaml --set booking_url=https://booking.example.com\n  offhook check offhook.toml")]
 pub struct Check {
-    /// Agent files (YAML).
+    /// Agent files (YAML) or configuration (TOML, with the agents it names).
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
     /// One JSON object per file instead of text.
@@ -54,35 +55,85 @@ pub fn run(arguments: &Check) -> ExitCode {
 pub fn write(arguments: &Check, colour: bool, out: &mut impl Write) -> std::io::Result<bool> {
     let mut good = true;
     for path in &arguments.files {
-        let name = path.display().to_string();
-        let checked = match std::fs::read_to_string(path) {
-            Ok(source) => agent::check(&name, &source, &arguments.settings),
-            Err(error) => unreadable(&name, &error),
+        good &= if path.extension().is_some_and(|extension| extension == "toml") {
+            write_configuration(arguments, path, colour, out)?
+        } else {
+            write_agent(arguments, path, &arguments.settings, colour, out)?
         };
-        let report = &checked.report;
-        let (errors, warnings) = (report.errors().count(), report.warnings().count());
-        good &= errors == 0 && !(arguments.strict && warnings > 0);
-        if arguments.json {
-            let line = serde_json::json!({
-                "file": name,
-                "ok": errors == 0,
-                "errors": errors,
-                "warnings": warnings,
-                "diagnostics": report.diagnostics,
-                "defaults": report.defaults,
-            });
-            writeln!(out, "{line}")?;
-            continue;
-        }
-        write!(out, "{}", report.render(colour))?;
-        if arguments.verbose && !report.defaults.is_empty() {
-            writeln!(out, "{name}: left to the defaults:")?;
-            for default in &report.defaults {
-                writeln!(out, "   {default}")?;
-            }
-        }
-        writeln!(out, "{}", summary(&name, &checked, errors, warnings))?;
     }
+    Ok(good)
+}
+
+/// Checks a configuration and the agents it names; `--set` does not reach them, the configuration does.
+fn write_configuration(arguments: &Check, path: &Path, colour: bool, out: &mut impl Write) -> std::io::Result<bool> {
+    let name = path.display().to_string();
+    let config = match Config::load(path) {
+        Ok(config) => config,
+        Err(errors) => {
+            if arguments.json {
+                let diagnostics: Vec<_> = errors
+                    .0
+                    .iter()
+                    .map(|e| serde_json::json!({"line": e.line, "column": e.column, "message": e.message}))
+                    .collect();
+                let (ok, count) = (false, diagnostics.len());
+                let line = serde_json::json!({"file": name, "ok": ok, "errors": count, "diagnostics": diagnostics});
+                writeln!(out, "{line}")?;
+            } else {
+                writeln!(out, "{errors}")?;
+            }
+            return Ok(false);
+        }
+    };
+    if arguments.json {
+        writeln!(out, "{}", serde_json::json!({"file": name, "ok": true, "errors": 0, "diagnostics": []}))?;
+    } else {
+        let (extensions, trunks) = (config.extensions.len(), config.trunks.len());
+        writeln!(out, "{name}: the configuration is good: {extensions} × [[extension]], {trunks} × [[trunk]]")?;
+    }
+    let mut good = true;
+    for entry in config.agents.values() {
+        let settings: Vec<_> = entry.settings.iter().map(|(k, v)| (k.clone(), v.clone())).collect();
+        good &= write_agent(arguments, &entry.file, &settings, colour, out)?;
+    }
+    Ok(good)
+}
+
+fn write_agent(
+    arguments: &Check,
+    path: &Path,
+    settings: &[(String, String)],
+    colour: bool,
+    out: &mut impl Write,
+) -> std::io::Result<bool> {
+    let name = path.display().to_string();
+    let checked = match std::fs::read_to_string(path) {
+        Ok(source) => agent::check(&name, &source, settings),
+        Err(error) => unreadable(&name, &error),
+    };
+    let report = &checked.report;
+    let (errors, warnings) = (report.errors().count(), report.warnings().count());
+    let good = errors == 0 && !(arguments.strict && warnings > 0);
+    if arguments.json {
+        let line = serde_json::json!({
+            "file": name,
+            "ok": errors == 0,
+            "errors": errors,
+            "warnings": warnings,
+            "diagnostics": report.diagnostics,
+            "defaults": report.defaults,
+        });
+        writeln!(out, "{line}")?;
+        return Ok(good);
+    }
+    write!(out, "{}", report.render(colour))?;
+    if arguments.verbose && !report.defaults.is_empty() {
+        writeln!(out, "{name}: left to the defaults:")?;
+        for default in &report.defaults {
+            writeln!(out, "   {default}")?;
+        }
+    }
+    writeln!(out, "{}", summary(&name, &checked, errors, warnings))?;
     Ok(good)
 }
 
