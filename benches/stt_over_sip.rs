@@ -124,7 +124,8 @@ async fn listen(mut line: Line, engines: LocalEngines, heard: mpsc::UnboundedSen
     let settings = TurnSettings::default();
     let request = SttRequest { rate: SampleRate::NARROWBAND, pre_roll: settings.pre_roll };
     let (mut stt, mut transcripts) = engines.stt().open(request).expect("a stream opens");
-    let (mut voice, mut verdicts): (Box<dyn VoiceStream>, _) = VoiceDetector::open(engines.voice()).expect("a detector opens");
+    let (mut voice, mut verdicts): (Box<dyn VoiceStream>, _) =
+        VoiceDetector::open(engines.voice()).expect("a detector opens");
     let mut turn = TurnTaker::new(settings);
     loop {
         let deadline = turn.poll_timeout().unwrap_or_else(|| Instant::now() + Duration::from_secs(1));

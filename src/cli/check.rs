@@ -9,7 +9,9 @@ use std::process::ExitCode;
 
 /// Checks agent files and configuration and shows every problem with its place and what would be right.
 #[derive(clap::Args, Clone, Debug)]
-#[command(after_help = "Example:\n  offhook check examples/clinic.yaml --set booking_url=https://booking.example.com\n  offhook check offhook.toml")]
+#[command(
+    after_help = "Example:\n  offhook check examples/clinic.yaml --set booking_url=https://booking.example.com\n  offhook check offhook.toml"
+)]
 pub struct Check {
     /// Agent files (YAML) or configuration (TOML, with the agents it names).
     #[arg(required = true, value_name = "FILE")]

@@ -17,8 +17,8 @@ const AUDIBLE_DBFS: f32 = -50.0;
 /// How the caller's side of the call ended.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Outcome {
-    /// True when the whole script was spoken and the caller hung up.
-    pub script_completed: bool,
+    /// True when every line of the script was spoken; whoever hung up then.
+    pub script_spoken: bool,
     /// In words.
     pub reason: String,
 }
@@ -46,11 +46,10 @@ impl Caller {
 
     /// Speaks by the script until the call is over. `say` is told each line as it begins.
     pub async fn run(mut self, mut say: impl FnMut(&str)) -> Outcome {
-        let mut completed = false;
         loop {
             match self.line.next().await {
                 Some(LineEvent::Ended(cause)) => {
-                    return Outcome { script_completed: completed, reason: describe(&cause) };
+                    return Outcome { script_spoken: self.script.is_spoken(), reason: describe(&cause) };
                 }
                 Some(_) => {}
                 None => {
@@ -61,11 +60,7 @@ impl Caller {
                                 say(self.script.words(line));
                                 self.speaking = Some((line, self.sent));
                             }
-                            Some(Action::HangUp) => {
-                                completed = true;
-                                self.line.hang_up();
-                            }
-                            Some(Action::GiveUp) => self.line.hang_up(),
+                            Some(Action::HangUp | Action::GiveUp) => self.line.hang_up(),
                             None => {}
                         }
                     }

@@ -56,6 +56,12 @@ impl Script {
         self.lines.get(line).map_or("", |l| &l.words)
     }
 
+    /// Whether every line has been begun.
+    #[must_use]
+    pub fn is_spoken(&self) -> bool {
+        self.next >= self.lines.len()
+    }
+
     /// The line has been played.
     pub fn said(&mut self, now: Instant) {
         self.speaking = false;
