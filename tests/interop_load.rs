@@ -12,9 +12,9 @@ use support::{
     write_wav,
 };
 
-/// A trunk from the bench's address 30 to the echo.
-fn echo_trunk(bench: &Bench) -> String {
-    format!("[[trunk]]\nname = \"load\"\nhosts = [\"{}\"]\nagent = \"echo\"\n", bench.address(30))
+/// A trunk from `ip` to the echo.
+fn echo_trunk(ip: std::net::Ipv4Addr) -> String {
+    format!("[[trunk]]\nname = \"load\"\nhosts = [\"{ip}\"]\nagent = \"echo\"\n")
 }
 
 /// All human clips, one after the other.
@@ -26,7 +26,7 @@ fn speech() -> Vec<i16> {
 fn two_hundred_calls_complete_without_a_retransmission_storm_and_leave_nothing_behind() {
     const CALLS: u64 = 200;
     let bench = Bench::open();
-    let mut server = Server::start(&bench, &echo_trunk(&bench));
+    let mut server = Server::start(&bench, &echo_trunk(bench.address(30)));
     let ip = bench.address(30).to_string();
     let target = format!("{}:5060", bench.address(20));
     let directory = bench.path().join("sipp");
@@ -66,7 +66,9 @@ fn two_hundred_calls_complete_without_a_retransmission_storm_and_leave_nothing_b
 #[test]
 fn a_telephone_hears_its_own_voice_from_our_echo() {
     let bench = Bench::open();
-    let server = Server::start(&bench, &echo_trunk(&bench));
+    // baresip does not bind its RTP: whatever its description names, packets leave from the first loopback address.
+    let ip = std::net::Ipv4Addr::LOCALHOST;
+    let server = Server::start(&bench, &echo_trunk(ip));
     let mut played = speech();
     played.truncate(10 * 8_000);
     let voiced = played.len();
@@ -79,7 +81,8 @@ fn a_telephone_hears_its_own_voice_from_our_echo() {
         .arg(&directory)
         .arg(&wav)
         .args(["call", &format!("sip:echo@{}:5060", bench.address(20)), "12"])
-        .env("BARESIP_IP", bench.address(30).to_string()));
+        .env("BARESIP_IP", ip.to_string())
+        .env("BARESIP_PORT", "25062"));
     server.wait_for("call_ended", Duration::from_secs(5));
     let found = compare(&played[..voiced], &read_wav(&directory.join("heard.wav")));
     assert!(found.share() >= 0.95 && found.voiced > 40, "{found:?}");
