@@ -5,7 +5,7 @@ use super::plan::{self, Plan};
 use super::report::Report;
 use super::server::{Server, account};
 use super::terminal::{Ink, Style};
-use crate::call::{CallEvent, Dial, EventStream, PeerTerms, Route};
+use crate::call::{Dial, EventStream, PeerTerms, Route};
 use crate::sip::event::{Party, RegistrationState};
 use crate::sip::{OutgoingInvite, Uri};
 use clap::Args;
@@ -111,7 +111,7 @@ async fn place(call: &Call) -> Result<(), String> {
         tokio::select! {
             biased;
             event = events.recv() => if let Ok(event) = event {
-                show(&mut report, &event, call.json);
+                report.show(&event, call.json);
             },
             result = &mut work => break result.map_err(|e| e.to_string()),
             () = &mut limit => break Ok(()),
@@ -119,22 +119,13 @@ async fn place(call: &Call) -> Result<(), String> {
         }
     };
     while let Ok(event) = events.try_recv() {
-        show(&mut report, &event, call.json);
+        report.show(&event, call.json);
     }
     if !call.json && !report.records().is_empty() {
         println!("\n{}\n{}", style.paint(Ink::Strong, "Latency"), report.summary());
     }
     server.stop().await;
     outcome
-}
-
-fn show(report: &mut Report, event: &CallEvent, json: bool) {
-    let line = report.line(event);
-    if json {
-        println!("{}", event.to_exposed_json());
-    } else if let Some(line) = line {
-        println!("{line}");
-    }
 }
 
 async fn registered(server: &Server, extension: &str) -> Result<(), String> {

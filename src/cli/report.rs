@@ -37,6 +37,16 @@ impl Report {
         &self.barge_ins
     }
 
+    /// Takes an event in and prints it: as one JSON object, or as the line a person wants to see, if any.
+    pub fn show(&mut self, event: &CallEvent, json: bool) {
+        let line = self.line(event);
+        if json {
+            println!("{}", event.to_exposed_json());
+        } else if let Some(line) = line {
+            println!("{line}");
+        }
+    }
+
     /// Takes an event in and returns what to print for it, if anything.
     pub fn line(&mut self, event: &CallEvent) -> Option<String> {
         let paint = |ink, text: &str| self.style.paint(ink, text);

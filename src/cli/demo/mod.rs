@@ -94,12 +94,7 @@ impl Screen {
     }
 
     fn event(&mut self, event: &CallEvent) {
-        let line = self.report.line(event);
-        if self.json {
-            println!("{}", event.to_exposed_json());
-        } else if let Some(line) = line {
-            println!("{line}");
-        }
+        self.report.show(event, self.json);
     }
 }
 
@@ -199,10 +194,18 @@ async fn place_call(server: &Server, file: &ScriptFile, folder: &Path) -> Result
     let media = MediaConfig { bind_ip: IpAddr::V4(Ipv4Addr::LOCALHOST), ..MediaConfig::default() };
     let workers = Workers::start(media, Random::system()).map_err(|e| e.to_string())?;
     let own = Uri::sip_address(sip.local_addr()).with_user("caller");
-    let line = Line::dial(&sip, own_ip(&sip), &workers, &Codec::ALL, LegMode::Agent, &mut Random::system(), |offer| {
-        let from = Party { display: Some("Demo caller".into()), uri: own };
-        OutgoingInvite::new(Uri::sip_address(target).with_user("clinic"), target, from, offer)
-    })
+    let line = Line::dial(
+        &sip,
+        sip.local_addr().ip(),
+        &workers,
+        &Codec::ALL,
+        LegMode::Agent,
+        &mut Random::system(),
+        |offer| {
+            let from = Party { display: Some("Demo caller".into()), uri: own };
+            OutgoingInvite::new(Uri::sip_address(target).with_user("clinic"), target, from, offer)
+        },
+    )
     .await
     .map_err(|e| e.to_string())?;
     let script = Script::new(file.line.clone());
@@ -210,10 +213,6 @@ async fn place_call(server: &Server, file: &ScriptFile, folder: &Path) -> Result
     tokio::time::timeout(LONGEST_CALL, caller.run(|_| ()))
         .await
         .map_err(|_| "the call did not come to an end".to_owned())
-}
-
-fn own_ip(sip: &net::Sip) -> IpAddr {
-    sip.local_addr().ip()
 }
 
 /// Shows events until both sides of the call are over.
