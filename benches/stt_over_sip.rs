@@ -44,13 +44,13 @@ async fn play(clips: Vec<Clip>, engines: &LocalEngines) -> WordErrors {
     let media = MediaConfig { bind_ip: loopback, workers: 1, ..MediaConfig::default() };
     let workers = Arc::new(Workers::start(media, Random::system()).expect("media starts"));
     let any = SocketAddr::new(loopback, 0);
-    let (callee, mut inbox) = net::start(any, Random::system(), |socket| EndpointConfig {
-        known_peers: vec![KnownPeer { name: "bench".into(), networks: vec![loopback.into()], accept_refer: false }],
+    let (callee, mut inbox) = net::start_udp(any, Random::system(), |socket| EndpointConfig {
+        known_peers: vec![KnownPeer::by_source("bench", vec![loopback.into()])],
         ..EndpointConfig::udp(socket, socket)
     })
     .expect("the callee listens");
-    let (caller, _caller_inbox) =
-        net::start(any, Random::system(), |socket| EndpointConfig::udp(socket, socket)).expect("the caller listens");
+    let (caller, _caller_inbox) = net::start_udp(any, Random::system(), |socket| EndpointConfig::udp(socket, socket))
+        .expect("the caller listens");
     let mut shares: Vec<Vec<Clip>> = (0..CALLS).map(|_| Vec::new()).collect();
     for (index, clip) in clips.into_iter().enumerate() {
         shares[index % CALLS].push(clip);

@@ -35,7 +35,7 @@ async fn call_echo(bench: &Bench, asterisk: &Asterisk, spoken: &[i16]) -> Vec<i1
     let ip = bench.address(20).into();
     let remote: SocketAddr = asterisk.address().parse().expect("an address");
     let (sip, _inbox) =
-        net::start(SocketAddr::new(ip, 5060), Random::system(), |socket| EndpointConfig::udp(socket, socket))
+        net::start_udp(SocketAddr::new(ip, 5060), Random::system(), |socket| EndpointConfig::udp(socket, socket))
             .expect("the socket opens");
     let media = MediaConfig { bind_ip: ip, ..MediaConfig::default() };
     let workers = Workers::start(media, Random::system()).expect("the workers start");

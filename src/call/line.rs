@@ -122,7 +122,7 @@ impl Line {
         let media = workers.open(mode)?;
         let mut negotiation = Negotiation::new(local_ip, media.local_addr().port(), codecs.to_vec(), random);
         let invite = prepare(negotiation.offer(Direction::SendRecv).into_bytes());
-        let signalling_ip = invite.remote.ip();
+        let signalling_ip = invite.targets.first().map_or(local_ip, |target| target.remote.ip());
         let (leg, events) = sip.invite(invite).await?;
         let mut line =
             Self { sip: sip.clone(), leg, media, events, negotiation, signalling_ip, codec: None, held: false };

@@ -8,11 +8,15 @@ mod ears;
 mod effects;
 pub mod event;
 mod fallback;
+pub mod gateway;
 pub mod line;
 pub mod playout;
 mod session;
 pub mod supervisor;
 
 pub use event::{CallEvent, EventStream};
+pub use gateway::{CallerIdentity, Gateway};
 pub use line::{Line, LineError, LineEvent};
-pub use supervisor::{AgentSetup, Dial, Engines, PeerTerms, Program, Route, Supervisor, SupervisorConfig};
+pub use supervisor::{
+    AgentSetup, Dial, DigitsBy, Engines, PeerTerms, Program, Route, Supervisor, SupervisorConfig, TransferBy,
+};

@@ -3,7 +3,7 @@
 use super::ears::Ears;
 use super::line::describe;
 use super::playout::{Downlink, Playout, Spoken};
-use super::supervisor::{AgentSetup, Engines, PeerTerms};
+use super::supervisor::{AgentSetup, DigitsBy, Engines, PeerTerms};
 use super::{CallEvent, EventStream, Line, LineEvent};
 use crate::agent::{Conversation, Input, RequestId, UtteranceId};
 use crate::base::{CallId, Pii, Random, SampleRate, TurnId};
@@ -205,7 +205,7 @@ impl Session {
 
     fn on_media(&mut self, event: LegEvent) {
         match event {
-            LegEvent::Digit(_) if self.terms.digits_by_info_only => {}
+            LegEvent::Digit(_) if self.terms.digits == DigitsBy::Info => {}
             LegEvent::Digit(key) => self.on_key(key),
             LegEvent::PlayoutStarted { turn, at, .. } => {
                 if self.playout.is_current(turn) {

@@ -12,7 +12,7 @@ use crate::net::{Arrival, Inbox, LegEvents, Sip};
 use crate::providers::{Embedder, ProviderError, SpeechToText, TextToSpeech, VoiceDetector};
 use crate::sdp::Codec;
 use crate::sip::event::{EndCause, IncomingCall, Peer, RegistrationState};
-use crate::sip::{LegId, OutgoingInvite, RegistrationId, Uri};
+use crate::sip::{DialogPolicy, LegId, OutgoingInvite, RegistrationId, Uri};
 use crate::tools::{CallBudget, HttpTools, ToolSet};
 use crate::turn::TurnSettings;
 use std::collections::HashMap;
@@ -87,6 +87,30 @@ pub enum Program {
     Echo,
 }
 
+/// How a call is handed over to somebody else.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum TransferBy {
+    /// REFER; where the peer refuses it, a second call of ours that is bridged with the first.
+    #[default]
+    ReferThenBridge,
+    /// REFER alone: the call comes back to the agent where the peer refuses it.
+    Refer,
+    /// A second call of ours, bridged with the first.
+    Bridge,
+}
+
+/// How a peer's keys come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum DigitsBy {
+    /// RTP telephone-events (RFC 4733); SIP INFO counts as well where no events were agreed.
+    #[default]
+    Rfc4733,
+    /// SIP INFO; RTP events, which the peer sends as well, are not counted twice.
+    Info,
+    /// Tones in the audio.
+    Inband,
+}
+
 /// What a peer wants otherwise than others: the part of its profile that calls need.
 #[derive(Clone, Debug)]
 pub struct PeerTerms {
@@ -96,8 +120,16 @@ pub struct PeerTerms {
     pub context_header: Option<String>,
     /// Transfers to a number name it as `tel:` instead of `sip:`.
     pub refer_as_tel: bool,
-    /// Keys come by SIP INFO; RTP events, which the peer sends as well, are not counted twice.
-    pub digits_by_info_only: bool,
+    /// A REFER carries `Diversion` (RFC 5806) with the number that was called.
+    pub refer_with_diversion: bool,
+    /// How calls are handed over.
+    pub transfer: TransferBy,
+    /// How keys come.
+    pub digits: DigitsBy,
+    /// Headers of the INVITE, by name, that become variables `sip_<name>` of the call.
+    pub header_variables: Vec<String>,
+    /// What calls of this peer may do; goes into INVITEs of ours as well.
+    pub dialog: DialogPolicy,
     /// The called numbers that are served; empty serves all.
     pub called_numbers: Vec<String>,
 }
@@ -108,7 +140,11 @@ impl Default for PeerTerms {
             codecs: Codec::ALL.to_vec(),
             context_header: Some("X-Offhook-Context".to_owned()),
             refer_as_tel: false,
-            digits_by_info_only: false,
+            refer_with_diversion: false,
+            transfer: TransferBy::default(),
+            digits: DigitsBy::default(),
+            header_variables: Vec::new(),
+            dialog: DialogPolicy::default(),
             called_numbers: Vec::new(),
         }
     }

@@ -3,7 +3,7 @@
 use super::engines;
 use super::server::{ExtensionPlan, ServerPlan, TrunkPlan};
 use crate::agent::Agent;
-use crate::call::{PeerTerms, Program};
+use crate::call::{DigitsBy, PeerTerms, Program};
 use crate::config::{Config, DtmfMode, ProfileCodec, ReferTarget, SipProfile};
 use crate::media::MediaConfig;
 use crate::providers::local::pool::PoolConfig;
@@ -112,8 +112,11 @@ fn terms(profile: &SipProfile) -> PeerTerms {
             .collect(),
         context_header: profile.context_header.clone(),
         refer_as_tel: profile.refer_target == ReferTarget::Tel,
-        digits_by_info_only: profile.dtmf == DtmfMode::Info,
-        called_numbers: Vec::new(),
+        digits: match profile.dtmf {
+            DtmfMode::Info => DigitsBy::Info,
+            DtmfMode::Rfc4733 => DigitsBy::Rfc4733,
+        },
+        ..PeerTerms::default()
     }
 }
 

@@ -3,9 +3,10 @@
 use crate::base::{Pii, Random};
 use crate::call::{EventStream, PeerTerms, Program, Route, Supervisor, SupervisorConfig};
 use crate::media::{MediaConfig, MediaError, Workers};
-use crate::net::{self, NetError, Sip};
+use crate::net::{self, Listen, NetError, Sip};
 use crate::sip::{
-    Account, EndpointConfig, KnownPeer, LocalAddress, RegistrationConfig, RegistrationId, Transport, Uri,
+    Account, DialogPolicy, EndpointConfig, KnownPeer, LocalAddress, RegistrationConfig, RegistrationId, Target,
+    Transport, Uri,
 };
 use ipnet::IpNet;
 use sha2::{Digest, Sha256};
@@ -159,11 +160,14 @@ impl Server {
             .chain(extensions.iter().map(|(_, address, _)| IpNet::from(address.ip())))
             .collect();
         let workers = Arc::new(Workers::start(plan.media.clone(), Random::system())?);
-        let (sip, inbox) = net::start(plan.listen, Random::system(), |socket| EndpointConfig {
-            local: local_addresses(socket, plan.advertised, &peers),
-            user_agent: plan.user_agent.clone(),
-            known_peers: plan.trunks.iter().map(known_peer).collect(),
-            ..EndpointConfig::udp(socket, socket)
+        let (sip, inbox) = net::start(&[Listen::udp(plan.listen)], Random::system(), |bound| {
+            let socket = bound.first().map_or(plan.listen, |l| l.address);
+            EndpointConfig {
+                local: local_addresses(socket, plan.advertised, &peers),
+                user_agent: plan.user_agent.clone(),
+                known_peers: plan.trunks.iter().map(known_peer).collect(),
+                ..EndpointConfig::udp(socket, socket)
+            }
         })?;
         let supervisor = Supervisor::new(sip.clone(), workers, events.clone(), SupervisorConfig { trunks });
         tokio::spawn(Arc::clone(&supervisor).run(inbox));
@@ -233,13 +237,13 @@ fn registration(extension: &ExtensionPlan, remote: SocketAddr) -> Result<Registr
     Ok(RegistrationConfig {
         aor: uri.with_user(&extension.user),
         registrar: uri,
-        remote,
-        transport: Transport::Udp,
+        targets: vec![Target::udp(remote)],
+        outbound_proxy: None,
         display: None,
         account: account(extension),
         contact_user: contact_user(extension),
         expires: extension.expires,
-        accept_refer: false,
+        dialog: DialogPolicy::default(),
     })
 }
 
@@ -250,7 +254,7 @@ pub fn account(extension: &ExtensionPlan) -> Account {
 }
 
 fn known_peer(trunk: &TrunkPlan) -> KnownPeer {
-    KnownPeer { name: trunk.name.clone(), networks: trunk.networks.clone(), accept_refer: false }
+    KnownPeer::by_source(&trunk.name, trunk.networks.clone())
 }
 
 async fn resolve(extension: &ExtensionPlan) -> Result<SocketAddr, ServerError> {

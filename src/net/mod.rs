@@ -6,15 +6,21 @@
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic))]
 
+pub mod locate;
+pub mod tls;
 mod udp;
 
-use crate::sip::event::{IncomingCall, RegistrationState};
-use crate::sip::{CommandError, Endpoint, Event, LegId, OutgoingInvite, RegistrationId};
+use crate::sip::event::{Header, IncomingCall, RegistrationState};
+use crate::sip::{
+    CommandError, Endpoint, Event, LegId, OutgoingInvite, OutgoingOptions, RegistrationId, Target, Transport,
+};
 use std::net::SocketAddr;
 use std::time::Instant;
 use tokio::sync::{mpsc, oneshot};
 
-pub use udp::start;
+pub use locate::Destination;
+pub use tls::{ClientTls, ServerTls, TlsIdentity};
+pub use udp::{start, start_udp};
 
 /// Why the network side could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -32,9 +38,44 @@ pub enum NetError {
     /// The endpoint refused the command.
     #[error(transparent)]
     Command(#[from] CommandError),
+    /// A host name leads nowhere.
+    #[error("{host} cannot be reached by name: {reason}. Check the name and this machine's DNS")]
+    Locate {
+        /// The name.
+        host: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A certificate or key file cannot be used.
+    #[error("{file}: {reason}")]
+    Certificate {
+        /// The file.
+        file: String,
+        /// What is wrong and what to do.
+        reason: String,
+    },
     /// The network task has ended.
     #[error("the SIP side has stopped")]
     Stopped,
+}
+
+/// A socket that takes SIP in.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Listen {
+    /// Its transport.
+    pub transport: Transport,
+    /// Address and port; port 0 lets the system choose.
+    pub address: SocketAddr,
+    /// What a TLS listener shows; needed there, ignored elsewhere.
+    pub tls: Option<ServerTls>,
+}
+
+impl Listen {
+    /// A UDP socket.
+    #[must_use]
+    pub fn udp(address: SocketAddr) -> Self {
+        Self { transport: Transport::Udp, address, tls: None }
+    }
 }
 
 /// A function run on the endpoint by its task.
@@ -48,6 +89,9 @@ pub enum Arrival {
     /// A registration changed its state.
     Registration(RegistrationId, RegistrationState),
 }
+
+/// The final status of an OPTIONS with the header fields of its response; `None` when nobody answered.
+pub type ProbeAnswer = Option<(u16, Vec<Header>)>;
 
 /// Arrivals, in order.
 pub type Inbox = mpsc::UnboundedReceiver<Arrival>;
@@ -98,6 +142,29 @@ impl Sip {
             })
             .await?;
         Ok(placed?)
+    }
+
+    /// The addresses of a destination, best first, never empty. TLS connections to them are verified as the
+    /// destination says.
+    ///
+    /// # Errors
+    /// [`NetError::Locate`], [`NetError::Certificate`].
+    pub async fn locate(&self, destination: &Destination) -> Result<Vec<Target>, NetError> {
+        destination.look_up().await
+    }
+
+    /// Asks a peer whether it is there and waits for the answer, 32 s at most.
+    ///
+    /// # Errors
+    /// What the endpoint says, or [`NetError::Stopped`].
+    pub async fn options(&self, options: OutgoingOptions) -> Result<ProbeAnswer, NetError> {
+        let asked = self
+            .drive(move |driver, now| {
+                let probe = driver.endpoint().options(now, options)?;
+                Ok::<_, CommandError>(driver.expect_probe(probe))
+            })
+            .await??;
+        asked.await.map_err(|_| NetError::Stopped)
     }
 
     async fn drive<R: Send + 'static>(

@@ -1,15 +1,15 @@
 //! SIP over UDP: one socket, one task.
 
-use super::{Arrival, Command, Inbox, LegEvents, NetError, Sip};
+use super::{Arrival, Command, Inbox, LegEvents, Listen, NetError, ProbeAnswer, Sip};
 use crate::base::Random;
-use crate::sip::{Endpoint, EndpointConfig, Event, LegId, Received, Transport};
+use crate::sip::{Endpoint, EndpointConfig, Event, LegId, ProbeId, Received, Transport};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Instant;
 use tokio::net::UdpSocket;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep_until;
 
 /// Largest datagram read; UDP cannot carry more.
@@ -25,18 +25,21 @@ pub(super) struct Driver {
     socket: UdpSocket,
     local: SocketAddr,
     legs: HashMap<LegId, mpsc::UnboundedSender<Event>>,
+    probes: HashMap<ProbeId, oneshot::Sender<ProbeAnswer>>,
     inbox: mpsc::UnboundedSender<Arrival>,
 }
 
-/// Opens the socket and starts the task. `configure` gets the socket's real address and makes the endpoint's settings.
+/// Opens the sockets and starts the task. `configure` gets them with their real addresses, in the order of `listen`,
+/// and makes the endpoint's settings.
 ///
 /// # Errors
 /// [`NetError::Bind`].
 pub fn start(
-    address: SocketAddr,
+    listen: &[Listen],
     random: Random,
-    configure: impl FnOnce(SocketAddr) -> EndpointConfig,
+    configure: impl FnOnce(&[Listen]) -> EndpointConfig,
 ) -> Result<(Sip, Inbox), NetError> {
+    let address = listen.first().map_or(SocketAddr::from(([127, 0, 0, 1], 0)), |l| l.address);
     let bind = || -> io::Result<UdpSocket> {
         let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
         socket.set_nonblocking(true)?;
@@ -51,9 +54,21 @@ pub fn start(
     let local = socket.local_addr().map_err(bound)?;
     let (commands, queue) = mpsc::unbounded_channel();
     let (inbox, arrivals) = mpsc::unbounded_channel();
-    let endpoint = Endpoint::new(configure(local), random);
-    tokio::spawn(Driver { endpoint, socket, local, legs: HashMap::new(), inbox }.run(queue));
+    let endpoint = Endpoint::new(configure(&[Listen::udp(local)]), random);
+    tokio::spawn(Driver { endpoint, socket, local, legs: HashMap::new(), probes: HashMap::new(), inbox }.run(queue));
     Ok((Sip { commands, local }, arrivals))
+}
+
+/// One UDP socket: for tools and tests that need no streams. See [`start`].
+///
+/// # Errors
+/// [`NetError::Bind`].
+pub fn start_udp(
+    address: SocketAddr,
+    random: Random,
+    configure: impl FnOnce(SocketAddr) -> EndpointConfig,
+) -> Result<(Sip, Inbox), NetError> {
+    start(&[Listen::udp(address)], random, |bound| configure(bound.first().map_or(address, |l| l.address)))
 }
 
 impl Driver {
@@ -66,6 +81,13 @@ impl Driver {
     pub(super) fn watch(&mut self, leg: LegId) -> LegEvents {
         let (sender, receiver) = mpsc::unbounded_channel();
         self.legs.insert(leg, sender);
+        receiver
+    }
+
+    /// From here on the outcome of the probe goes to the receiver.
+    pub(super) fn expect_probe(&mut self, probe: ProbeId) -> oneshot::Receiver<ProbeAnswer> {
+        let (sender, receiver) = oneshot::channel();
+        self.probes.insert(probe, sender);
         receiver
     }
 
@@ -133,6 +155,12 @@ impl Driver {
             }
             Event::RegistrationChanged { registration, state } => {
                 let _ = self.inbox.send(Arrival::Registration(*registration, state.clone()));
+                return;
+            }
+            Event::ProbeFinished { probe, answer } => {
+                if let Some(waiting) = self.probes.remove(probe) {
+                    let _ = waiting.send(answer.clone());
+                }
                 return;
             }
             Event::Progress { leg, .. }

@@ -50,6 +50,108 @@ pub struct LocalAddress {
     pub for_peers: Vec<IpNet>,
 }
 
+/// One way to a host: what RFC 3263 makes of its name.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Target {
+    /// Transport.
+    pub transport: Transport,
+    /// Address and port.
+    pub remote: SocketAddr,
+}
+
+impl Target {
+    /// A target over UDP.
+    #[must_use]
+    pub fn udp(remote: SocketAddr) -> Self {
+        Self { transport: Transport::Udp, remote }
+    }
+}
+
+/// Who is to refresh a session (RFC 4028 §7.1), as we would like it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Refresher {
+    /// Whoever the peer names; ourselves when it leaves the choice to us.
+    #[default]
+    Either,
+    /// We refresh.
+    Ours,
+    /// The peer refreshes.
+    Theirs,
+}
+
+/// Session timers towards one peer (RFC 4028).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SessionTimer {
+    /// The interval we ask for. A peer that asks for another one, no shorter than `min_se`, gets its own.
+    pub expires: Duration,
+    /// The shortest interval we take: 422 below it. RFC 4028 §4 wants 90 s at least.
+    pub min_se: Duration,
+    /// Who refreshes.
+    pub refresher: Refresher,
+}
+
+impl Default for SessionTimer {
+    /// 30 minutes as RFC 4028 §4 recommends, and its least `Min-SE` of 90 s.
+    fn default() -> Self {
+        Self { expires: Duration::from_secs(1_800), min_se: Duration::from_secs(90), refresher: Refresher::default() }
+    }
+}
+
+/// Reliable provisional responses (RFC 3262).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum ReliableProvisional {
+    /// Neither offered nor taken: `Require: 100rel` gets 420.
+    Off,
+    /// Offered in `Supported`, done when the peer requires it.
+    #[default]
+    Supported,
+    /// Required of the peer; a call without it is refused with 421.
+    Required,
+}
+
+/// What calls with one peer may do, apart from their media.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct DialogPolicy {
+    /// Whether a REFER reaches the application. Otherwise it gets 603: a caller must not make us dial.
+    pub accept_refer: bool,
+    /// Whether an INVITE with Replaces (RFC 3891) may take over a call. Otherwise it gets 603.
+    pub accept_replaces: bool,
+    /// `None`: we neither ask for session timers nor refresh; a peer may still refresh by itself.
+    pub session_timer: Option<SessionTimer>,
+    /// Reliable provisional responses.
+    pub reliable_provisional: ReliableProvisional,
+}
+
+impl Default for DialogPolicy {
+    /// Nobody makes us dial or takes over calls; session timers and 100rel as the RFCs recommend.
+    fn default() -> Self {
+        Self {
+            accept_refer: false,
+            accept_replaces: false,
+            session_timer: Some(SessionTimer::default()),
+            reliable_provisional: ReliableProvisional::default(),
+        }
+    }
+}
+
+/// How many calls one peer may have with us, in both directions together.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct CallLimits {
+    /// Calls at one time; `None` leaves only the endpoint's own limit.
+    pub concurrent: Option<u32>,
+    /// New calls a second, with a burst of as many; `None` does not limit.
+    pub per_second: Option<u32>,
+}
+
+/// What a peer has to know before its INVITEs are served (RFC 3261 §22.2): user name and password, in our realm.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct InboundAuthentication {
+    /// The realm of our challenges.
+    pub realm: String,
+    /// What the peer has to know.
+    pub credentials: Credentials,
+}
+
 /// A trunk or PBX that may send us requests without our having contacted it first.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct KnownPeer {
@@ -57,8 +159,29 @@ pub struct KnownPeer {
     pub name: String,
     /// Its source networks.
     pub networks: Vec<IpNet>,
-    /// Whether a REFER from this peer reaches the application. Otherwise it gets 603: a caller must not make us dial.
-    pub accept_refer: bool,
+    /// The transports it may use; empty means all.
+    pub transports: Vec<Transport>,
+    /// Challenge its INVITEs; `None` trusts the source address.
+    pub authentication: Option<InboundAuthentication>,
+    /// How many calls.
+    pub limits: CallLimits,
+    /// What its calls may do.
+    pub dialog: DialogPolicy,
+}
+
+impl KnownPeer {
+    /// A peer known by its source networks alone, with the default policy and no limits of its own.
+    #[must_use]
+    pub fn by_source(name: &str, networks: Vec<IpNet>) -> Self {
+        Self {
+            name: name.to_owned(),
+            networks,
+            transports: Vec::new(),
+            authentication: None,
+            limits: CallLimits::default(),
+            dialog: DialogPolicy::default(),
+        }
+    }
 }
 
 /// Settings of an endpoint.
@@ -118,23 +241,27 @@ impl Account {
 pub struct OutgoingInvite {
     /// Request-URI and To.
     pub target: Uri,
-    /// Where to send it: the resolved address of the target, its trunk or its outbound proxy.
-    pub remote: SocketAddr,
-    /// Transport towards `remote`.
-    pub transport: Transport,
+    /// Where to send it, best first: what the target, its trunk or its outbound proxy resolves to. The next is tried
+    /// when one does not answer, cannot be reached or says 503 (RFC 3263 §4.3).
+    pub targets: Vec<Target>,
+    /// The known peer that the call counts for; `None` finds it by address.
+    pub peer: Option<String>,
     /// From.
     pub from: Party,
     /// User part of our Contact; `None` takes the endpoint's. Calls through a registration use that registration's.
     pub contact_user: Option<String>,
     /// Further header fields by name and value.
     pub headers: Vec<(String, String)>,
-    /// Answers to challenges of `remote`.
+    /// Answers to challenges of the targets.
     pub account: Option<Account>,
-    /// The offer; `None` asks the peer for one, whose answer then has to be given before the ACK and is not supported:
-    /// always give one.
+    /// Our offer; never empty.
     pub sdp: Vec<u8>,
     /// Preloaded Route set (RFC 3261 §12.2), such as an outbound proxy; usually empty.
     pub route: Vec<Uri>,
+    /// `call-id;to-tag=…;from-tag=…` of the dialog at the target that this call replaces (RFC 3891).
+    pub replaces: Option<String>,
+    /// What the call may do.
+    pub dialog: DialogPolicy,
 }
 
 impl OutgoingInvite {
@@ -143,14 +270,16 @@ impl OutgoingInvite {
     pub fn new(target: Uri, remote: SocketAddr, from: Party, sdp: Vec<u8>) -> Self {
         Self {
             target,
-            remote,
-            transport: Transport::Udp,
+            targets: vec![Target::udp(remote)],
+            peer: None,
             from,
             contact_user: None,
             headers: Vec::new(),
             account: None,
             sdp,
             route: Vec::new(),
+            replaces: None,
+            dialog: DialogPolicy::default(),
         }
     }
 }
@@ -178,15 +307,28 @@ impl Refer {
     }
 }
 
+/// An OPTIONS request outside a dialog (RFC 3261 §11): asks whether a peer is there. Not retried, not failed over.
+#[derive(Clone, Debug)]
+pub struct OutgoingOptions {
+    /// Request-URI and To.
+    pub uri: Uri,
+    /// Where to send it.
+    pub target: Target,
+    /// From.
+    pub from: Party,
+    /// Answers to challenges of the target.
+    pub account: Option<Account>,
+}
+
 /// A registration to keep alive (RFC 3261 §10).
 #[derive(Clone, Debug)]
 pub struct RegistrationConfig {
     /// The registrar: `sip:host[:port]`. A user part is left out of the Request-URI.
     pub registrar: Uri,
-    /// Its resolved address.
-    pub remote: SocketAddr,
-    /// Transport towards it.
-    pub transport: Transport,
+    /// What its name resolves to, best first; the next is tried when one fails.
+    pub targets: Vec<Target>,
+    /// Preloaded Route (RFC 3261 §8.1.2): the outbound proxy, whose addresses `targets` then holds.
+    pub outbound_proxy: Option<Uri>,
     /// The address of record: `sip:extension@domain`.
     pub aor: Uri,
     /// Display name for From and To.
@@ -198,6 +340,6 @@ pub struct RegistrationConfig {
     pub contact_user: String,
     /// The lifetime to ask for; the registrar decides.
     pub expires: Duration,
-    /// Whether a REFER in calls of this registration reaches the application.
-    pub accept_refer: bool,
+    /// What calls of this registration may do.
+    pub dialog: DialogPolicy,
 }

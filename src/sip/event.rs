@@ -4,7 +4,7 @@
 //! other side is [`Peer`], which comes from addresses and registrations, never from a header.
 
 use crate::base::Pii;
-use crate::sip::Uri;
+use crate::sip::{Transport, Uri};
 use std::fmt;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -28,6 +28,10 @@ impl fmt::Display for RegistrationId {
         write!(f, "registration-{}", self.0)
     }
 }
+
+/// One OPTIONS request of ours. Unique within an endpoint.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct ProbeId(pub u64);
 
 /// Whom a request is attributed to.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -127,6 +131,14 @@ pub enum Event {
         /// The body.
         body: Pii<Vec<u8>>,
     },
+    /// Our OPTIONS was answered, or will not be. Comes once per [`super::Endpoint::options`].
+    ProbeFinished {
+        /// Which.
+        probe: ProbeId,
+        /// The final status, whatever it is, with the header fields of the response; `None` when none came within
+        /// 64·T1 or the transport failed.
+        answer: Option<(u16, Vec<Header>)>,
+    },
     /// A registration changed its state.
     RegistrationChanged {
         /// Which.
@@ -160,6 +172,11 @@ pub struct IncomingCall {
     pub request_uri: Pii<Uri>,
     /// All header fields that belong to the call and not to its transport.
     pub headers: Vec<Header>,
+    /// The leg of ours that this call wants to take over (RFC 3891): answer this one and hang the other up. Only from
+    /// peers whose policy allows it, and only a leg that is up.
+    pub replaces: Option<LegId>,
+    /// The transport it came by.
+    pub transport: Transport,
     /// The offer; `None` asks us for one in the 2xx (RFC 3261 §13.2.1).
     pub sdp: Option<Vec<u8>>,
 }

@@ -140,6 +140,7 @@ impl Applications {
         pair.collect();
         for (side, event) in std::mem::take(&mut pair.events) {
             let (leg, is_first) = match &event {
+                Event::ProbeFinished { .. } => continue,
                 Event::IncomingCall(call) => (call.leg, true),
                 Event::Answered { leg, .. }
                 | Event::Ended { leg, .. }

@@ -43,10 +43,11 @@ pub mod validate;
 
 pub use compose::{Headers, OwnedMessage, Request, Response};
 pub use config::{
-    Account, EndpointConfig, KnownPeer, LocalAddress, OutgoingInvite, Refer, RegistrationConfig, Transport,
+    Account, CallLimits, DialogPolicy, EndpointConfig, InboundAuthentication, KnownPeer, LocalAddress, OutgoingInvite,
+    OutgoingOptions, Refer, Refresher, RegistrationConfig, ReliableProvisional, SessionTimer, Target, Transport,
 };
 pub use endpoint::{CommandError, Endpoint, Received, Transmit};
-pub use event::{Event, LegId, RegistrationId};
+pub use event::{Event, LegId, ProbeId, RegistrationId};
 pub use header::{HeaderName, HeaderValue};
 pub use message::{Message, StartLine};
 pub use method::Method;

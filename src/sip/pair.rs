@@ -3,7 +3,7 @@
 //! [`Pair::step`] moves what both sides want to send into the network, jumps the clock to the next arrival or timer and
 //! hands it over. Loss, delay, duplication and (by unequal delays) reordering come from a seed, so a run repeats itself.
 
-use super::config::{EndpointConfig, KnownPeer, OutgoingInvite};
+use super::config::{DialogPolicy, EndpointConfig, KnownPeer, OutgoingInvite};
 use super::event::{Event, LegId, Party};
 use super::{Endpoint, Received, Transmit, Uri};
 use crate::base::Random;
@@ -95,9 +95,8 @@ impl std::fmt::Debug for Pair {
 pub fn config(side: Side) -> EndpointConfig {
     let mut config = EndpointConfig::udp(side.address(), side.address());
     config.known_peers = vec![KnownPeer {
-        name: "other".to_owned(),
-        networks: vec![side.other().address().ip().into()],
-        accept_refer: true,
+        dialog: DialogPolicy { accept_refer: true, ..DialogPolicy::default() },
+        ..KnownPeer::by_source("other", vec![side.other().address().ip().into()])
     }];
     config
 }

@@ -231,7 +231,7 @@ pub struct Phone {
 impl Phone {
     /// Calls the server from `ip`.
     pub async fn call(server: &Server, ip: [u8; 4]) -> Result<Self, LineError> {
-        let (sip, _inbox) = net::start(SocketAddr::from((ip, 0)), Random::system(), |s| EndpointConfig::udp(s, s))?;
+        let (sip, _inbox) = net::start_udp(SocketAddr::from((ip, 0)), Random::system(), |s| EndpointConfig::udp(s, s))?;
         let media = MediaConfig { bind_ip: IpAddr::from(ip), ..loopback_media() };
         let workers = Workers::start(media, Random::system())?;
         let target = server.sip.local_addr();

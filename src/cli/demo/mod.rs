@@ -189,8 +189,8 @@ async fn place_call(server: &Server, file: &ScriptFile, folder: &Path) -> Result
     }
     let target = server.sip.local_addr();
     let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let (sip, _inbox) =
-        net::start(any, Random::system(), |socket| EndpointConfig::udp(socket, socket)).map_err(|e| e.to_string())?;
+    let (sip, _inbox) = net::start_udp(any, Random::system(), |socket| EndpointConfig::udp(socket, socket))
+        .map_err(|e| e.to_string())?;
     let media = MediaConfig { bind_ip: IpAddr::V4(Ipv4Addr::LOCALHOST), ..MediaConfig::default() };
     let workers = Workers::start(media, Random::system()).map_err(|e| e.to_string())?;
     let own = Uri::sip_address(sip.local_addr()).with_user("caller");

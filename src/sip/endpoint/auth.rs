@@ -82,7 +82,7 @@ impl Endpoint {
                 leg.dialog.local_cseq
             }),
             Owner::Registration(registration) => self.registrations.get_mut(&registration).map(Registration::next_cseq),
-            Owner::Nobody => None,
+            Owner::Nobody | Owner::Probe(_) => None,
         };
         let number = number.or_else(|| Some(response.cseq().ok()?.number.saturating_add(1)))?;
         let cnonce = self.random.hex(32);

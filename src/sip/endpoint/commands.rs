@@ -4,9 +4,9 @@ use super::inbound::ALLOW;
 use super::leg::{Final2xx, InboundRefer, Leg, LegTimer, Offer, Phase, Purpose};
 use super::transactions::{Identity, Owner, TransactionId};
 use super::{CommandError, Endpoint};
-use crate::sip::config::{OutgoingInvite, Refer, RegistrationConfig};
+use crate::sip::config::{OutgoingInvite, OutgoingOptions, Refer, RegistrationConfig, Target};
 use crate::sip::dialog::Dialog;
-use crate::sip::event::{EndCause, LegId, RegistrationId, RegistrationState};
+use crate::sip::event::{EndCause, LegId, ProbeId, RegistrationId, RegistrationState};
 use crate::sip::header::{HeaderName, HeaderValue};
 use crate::sip::refer::{Transfer, sipfrag};
 use crate::sip::registration::Registration;
@@ -18,9 +18,11 @@ impl Endpoint {
     /// Places a call. Its course comes as events of the leg; exactly one `Ended` closes it.
     ///
     /// # Errors
-    /// [`CommandError::Full`], [`CommandError::InvalidHeader`], [`CommandError::NoLocalAddress`].
+    /// [`CommandError::Full`], [`CommandError::InvalidHeader`], [`CommandError::NoLocalAddress`],
+    /// [`CommandError::NoTarget`].
     pub fn invite(&mut self, now: Instant, call: OutgoingInvite) -> Result<LegId, CommandError> {
-        let path = self.path_to(call.transport, call.remote).ok_or(CommandError::NoLocalAddress)?;
+        let target = *call.targets.first().ok_or(CommandError::NoTarget)?;
+        let path = self.path_to(target.transport, target.remote).ok_or(CommandError::NoLocalAddress)?;
         if self.live_legs >= self.config.max_legs {
             return Err(CommandError::Full);
         }
@@ -51,15 +53,15 @@ impl Endpoint {
         }
         add_headers(&mut request, call.headers.iter().map(|(n, v)| (n.as_str(), v.as_str())))?;
         let request = with_sdp(request, call.sdp);
-        let identity = call.account.map(|account| Identity { account, peer: call.remote });
+        let identity = call.account.map(|account| Identity { account, peer: target.remote });
         let id = LegId(self.next_id());
         let owner = Owner::Leg(id, Purpose::Invite);
         let transaction = self.start_client(now, request, path, owner, identity.clone())?;
         let template = dialog.clone();
         self.with_client(transaction, |client| client.template = Some(template));
-        let mut leg = Leg::new(id, Phase::Calling, dialog, call.remote);
-        leg.peer = self.known_peer(call.remote.ip()).map(|p| crate::sip::event::Peer::Known(p.name.clone()));
-        leg.accept_refer = self.known_peer(call.remote.ip()).is_some_and(|p| p.accept_refer);
+        let mut leg = Leg::new(id, Phase::Calling, dialog, target.remote);
+        leg.peer = self.known_peer(target.remote.ip()).map(|p| crate::sip::event::Peer::Known(p.name.clone()));
+        leg.policy = call.dialog;
         leg.identity = identity;
         leg.invite = Some(transaction);
         leg.open.push(transaction);
@@ -293,15 +295,53 @@ impl Endpoint {
     /// Registers and keeps registered until [`Self::unregister`].
     ///
     /// # Errors
-    /// [`CommandError::NoLocalAddress`].
+    /// [`CommandError::NoLocalAddress`], [`CommandError::NoTarget`].
     pub fn register(&mut self, now: Instant, config: RegistrationConfig) -> Result<RegistrationId, CommandError> {
-        let path = self.path_to(config.transport, config.remote).ok_or(CommandError::NoLocalAddress)?;
+        let target = *config.targets.first().ok_or(CommandError::NoTarget)?;
+        let path = self.path_to(target.transport, target.remote).ok_or(CommandError::NoLocalAddress)?;
         let id = RegistrationId(self.next_id());
         let registration = Registration::new(id, config, path, &mut self.random);
         self.trust.add(path.remote.ip());
         self.registrations.insert(id, registration);
         let first = crate::sip::registration::Reaction { send: true, state: Some(RegistrationState::Registering) };
         self.react(now, id, Some(first));
+        Ok(id)
+    }
+
+    /// Asks a peer whether it is there (OPTIONS outside a dialog). [`crate::sip::Event::ProbeFinished`] follows.
+    ///
+    /// # Errors
+    /// [`CommandError::Full`], [`CommandError::NoLocalAddress`].
+    pub fn options(&mut self, now: Instant, options: OutgoingOptions) -> Result<ProbeId, CommandError> {
+        let Target { transport, remote } = options.target;
+        let path = self.path_to(transport, remote).ok_or(CommandError::NoLocalAddress)?;
+        let tag = self.random.hex(16);
+        let dialog = Dialog {
+            call_id: self.random.hex(32).into(),
+            local_party: HeaderValue::name_addr(
+                options.from.display.as_deref(),
+                &options.from.uri,
+                &[("tag", Some(&tag))],
+            ),
+            local_tag: tag.into(),
+            remote_party: HeaderValue::name_addr(None, &options.uri.to_request_uri(), &[]),
+            remote_tag: "".into(),
+            local_cseq: 0,
+            remote_cseq: None,
+            route_set: Vec::new(),
+            remote_target: options.uri,
+            contact: self.contact_value(&self.config.contact_user, path),
+            path,
+            owns_call_id: true,
+        };
+        let mut request = { dialog }.request(Method::Options);
+        request.headers.push(HeaderName::Accept, HeaderValue::cleaned("application/sdp"));
+        if let Some(agent) = &self.config.user_agent {
+            request.headers.push(HeaderName::UserAgent, HeaderValue::cleaned(agent));
+        }
+        let id = ProbeId(self.next_id());
+        let identity = options.account.map(|account| Identity { account, peer: remote });
+        self.start_client(now, request, path, Owner::Probe(id), identity)?;
         Ok(id)
     }
 

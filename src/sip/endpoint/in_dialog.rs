@@ -210,7 +210,7 @@ impl Endpoint {
 
     fn handle_refer(&mut self, now: Instant, id: LegId, request: &Message<'_>, key: Key, path: Path, tag: &str) {
         let Some(leg) = self.legs.get(&id) else { return };
-        if !leg.accept_refer || leg.inbound_refer.is_some() || leg.phase != Phase::Confirmed {
+        if !leg.policy.accept_refer || leg.inbound_refer.is_some() || leg.phase != Phase::Confirmed {
             return self.answer_request(now, request, key, path, StatusCode::DECLINE, &[]);
         }
         let target = request.address(HeaderName::ReferTo).ok().flatten().and_then(|to| Some(to.uri().ok()?.to_owned()));

@@ -68,7 +68,7 @@ impl Endpoint {
             return self.answer_request(now, request, key, path, StatusCode::LOOP_DETECTED, &[]);
         }
         // A peer that is heard only because we called it may answer and hang up, but not call us.
-        let Some((peer, accept_refer)) = self.attribute(request, path.remote) else { return };
+        let Some((peer, policy)) = self.attribute(request, path.remote) else { return };
         if let Some(unsupported) = unsupported_extensions(request) {
             let headers = [(HeaderName::Unsupported, unsupported.as_str())];
             return self.answer_request(now, request, key, path, StatusCode::BAD_EXTENSION, &headers);
@@ -85,7 +85,7 @@ impl Endpoint {
                     Ok(mut call) => {
                         if let Some(leg) = self.legs.get_mut(&call.leg) {
                             leg.peer = Some(peer.clone());
-                            leg.accept_refer = accept_refer;
+                            leg.policy = policy;
                             if let crate::sip::event::Peer::Registration(id) = &peer {
                                 leg.identity = self.registrations.get(id).and_then(|r| self.pinned.identity_of(r));
                             }
@@ -142,7 +142,9 @@ impl Endpoint {
             // Overwritten by the caller, which has attributed the request already.
             peer: crate::sip::event::Peer::Known(String::new()),
             source: path.remote,
+            transport: path.transport,
             local: path.advertised,
+            replaces: None,
             call_id: Pii::new(head.call_id.to_owned()),
             from: Pii::new(party(&head.from)?),
             to: Pii::new(party(&head.to)?),
@@ -178,7 +180,7 @@ impl Endpoint {
         debug_assert_eq!(source, path.remote.ip());
         let tag = match owner {
             Owner::Leg(leg, _) => self.legs.get(&leg).map(|leg| leg.dialog.local_tag.to_string()),
-            Owner::Nobody | Owner::Registration(_) => None,
+            Owner::Nobody | Owner::Probe(_) | Owner::Registration(_) => None,
         };
         let tag = tag.unwrap_or_else(|| self.random.hex(16));
         if let Some(id) = self.start_server(cancel, path, key, Owner::Nobody, &tag) {
@@ -194,7 +196,7 @@ impl Endpoint {
                 }
             }
             Owner::Leg(leg, _) => self.withdraw_their_offer(now, leg, 487),
-            Owner::Nobody | Owner::Registration(_) => {}
+            Owner::Nobody | Owner::Probe(_) | Owner::Registration(_) => {}
         }
     }
 

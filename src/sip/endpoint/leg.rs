@@ -2,6 +2,7 @@
 
 use super::transactions::{Identity, TransactionId};
 use crate::sip::Request;
+use crate::sip::config::DialogPolicy;
 use crate::sip::dialog::{Dialog, Path};
 use crate::sip::event::{LegId, Peer};
 use crate::sip::refer::Transfer;
@@ -143,7 +144,7 @@ pub(super) struct Leg {
     /// Where the peer was first reached or heard.
     pub(super) home: SocketAddr,
     pub(super) peer: Option<Peer>,
-    pub(super) accept_refer: bool,
+    pub(super) policy: DialogPolicy,
     pub(super) identity: Option<Identity>,
     /// The transaction of the INVITE that makes the call.
     pub(super) invite: Option<TransactionId>,
@@ -180,7 +181,7 @@ impl Leg {
             dialog,
             home,
             peer: None,
-            accept_refer: false,
+            policy: DialogPolicy::default(),
             identity: None,
             invite: None,
             is_cancellable: false,

@@ -86,6 +86,9 @@ pub enum CommandError {
     /// A header name or value holds a byte that no header can hold, such as a line break.
     #[error("a header name or value cannot be written")]
     InvalidHeader,
+    /// The list of targets is empty: the name did not resolve.
+    #[error("no target address to send to")]
+    NoTarget,
     /// No local address has this transport.
     #[error("no local address for this transport")]
     NoLocalAddress,
@@ -191,10 +194,11 @@ impl Endpoint {
         self.events.pop_front()
     }
 
-    /// Tells the endpoint that `remote` cannot be reached (ICMP port unreachable, a broken stream): requests on their
-    /// way there fail at once instead of by time-out.
-    pub fn handle_transport_error(&mut self, now: Instant, remote: SocketAddr) {
-        self.fail_transactions(now, remote);
+    /// Tells the endpoint that `remote` cannot be reached by `transport` (ICMP port unreachable, a stream that broke or
+    /// was not made): requests on their way there fail at once instead of by time-out, and registrations that lived on
+    /// that stream are renewed (RFC 5626 §4.4.1).
+    pub fn handle_transport_error(&mut self, now: Instant, transport: Transport, remote: SocketAddr) {
+        self.fail_transactions(now, transport, remote);
     }
 
     /// While draining, new calls and OPTIONS get 503, so that dispatchers route around us; calls in progress go on.

@@ -58,6 +58,11 @@ impl Endpoint {
                 }
                 self.settle_leg(leg);
             }
+            Owner::Probe(probe) if status.is_final() => {
+                self.set_owner(id, Owner::Nobody);
+                let answer = Some((status.code(), call_headers(response)));
+                self.events.push_back(Event::ProbeFinished { probe, answer });
+            }
             Owner::Registration(registration) if status.is_final() => {
                 self.set_owner(id, Owner::Nobody);
                 let reaction = self
@@ -67,7 +72,7 @@ impl Endpoint {
                 self.react(now, registration, reaction);
             }
             Owner::Nobody if is_invite && status.is_success() => self.refuse_fork(now, id, response),
-            Owner::Leg(..) | Owner::Nobody | Owner::Registration(_) => {}
+            Owner::Leg(..) | Owner::Nobody | Owner::Probe(_) | Owner::Registration(_) => {}
         }
     }
 
@@ -76,7 +81,7 @@ impl Endpoint {
         match owner {
             Owner::Leg(id, Purpose::Bye) => !self.legs.contains_key(&id),
             Owner::Leg(id, _) => self.legs.get(&id).is_none_or(|leg| leg.phase == Phase::Over),
-            Owner::Nobody | Owner::Registration(_) => false,
+            Owner::Nobody | Owner::Probe(_) | Owner::Registration(_) => false,
         }
     }
 
@@ -309,6 +314,7 @@ impl Endpoint {
                     self.registrations.get_mut(&registration).map(|r| r.handle_failure(now, &mut self.random));
                 self.react(now, registration, reaction);
             }
+            Owner::Probe(probe) => self.events.push_back(Event::ProbeFinished { probe, answer: None }),
             Owner::Nobody => {}
         }
     }

@@ -2,9 +2,9 @@
 
 use super::leg::Purpose;
 use super::{CommandError, Endpoint, Transmit, Wake};
-use crate::sip::config::Account;
+use crate::sip::config::{Account, Transport};
 use crate::sip::dialog::{Dialog, Path};
-use crate::sip::event::{LegId, RegistrationId};
+use crate::sip::event::{LegId, ProbeId, RegistrationId};
 use crate::sip::header::{HeaderName, HeaderValue, Via};
 use crate::sip::transaction::{
     ClientInput, ClientInvite, ClientNonInvite, Key, Send, ServerInput, ServerInvite, ServerNonInvite, Step, Tell,
@@ -36,6 +36,8 @@ pub(super) enum Owner {
     Nobody,
     /// A leg, and what it is for.
     Leg(LegId, Purpose),
+    /// An OPTIONS outside a dialog.
+    Probe(ProbeId),
     /// A registration.
     Registration(RegistrationId),
 }
@@ -397,9 +399,10 @@ impl Endpoint {
     }
 
     /// Tells every transaction towards `remote` that the transport failed there.
-    pub(super) fn fail_transactions(&mut self, now: Instant, remote: SocketAddr) {
+    pub(super) fn fail_transactions(&mut self, now: Instant, transport: Transport, remote: SocketAddr) {
+        let is_there = |t: &Transaction| t.path.remote == remote && t.path.transport == transport;
         let mut failed: Vec<TransactionId> =
-            self.transactions.by_id.iter().filter(|(_, t)| t.path.remote == remote).map(|(id, _)| *id).collect();
+            self.transactions.by_id.iter().filter(|(_, t)| is_there(t)).map(|(id, _)| *id).collect();
         failed.sort_unstable();
         for id in failed {
             let Some(transaction) = self.transactions.by_id.get_mut(&id) else { continue };

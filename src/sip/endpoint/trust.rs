@@ -1,7 +1,7 @@
 //! Who may talk to us, and whom a call is attributed to: addresses and registrations, never a header's claim.
 
 use super::Endpoint;
-use crate::sip::config::{KnownPeer, LocalAddress, Transport};
+use crate::sip::config::{DialogPolicy, KnownPeer, LocalAddress, Transport};
 use crate::sip::dialog::Path;
 use crate::sip::event::Peer;
 use crate::sip::{Message, UriRef};
@@ -22,24 +22,24 @@ impl Endpoint {
         self.config.known_peers.iter().find(|peer| peer.networks.iter().any(|net| net.contains(&source)))
     }
 
-    /// Whom a request outside a dialog is attributed to, and whether that peer may REFER: a registration whose registrar
+    /// Whom a request outside a dialog is attributed to, and what its calls may do: a registration whose registrar
     /// sent it (by Request-URI user, then by address of record), else the known peer of its source. Never by From.
-    pub(super) fn attribute(&self, request: &Message<'_>, source: SocketAddr) -> Option<(Peer, bool)> {
+    pub(super) fn attribute(&self, request: &Message<'_>, source: SocketAddr) -> Option<(Peer, DialogPolicy)> {
         let uri = request.request_uri().ok()?;
         let from_registrar = || self.registrations.values().filter(|r| self.is_same_peer(r.remote(), source.ip()));
         let registration = from_registrar()
             .find(|r| has_user(&uri, &r.config().contact_user))
             .or_else(|| from_registrar().find(|r| r.config().aor.view().user().is_some_and(|u| has_user(&uri, u))));
         if let Some(registration) = registration {
-            return Some((Peer::Registration(registration.id()), registration.config().accept_refer));
+            return Some((Peer::Registration(registration.id()), registration.config().dialog));
         }
         if let Some(peer) = self.known_peer(source.ip()) {
-            return Some((Peer::Known(peer.name.clone()), peer.accept_refer));
+            return Some((Peer::Known(peer.name.clone()), peer.dialog));
         }
         // A registrar that calls by another user: unambiguous only while there is one registration there.
         let mut there = from_registrar();
         let only = there.next().filter(|_| there.next().is_none())?;
-        Some((Peer::Registration(only.id()), only.config().accept_refer))
+        Some((Peer::Registration(only.id()), only.config().dialog))
     }
 
     /// Whether `source` is the peer that lives at `home`: the same address, or another one of the same known peer.

@@ -279,7 +279,7 @@ fn an_unreachable_peer_ends_the_call_at_once() {
     let mut pair = pair();
     pair.call(Side::Alice, "offer").unwrap();
     let now = pair.now;
-    pair.alice.handle_transport_error(now, Side::Bob.address());
+    pair.alice.handle_transport_error(now, Transport::Udp, Side::Bob.address());
     pair.collect();
     assert_eq!(ended(&mut pair, Side::Alice), Some(EndCause::Transport));
     assert!(pair.alice.is_idle());

@@ -1,7 +1,7 @@
 //! Registrations against a small registrar that behaves like FreePBX: one contact, nothing replaced by itself.
 
 use super::*;
-use crate::sip::config::{Account, RegistrationConfig};
+use crate::sip::config::{Account, DialogPolicy, RegistrationConfig, Target};
 use crate::sip::digest::{Algorithm, Authority, Authorization, Challenge, Credentials, Expected, Nonces};
 use crate::sip::event::{Peer, RegistrationState};
 use crate::sip::header::Contacts;
@@ -106,14 +106,14 @@ impl Registrar {
 fn settings() -> RegistrationConfig {
     RegistrationConfig {
         registrar: Uri::parse("sip:ignored@10.0.0.1").unwrap(),
-        remote: REGISTRAR.parse().unwrap(),
-        transport: Transport::Udp,
+        targets: vec![Target::udp(REGISTRAR.parse().unwrap())],
+        outbound_proxy: None,
         aor: Uri::parse("sip:1001@pbx.example").unwrap(),
         display: None,
         account: Account::new("auth-id", "secret"),
         contact_user: "1001-a1b2".to_owned(),
         expires: Duration::from_secs(300),
-        accept_refer: false,
+        dialog: DialogPolicy::default(),
     }
 }
 

@@ -298,7 +298,7 @@ fn a_peer_that_hangs_up_during_the_transfer_leaves_its_outcome_open() {
 fn a_refer_from_a_peer_that_may_not_gets_603_and_reaches_nobody() {
     let mut pair = pair();
     let mut config = crate::sip::pair::config(Side::Bob);
-    config.known_peers[0].accept_refer = false;
+    config.known_peers[0].dialog.accept_refer = false;
     pair.bob = Endpoint::new(config, Random::seeded(9));
     let (alice, _) = establish(&mut pair);
     let now = pair.now;
