@@ -5,7 +5,9 @@
 //! 2. [`Endpoint::poll_event`] until `None`;
 //! 3. wait for a datagram or until [`Endpoint::poll_timeout`], then `handle_datagram` or `handle_timeout`.
 
+mod answering;
 mod auth;
+mod calling;
 mod commands;
 mod in_dialog;
 mod inbound;
@@ -13,6 +15,8 @@ mod leg;
 mod lifecycle;
 mod offered;
 mod outcomes;
+mod referring;
+mod reoffers;
 mod transactions;
 mod trust;
 
