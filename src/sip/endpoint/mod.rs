@@ -11,6 +11,7 @@ mod in_dialog;
 mod inbound;
 mod leg;
 mod lifecycle;
+mod offered;
 mod outcomes;
 mod transactions;
 mod trust;
