@@ -23,7 +23,7 @@ impl Endpoint {
     ///
     /// # Errors
     /// [`CommandError::Full`], [`CommandError::InvalidHeader`], [`CommandError::NoLocalAddress`],
-    /// [`CommandError::NoTarget`].
+    /// [`CommandError::NoTarget`], [`CommandError::PeerLimit`].
     pub fn invite(&mut self, now: Instant, mut call: OutgoingInvite) -> Result<LegId, CommandError> {
         let mut targets: VecDeque<_> = std::mem::take(&mut call.targets).into();
         if targets.is_empty() {
@@ -35,6 +35,7 @@ impl Endpoint {
         if self.live_legs >= self.config.max_legs {
             return Err(CommandError::Full);
         }
+        self.admit_outgoing_call(now, call.peer.as_deref(), path.remote.ip())?;
         let local_tag = self.random.hex(16);
         let from = &call.from;
         let mut dialog = Dialog {

@@ -1,13 +1,12 @@
-//! What the application tells the endpoint to do with legs and registrations; calls begin in `calling` and `answering`.
+//! What the application tells the endpoint to do with legs; calls begin in `calling` and `answering`.
 
 use super::leg::{Leg, Phase, Purpose};
 use super::transactions::{Identity, Owner};
 use super::{CommandError, Endpoint};
-use crate::sip::config::{OutgoingOptions, RegistrationConfig, Target};
+use crate::sip::config::{OutgoingOptions, Target};
 use crate::sip::dialog::Dialog;
-use crate::sip::event::{EndCause, LegId, ProbeId, RegistrationId, RegistrationState};
+use crate::sip::event::{EndCause, LegId, ProbeId};
 use crate::sip::header::{HeaderName, HeaderValue};
-use crate::sip::registration::Registration;
 use crate::sip::{Headers, Method, Request};
 use std::time::Instant;
 
@@ -51,22 +50,6 @@ impl Endpoint {
         self.send_in_dialog(now, leg, info, Purpose::Info)
     }
 
-    /// Registers and keeps registered until [`Self::unregister`].
-    ///
-    /// # Errors
-    /// [`CommandError::NoLocalAddress`], [`CommandError::NoTarget`].
-    pub fn register(&mut self, now: Instant, config: RegistrationConfig) -> Result<RegistrationId, CommandError> {
-        let target = *config.targets.first().ok_or(CommandError::NoTarget)?;
-        let path = self.path_to(target.transport, target.remote).ok_or(CommandError::NoLocalAddress)?;
-        let id = RegistrationId(self.next_id());
-        let registration = Registration::new(id, config, path, &mut self.random);
-        self.trust.add(path.remote.ip());
-        self.registrations.insert(id, registration);
-        let first = crate::sip::registration::Reaction { send: true, state: Some(RegistrationState::Registering) };
-        self.react(now, id, Some(first));
-        Ok(id)
-    }
-
     /// Asks a peer whether it is there (OPTIONS outside a dialog). [`crate::sip::Event::ProbeFinished`] follows.
     ///
     /// # Errors
@@ -102,21 +85,6 @@ impl Endpoint {
         let identity = options.account.map(|account| Identity { account, peer: remote });
         self.start_client(now, request, path, Owner::Probe(id), identity)?;
         Ok(id)
-    }
-
-    /// Takes a registration back. `RegistrationState::Unregistered` follows when the registrar has said so, or
-    /// after 5 s without an answer.
-    ///
-    /// # Errors
-    /// [`CommandError::UnknownRegistration`].
-    pub fn unregister(&mut self, now: Instant, registration: RegistrationId) -> Result<(), CommandError> {
-        let reaction = self
-            .registrations
-            .get_mut(&registration)
-            .map(|r| r.unregister(now))
-            .ok_or(CommandError::UnknownRegistration)?;
-        self.react(now, registration, Some(reaction));
-        Ok(())
     }
 
     pub(super) fn live_leg(&mut self, leg: LegId) -> Result<&mut Leg, CommandError> {

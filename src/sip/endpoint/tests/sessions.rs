@@ -4,20 +4,6 @@ use super::*;
 use crate::sip::event::TransferOutcome;
 use crate::sip::{Refer, Uri};
 
-fn reoffer(pair: &mut Pair, side: Side) -> Option<Option<Vec<u8>>> {
-    pair.take(side, |e| match e {
-        Event::Reoffer { sdp, .. } => Some(sdp.clone()),
-        _ => None,
-    })
-}
-
-fn outcome(pair: &mut Pair, side: Side) -> Option<Result<Option<Vec<u8>>, u16>> {
-    pair.take(side, |e| match e {
-        Event::ReofferAnswered { outcome, .. } => Some(outcome.clone()),
-        _ => None,
-    })
-}
-
 #[test]
 fn a_reoffer_is_answered_from_the_current_offer_in_either_direction() {
     let (mut pair, alice, bob) = established();
@@ -95,29 +81,6 @@ fn a_peer_that_lost_the_dialog_ends_the_call_with_bye() {
     assert!(pair.run_for(Duration::from_millis(200)));
     assert_eq!(ended(&mut pair, Side::Alice), Some(EndCause::DialogLost));
     assert_idle_after(&mut pair, MINUTE);
-}
-
-/// A request of Alice within her call, as another implementation might send it.
-fn in_dialog(pair: &Pair, method: &str, cseq: u32, more: &str, body: &str) -> String {
-    let ack = pair.wire.iter().find(|(_, _, b)| is(b, "ACK ")).map(|(_, _, b)| Message::parse(b).unwrap()).unwrap();
-    use crate::sip::HeaderName as H;
-    let text = |name| ack.text(name).unwrap();
-    format!(
-        "{method} sip:offhook@10.0.0.2:5060 SIP/2.0\r\nVia: SIP/2.0/UDP 10.0.0.1:5060;branch=z9hG4bK{method}{cseq}\r\n\
-         From: {}\r\nTo: {}\r\nCall-ID: {}\r\nCSeq: {cseq} {method}\r\nMax-Forwards: 70\r\n\
-         Contact: <sip:moved@10.0.0.1:5070>\r\n{more}Content-Length: {}\r\n\r\n{body}",
-        text(H::From),
-        text(H::To),
-        text(H::CallId),
-        body.len()
-    )
-}
-
-fn inject_from_alice(pair: &mut Pair, message: &str) -> Option<String> {
-    let before = pair.wire.len();
-    pair.inject(Side::Bob, Side::Alice.address(), message.as_bytes());
-    let new: Vec<&(Duration, Side, Vec<u8>)> = pair.wire[before..].iter().filter(|(_, s, _)| *s == Side::Bob).collect();
-    new.last().map(|(_, _, bytes)| String::from_utf8(bytes.clone()).unwrap())
 }
 
 #[test]
