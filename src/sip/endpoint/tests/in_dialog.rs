@@ -222,3 +222,53 @@ fn the_answer_in_an_ack_of_parts_is_found() {
     inject_from_alice(&mut pair, &ack);
     assert_eq!(outcome(&mut pair, Side::Bob), Some(Ok(Some(b"answer".to_vec()))));
 }
+
+#[test]
+fn options_within_a_call_are_answered_even_while_draining() {
+    let (mut pair, _, _) = established();
+    pair.bob.set_draining(true);
+    let options = in_dialog(&pair, "OPTIONS", 10, "", "");
+    let answer = inject_from_alice(&mut pair, &options).unwrap();
+    assert!(answer.starts_with("SIP/2.0 200 ") && answer.contains("Allow: INVITE"), "{answer}");
+}
+
+#[test]
+fn message_and_publish_outside_a_call_get_405_with_allow() {
+    for method in ["MESSAGE", "PUBLISH"] {
+        let (mut pair, _, _) = established();
+        let request = in_dialog(&pair, method, 10, "", "");
+        let to = request.lines().find(|line| line.starts_with("To: ")).unwrap();
+        let outside = request.replace(to, "To: <sip:callee@10.0.0.2>");
+        let answer = inject_from_alice(&mut pair, &outside).unwrap();
+        assert!(answer.starts_with("SIP/2.0 405 ") && answer.contains("Allow: INVITE"), "{answer}");
+    }
+}
+
+#[test]
+fn a_refer_names_its_target_in_the_form_it_was_given() {
+    for target in ["tel:+4930123", "sip:desk@10.0.0.9;user=phone"] {
+        let (mut pair, alice, _) = established();
+        let now = pair.now;
+        pair.alice.refer(now, alice, Refer::blind(Uri::parse(target).unwrap())).unwrap();
+        pair.collect();
+        let refer = all_sent(&pair, Side::Alice, "REFER ").remove(0);
+        assert_eq!(field(&refer, "Refer-To"), Some(format!("<{target}>")));
+    }
+}
+
+#[test]
+fn an_attended_refer_carries_the_dialog_of_the_other_leg() {
+    let (mut pair, alice, _) = established();
+    let (consulted, _) = establish(&mut pair);
+    let value = pair.alice.replaces_value(consulted).unwrap();
+    let mut refer = Refer::blind(Uri::parse("sip:human@10.0.0.9").unwrap());
+    refer.replaces = Some(value.clone());
+    let now = pair.now;
+    pair.alice.refer(now, alice, refer).unwrap();
+    assert!(pair.run_for(Duration::from_millis(50)));
+    let replaces = pair.take(Side::Bob, |e| match e {
+        Event::TransferRequested { replaces, .. } => replaces.clone().map(crate::base::Pii::into_exposed),
+        _ => None,
+    });
+    assert_eq!(replaces, Some(value));
+}
