@@ -5,8 +5,10 @@
 //! 2. [`Endpoint::poll_event`] until `None`;
 //! 3. wait for a datagram or until [`Endpoint::poll_timeout`], then `handle_datagram` or `handle_timeout`.
 
+mod answering;
 mod auth;
 mod call_limits;
+mod calling;
 mod commands;
 mod counters;
 mod in_dialog;
@@ -16,6 +18,8 @@ mod lifecycle;
 mod offered;
 mod outcomes;
 mod registrations;
+mod referring;
+mod reoffers;
 mod transactions;
 mod trust;
 
