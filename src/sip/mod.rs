@@ -15,6 +15,7 @@
     )
 )]
 
+pub mod admission;
 pub mod bucket;
 pub mod compose;
 pub mod config;
@@ -31,12 +32,14 @@ pub mod host;
 pub mod limits;
 pub mod message;
 pub mod method;
+pub mod nonce;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod pair;
 pub mod parse;
 pub mod refer;
 pub mod registration;
 pub mod status;
+pub mod table;
 pub mod timer;
 pub mod transaction;
 pub mod uri;

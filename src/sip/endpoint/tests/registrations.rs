@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::sip::config::{Account, DialogPolicy, RegistrationConfig, Target};
-use crate::sip::digest::{Algorithm, Authority, Authorization, Challenge, Credentials, Expected, Nonces};
+use crate::sip::digest::{Algorithm, Authority, Authorization, Challenge, Credentials, Expected, Refusal};
+use crate::sip::nonce::Nonces;
 use crate::sip::event::{Peer, RegistrationState};
 use crate::sip::header::Contacts;
 use crate::sip::{HeaderName, HeaderValue, Response, StatusCode, Uri};
@@ -28,9 +29,9 @@ struct Registrar {
 }
 
 impl Registrar {
-    fn new(now: Instant) -> Self {
+    fn new() -> Self {
         Self {
-            nonces: Nonces::new(now, &mut Random::seeded(99)),
+            nonces: Nonces::new(&mut Random::seeded(99)),
             authority: Authority::Server,
             algorithms: vec![Algorithm::Sha256, Algorithm::Md5],
             credentials: Credentials::new("auth-id", "secret"),
@@ -61,13 +62,20 @@ impl Registrar {
             }
             return Some(response.write());
         }
-        let expected = Expected { realm: "pbx", algorithms: &self.algorithms, credentials: Some(&self.credentials) };
+        let expected = Expected {
+            realm: "pbx",
+            source: source.ip(),
+            algorithms: &self.algorithms,
+            credentials: Some(&self.credentials),
+        };
         let verdict = Authorization::of_request(&request, self.authority, "pbx")
-            .map(|authorization| authorization.verify(&self.nonces, now, &expected, &request));
+            .map(|authorization| authorization.verify(&mut self.nonces, now, &expected, &request));
         if verdict != Some(Ok(())) {
             let mut response = respond(self.authority.status().code());
-            for algorithm in &self.algorithms {
-                let challenge = Challenge::issue(&self.nonces, now, "pbx", *algorithm, false);
+            let is_stale = matches!(verdict, Some(Err(Refusal::Stale | Refusal::Replayed)));
+            let offered =
+                Challenge::offer(&mut self.nonces, now, "pbx", source.ip(), &self.algorithms, is_stale);
+            for challenge in offered {
                 response.headers.push(self.authority.challenge_header(), challenge.to_header());
             }
             return Some(response.write());
@@ -129,7 +137,7 @@ struct Scene {
 impl Scene {
     fn new(change: impl FnOnce(&mut Registrar, &mut RegistrationConfig)) -> Self {
         let now = Instant::now();
-        let mut registrar = Registrar::new(now);
+        let mut registrar = Registrar::new();
         let mut config = settings();
         change(&mut registrar, &mut config);
         let address = Side::Bob.address();
