@@ -61,7 +61,8 @@ impl<K: Hash + Eq, V> Table<K, V> {
         let index = self.index(&key);
         let set = self.sets.get_mut(index)?;
         let held = set.iter().position(|slot| slot.as_ref().is_some_and(|entry| entry.key == key));
-        if let Some(entry) = held.and_then(|at| set.get_mut(at)?.as_mut()) {
+        if let Some(at) = held {
+            let entry = set.get_mut(at)?.as_mut()?;
             entry.used_at = now;
             return Some(&mut entry.value);
         }

@@ -62,6 +62,8 @@ pub enum Failure {
     Unreachable,
     /// No local address of ours has the target's transport.
     NoLocalAddress,
+    /// The endpoint has as many transactions as it can hold.
+    Full,
 }
 
 impl Failure {
@@ -70,6 +72,7 @@ impl Failure {
             Self::NoAnswer => "no answer: check the registrar's address, and that it is up and reachable",
             Self::Unreachable => "no connection: check the registrar's address, port and transport, and any firewall",
             Self::NoLocalAddress => "we do not listen by the registrar's transport: add it to the listening addresses",
+            Self::Full => "too many requests are under way here: this server is overloaded",
         }
     }
 }

@@ -49,9 +49,7 @@ impl Targets {
     /// Goes to the best one that did not fail lately; stays when all did.
     pub(super) fn choose(&mut self, now: Instant) {
         self.resting.retain(|(_, until)| *until > now);
-        if let Some(best) = self.iter().find(|target| !self.rests(now, *target)) {
-            self.current = best;
-        }
+        self.current = self.best(now).unwrap_or(self.current);
     }
 
     /// The current one failed. True when there is another to try, which is the current one then; otherwise all start
@@ -60,7 +58,7 @@ impl Targets {
         let failed = self.current;
         self.resting.retain(|(target, _)| *target != failed);
         self.resting.push((failed, now + rest.max(TARGET_REST)));
-        match self.iter().find(|target| !self.rests(now, *target)) {
+        match self.best(now) {
             Some(next) => {
                 self.current = next;
                 true
@@ -96,6 +94,11 @@ impl Targets {
             self.current = current;
         }
         is_there
+    }
+
+    /// The first that did not fail lately.
+    fn best(&self, now: Instant) -> Option<Target> {
+        self.iter().find(|target| !self.rests(now, *target))
     }
 
     fn rests(&self, now: Instant, target: Target) -> bool {
