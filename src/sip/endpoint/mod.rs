@@ -17,6 +17,7 @@ mod lifecycle;
 mod offered;
 mod outcomes;
 mod registrations;
+mod size;
 mod transactions;
 mod trust;
 
@@ -25,6 +26,7 @@ use super::config::{EndpointConfig, Transport};
 use super::event::{Event, LegId, RegistrationId};
 use super::nonce::Nonces;
 use super::registration::Registration;
+use super::table::Table;
 use crate::base::Random;
 use auth::PinnedRealms;
 use call_limits::CallRates;
@@ -33,7 +35,7 @@ use leg::Leg;
 use registrations::{Pace, Upkeeps};
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 use transactions::{TransactionId, Transactions, Trust};
 
@@ -137,6 +139,8 @@ pub struct Endpoint {
     pace: Pace,
     admission: Admission,
     nonces: Nonces,
+    /// Hosts that took no TCP, and until when they are spared.
+    without_tcp: Table<IpAddr, Instant>,
     trust: Trust,
     pinned: PinnedRealms,
     call_rates: CallRates,
@@ -177,6 +181,7 @@ impl Endpoint {
             pace: Pace::default(),
             admission: Admission::new(&mut random),
             nonces: Nonces::new(&mut random),
+            without_tcp: Table::new(size::WITHOUT_TCP, random.next_u64()),
             trust: Trust::default(),
             pinned: PinnedRealms::default(),
             call_rates: CallRates::default(),

@@ -81,7 +81,7 @@ impl Endpoint {
     }
 
     /// A request of a leg goes on in another transaction.
-    fn replace_transaction(&mut self, owner: Owner, old: TransactionId, new: TransactionId) {
+    pub(super) fn replace_transaction(&mut self, owner: Owner, old: TransactionId, new: TransactionId) {
         let Owner::Leg(leg, purpose) = owner else { return };
         let Some(leg) = self.legs.get_mut(&leg) else { return };
         leg.open.retain(|id| *id != old);
