@@ -250,7 +250,7 @@ impl Endpoint {
         for (name, value) in headers {
             response.headers.push(*name, HeaderValue::cleaned(value));
         }
-        let path = Path { remote: reply_address(&via, path.remote), ..path };
+        let path = Path { remote: reply_address(&via, path.transport, path.remote), ..path };
         self.transmit(&path, response.write());
     }
 
