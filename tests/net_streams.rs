@@ -1,92 +1,27 @@
 //! SIP over TCP on loopback: framing, reuse, reconnection, limits, whole calls.
 
-use offhook::base::Random;
-use offhook::net::{self, Arrival, Inbox, LegEvents, Listen, NetConfig, Sip, limits};
-use offhook::sip::event::{EndCause, Event, Party};
-use offhook::sip::{
-    EndpointConfig, KnownPeer, LegId, LocalAddress, OutgoingInvite, OutgoingOptions, StreamDeadlines, Target, Transport,
-    Uri,
-};
+#[path = "support/streams.rs"]
+mod streams;
+
+use offhook::net::{Inbox, Listen, NetConfig, Sip, limits};
+use offhook::sip::{StreamDeadlines, Target, Transport};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
+use streams::{any, call_through, endpoint, is_closed, ok_to, options, probe, read_head, soon};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::time::timeout;
 
-const PATIENCE: Duration = Duration::from_secs(20);
-const SDP: &[u8] = b"v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n";
-
-async fn soon<T>(what: &str, wait: impl Future<Output = T>) -> T {
-    timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("in time: {what}"))
-}
-
-fn any(ip: impl Into<IpAddr>) -> SocketAddr {
-    SocketAddr::new(ip.into(), 0)
-}
-
-/// An endpoint that knows everybody on `peers`, listening by UDP and TCP on one address.
+/// An endpoint that knows everybody on `peers`, listening by TCP and UDP.
 fn server_with(config: NetConfig, ip: IpAddr, peers: &[&str]) -> (Sip, Inbox) {
-    let listen = [Listen::tcp(any(ip)), Listen::udp(any(ip))];
-    net::start_with(config, &listen, Random::system(), |bound| {
-        let local = bound.iter().map(|listen| LocalAddress {
-            transport: listen.transport,
-            socket: listen.address,
-            advertised: listen.address,
-            for_peers: Vec::new(),
-        });
-        EndpointConfig {
-            local: local.collect(),
-            known_peers: vec![KnownPeer::by_source("pbx", peers.iter().map(|n| n.parse().unwrap()).collect())],
-            ..EndpointConfig::udp(any(ip), any(ip))
-        }
-    })
-    .unwrap()
+    endpoint(config, &[Listen::tcp(any(ip)), Listen::udp(any(ip))], peers)
 }
 
 fn server() -> (Sip, Inbox) {
     server_with(NetConfig::default(), Ipv4Addr::LOCALHOST.into(), &["127.0.0.1/32"])
 }
 
-fn options(cseq: u32, via: SocketAddr) -> String {
-    format!(
-        "OPTIONS sip:us@127.0.0.1 SIP/2.0\r\nVia: SIP/2.0/TCP {via};branch=z9hG4bK{cseq}\r\nMax-Forwards: 70\r\n\
-         From: <sip:a@127.0.0.1>;tag=1\r\nTo: <sip:us@127.0.0.1>\r\nCall-ID: c{cseq}\r\nCSeq: {cseq} OPTIONS\r\n\
-         Contact: <sip:a@{via}>\r\nContent-Length: 0\r\n\r\n"
-    )
-}
-
-/// Reads one message without body.
-async fn read_head(stream: &mut TcpStream) -> String {
-    let mut bytes = Vec::new();
-    while !bytes.ends_with(b"\r\n\r\n") {
-        bytes.push(soon("a message", stream.read_u8()).await.unwrap());
-    }
-    String::from_utf8(bytes).unwrap()
-}
-
-/// A 200 to a request read with [`read_head`].
-fn ok_to(request: &str) -> String {
-    let keep = |line: &&str| ["Via", "From", "To", "Call-ID", "CSeq"].iter().any(|n| line.starts_with(n));
-    let headers: Vec<&str> = request.lines().filter(keep).collect();
-    format!("SIP/2.0 200 OK\r\n{}\r\nContent-Length: 0\r\n\r\n", headers.join("\r\n"))
-}
-
-fn is_end(read: std::io::Result<usize>) -> bool {
-    matches!(read, Ok(0) | Err(_))
-}
-
-async fn is_closed(stream: &mut TcpStream) -> bool {
-    is_end(soon("the end of the stream", stream.read(&mut [0; 1])).await)
-}
-
-fn probe(target: SocketAddr) -> OutgoingOptions {
-    let uri = Uri::sip_address(target);
-    OutgoingOptions {
-        from: Party { display: None, uri: uri.with_user("probe") },
-        uri,
-        target: Target { transport: Transport::Tcp, remote: target },
-        account: None,
-    }
+fn tcp(remote: SocketAddr) -> Target {
+    Target { transport: Transport::Tcp, remote }
 }
 
 #[tokio::test]
@@ -195,7 +130,7 @@ async fn requests_reuse_an_open_stream_and_open_another_once_the_peer_has_closed
         };
         let ask_two = async {
             for _ in 0..2 {
-                assert_eq!(sip.options(probe(target)).await.unwrap().unwrap().0, 200);
+                assert_eq!(sip.options(probe(tcp(target))).await.unwrap().unwrap().0, 200);
             }
         };
         let (mut stream, ()) = soon("two probes", async { tokio::join!(answer_two, ask_two) }).await;
@@ -208,7 +143,7 @@ async fn requests_reuse_an_open_stream_and_open_another_once_the_peer_has_closed
 async fn a_refused_connection_fails_the_request_at_once_and_is_told_in_words() {
     let (sip, _inbox) = server();
     let gone = TcpListener::bind(any(Ipv4Addr::LOCALHOST)).await.unwrap().local_addr().unwrap();
-    assert_eq!(soon("the failure", sip.options(probe(gone))).await.unwrap(), None);
+    assert_eq!(soon("the failure", sip.options(probe(tcp(gone)))).await.unwrap(), None);
     let reason = sip.last_transport_error(Transport::Tcp, gone).unwrap();
     assert!(reason.contains("refused"), "{reason}");
 }
@@ -222,7 +157,7 @@ async fn a_peer_that_breaks_off_in_the_middle_of_a_request_fails_it_at_once() {
         let (mut stream, _) = peer.accept().await.unwrap();
         read_head(&mut stream).await;
     };
-    let (answer, ()) = soon("the failure", async { tokio::join!(sip.options(probe(target)), break_off) }).await;
+    let (answer, ()) = soon("the failure", async { tokio::join!(sip.options(probe(tcp(target))), break_off) }).await;
     assert_eq!(answer.unwrap(), None);
     assert!(sip.last_transport_error(Transport::Tcp, target).is_some());
 }
@@ -238,7 +173,7 @@ async fn a_request_to_the_address_that_a_peer_names_as_its_own_goes_by_the_strea
         let request = read_head(&mut stream).await;
         stream.write_all(ok_to(&request).as_bytes()).await.unwrap();
     };
-    let (answered, ()) = soon("the probe", async { tokio::join!(sip.options(probe(listening)), answer) }).await;
+    let (answered, ()) = soon("the probe", async { tokio::join!(sip.options(probe(tcp(listening))), answer) }).await;
     assert_eq!(answered.unwrap().unwrap().0, 200);
 }
 
@@ -262,37 +197,10 @@ async fn a_peer_that_does_not_read_is_cut_off() {
     assert!(soon("the end", reader.read_to_end(&mut rest)).await.is_err() || !rest.is_empty());
 }
 
-async fn next(events: &mut LegEvents, what: &str) -> Event {
-    soon(what, events.recv()).await.expect("an event")
-}
-
-async fn place(from: &Sip, to: &Sip) -> (LegId, LegEvents) {
-    let target = to.local_addr();
-    let uri = Uri::sip_address(target).with_user("agent");
-    let own = Party { display: None, uri: Uri::sip_address(from.local_addr()).with_user("phone") };
-    let mut invite = OutgoingInvite::new(uri, target, own, SDP.to_vec());
-    invite.targets = vec![Target { transport: Transport::Tcp, remote: target }];
-    from.invite(invite).await.unwrap()
-}
-
 async fn call_between(ip: IpAddr, network: &str) {
     let (alice, _alices) = server_with(NetConfig::default(), ip, &[network]);
     let (bob, mut bobs) = server_with(NetConfig::default(), ip, &[network]);
-    let (_, mut events) = place(&alice, &bob).await;
-    let Some(Arrival::Call(call, mut at_bob)) = soon("the call", bobs.recv()).await else { panic!("no call") };
-    assert_eq!((call.transport, call.local), (Transport::Tcp, bob.local_addr()));
-    let answering = call.leg;
-    bob.run(move |endpoint, now| endpoint.answer(now, answering, SDP.to_vec())).await.unwrap().unwrap();
-    assert!(matches!(next(&mut events, "the answer").await, Event::Answered { .. }));
-    assert!(matches!(next(&mut at_bob, "the ACK").await, Event::Established { .. }));
-    // The callee hangs up: its BYE goes to the caller's Contact by the stream that the caller opened.
-    bob.run(move |endpoint, now| endpoint.hangup(now, answering, &[])).await.unwrap().unwrap();
-    loop {
-        match next(&mut events, "the BYE").await {
-            Event::Ended { cause, .. } => return assert_eq!(cause, EndCause::Remote),
-            other => assert!(matches!(other, Event::Established { .. }), "{other:?}"),
-        }
-    }
+    call_through(&alice, vec![tcp(bob.local_addr())], &bob, &mut bobs, Transport::Tcp).await;
 }
 
 #[tokio::test]
@@ -303,4 +211,18 @@ async fn a_call_goes_over_tcp_from_invite_to_bye() {
 #[tokio::test]
 async fn a_call_goes_over_tcp_on_ipv6() {
     call_between("::1".parse().unwrap(), "::1/128").await;
+}
+
+#[tokio::test]
+async fn a_call_goes_over_udp_on_ipv6_beside_ipv4_on_the_same_port() {
+    let v6 = "::1".parse::<IpAddr>().unwrap();
+    let peers = ["127.0.0.1/32", "::1/128"];
+    let (alice, _alices) = endpoint(NetConfig::default(), &[Listen::udp(any(v6))], &peers);
+    let listen = [Listen::udp(any([0, 0, 0, 0])), Listen::udp(any(v6))];
+    let (bob, mut bobs) = endpoint(NetConfig::default(), &listen, &peers);
+    let target = Target::udp(bob.bound()[1].address);
+    call_through(&alice, vec![target], &bob, &mut bobs, Transport::Udp).await;
+    let port = bob.bound()[0].address.port();
+    let both = [Listen::udp((v6, port).into())];
+    let _beside = endpoint(NetConfig::default(), &both, &peers);
 }

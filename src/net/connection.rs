@@ -3,6 +3,7 @@
 use super::connections::ConnectionId;
 use super::keep_alive::{Due, KeepAlive, PING, PONG};
 use super::limits::{QUEUED_OVERHEAD_BYTES, SEND_QUEUE_BYTES};
+use super::tls::{PeerCertificates, tls_in_words};
 use crate::base::Random;
 use crate::sip::{Framer, StreamDeadlines, StreamItem};
 use std::io;
@@ -24,8 +25,8 @@ const SHUTDOWN_TIME: Duration = Duration::from_secs(2);
 /// What a stream tells the driver.
 #[derive(Debug)]
 pub(super) enum Report {
-    /// It is open.
-    Open(ConnectionId),
+    /// It is open; with the certificates that the peer has shown.
+    Open(ConnectionId, PeerCertificates),
     /// A message came.
     Message(ConnectionId, Vec<u8>),
     /// It has ended, and why.
@@ -92,7 +93,7 @@ pub(super) fn spawn<S, O>(
 ) -> Handle
 where
     S: AsyncRead + AsyncWrite + Send + 'static,
-    O: Future<Output = Result<S, String>> + Send + 'static,
+    O: Future<Output = Result<(S, PeerCertificates), String>> + Send + 'static,
 {
     let (orders, received) = mpsc::unbounded_channel();
     let queued = Arc::new(AtomicUsize::new(0));
@@ -100,8 +101,8 @@ where
     let open = open();
     let task = tokio::spawn(async move {
         let reason = match open.await {
-            Ok(stream) => {
-                if line.reports.send(Report::Open(id)).await.is_err() {
+            Ok((stream, certificates)) => {
+                if line.reports.send(Report::Open(id, certificates)).await.is_err() {
                     return;
                 }
                 line.carry(stream).await
@@ -239,6 +240,9 @@ async fn push(writer: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> io::Resul
 
 /// What a person can do something with.
 pub(super) fn in_words(error: &io::Error) -> String {
+    if let Some(words) = tls_in_words(error) {
+        return words;
+    }
     match error.kind() {
         io::ErrorKind::ConnectionRefused => {
             "connection refused: nothing listens there, or a firewall rejects us".to_owned()
@@ -248,7 +252,7 @@ pub(super) fn in_words(error: &io::Error) -> String {
             "there is no route to that address".to_owned()
         }
         io::ErrorKind::TimedOut => "the peer does not answer".to_owned(),
-        io::ErrorKind::UnexpectedEof => "the peer closed the connection without the end of TLS".to_owned(),
+        io::ErrorKind::UnexpectedEof => "the peer closed the connection in the middle of TLS".to_owned(),
         _ => error.to_string(),
     }
 }

@@ -6,17 +6,19 @@ use super::connections::{ConnectionId, Connections};
 use super::keep_alive::{Due, KeepAlive, PING};
 use super::limits::ALIAS_MESSAGES;
 use super::socket::{self, Accepted};
+use super::tls::{self, Acceptor, Demand, Demands, PeerCertificates};
 use super::{Arrival, Command, LegEvents, NetConfig, ProbeAnswer, TransportErrors};
 use crate::base::Random;
 use crate::sip::{Endpoint, Event, LegId, Message, ProbeId, Received, Target, Transmit, Transport};
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 use tokio::net::UdpSocket;
-use tokio::sync::{mpsc, oneshot};
-use tokio::time::sleep_until;
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::time::{sleep_until, timeout};
 
 /// Largest datagram read; UDP cannot carry more.
 const DATAGRAM_BYTES: usize = 65_535;
@@ -32,7 +34,13 @@ pub(super) struct Driver {
     pub(super) sockets: Vec<(SocketAddr, UdpSocket)>,
     /// The socket that is read first in the next round.
     pub(super) turn: usize,
-    pub(super) streams: Connections<Handle>,
+    pub(super) streams: Connections<Stream>,
+    /// What TLS listeners show, by their addresses.
+    pub(super) acceptors: HashMap<SocketAddr, Acceptor>,
+    /// Inbound TLS handshakes that may still begin.
+    pub(super) handshakes: Arc<Semaphore>,
+    /// Whom the certificates of TLS targets must name.
+    pub(super) demands: Demands,
     pub(super) reports: mpsc::Sender<Report>,
     pub(super) errors: TransportErrors,
     /// Failures the endpoint has not been told of.
@@ -44,6 +52,18 @@ pub(super) struct Driver {
     pub(super) legs: HashMap<LegId, mpsc::UnboundedSender<Event>>,
     pub(super) probes: HashMap<ProbeId, oneshot::Sender<ProbeAnswer>>,
     pub(super) inbox: mpsc::UnboundedSender<Arrival>,
+}
+
+/// A stream's task, and who is at its other end.
+pub(super) struct Stream {
+    handle: Handle,
+    certificates: PeerCertificates,
+}
+
+impl From<Handle> for Stream {
+    fn from(handle: Handle) -> Self {
+        Self { handle, certificates: PeerCertificates::new() }
+    }
 }
 
 /// What keeps the way to a peer open.
@@ -84,9 +104,9 @@ impl Driver {
     pub(super) fn keep_alive(&mut self, now: Instant, target: Target, period: Option<Duration>) {
         let stream = self.streams.exact((target.transport, target.remote));
         if let Some(connection) = stream.and_then(|id| self.streams.get_mut(id)) {
-            connection.handle.order(Order::KeepAlive(period));
+            connection.handle.handle.order(Order::KeepAlive(period));
             if period.is_some() {
-                connection.handle.order(Order::Deadlines(self.config.peer_deadlines));
+                connection.handle.handle.order(Order::Deadlines(self.config.peer_deadlines));
             }
         }
         match period {
@@ -203,17 +223,42 @@ impl Driver {
         let deadlines =
             if is_acquainted { self.config.peer_deadlines } else { self.config.stranger_deadlines };
         let id = self.streams.next_id();
-        let handle = connection::spawn(id, self.reports.clone(), deadlines, || async move {
-            socket::tune(&stream);
-            Ok(stream)
-        });
-        self.streams.insert(id, (transport, remote), local, false, handle);
+        let reports = self.reports.clone();
+        socket::tune(&stream);
+        let handle = match self.acceptors.get_mut(&local) {
+            None => connection::spawn(id, reports, deadlines, || async move { Ok((stream, PeerCertificates::new())) }),
+            Some(acceptor) => {
+                let Ok(permit) = Arc::clone(&self.handshakes).try_acquire_owned() else {
+                    tracing::warn!(%source, "sip_tls_handshakes_full");
+                    return;
+                };
+                let (config, within) = (acceptor.current(Instant::now()), self.config.handshake_time);
+                connection::spawn(id, reports, deadlines, || async move {
+                    let _permit = permit;
+                    let made = timeout(within, tls::accept(stream, config)).await;
+                    made.unwrap_or_else(|_| Err("the TLS handshake took too long".to_owned()))
+                })
+            }
+        };
+        self.streams.insert(id, (transport, remote), local, false, handle.into());
+    }
+
+    /// The certificates shown on the open stream to a TLS target; empty without one.
+    pub(super) fn certificates(&mut self, remote: SocketAddr) -> PeerCertificates {
+        let stream = self.streams.exact((Transport::Tls, remote));
+        stream.and_then(|id| self.streams.get_mut(id)).map(|s| s.handle.certificates.clone()).unwrap_or_default()
+    }
+
+    /// From here on connections to a TLS target have to meet this demand, too.
+    pub(super) fn demand(&mut self, remote: SocketAddr, demand: Demand) {
+        self.demands.add(remote, demand);
     }
 
     fn handle_report(&mut self, report: Report) {
         match report {
-            Report::Open(id) => {
+            Report::Open(id, certificates) => {
                 if let Some(stream) = self.streams.get_mut(id) {
+                    stream.handle.certificates = certificates;
                     let target = Target { transport: stream.transport, remote: stream.remote };
                     self.errors.clear(target);
                 }
@@ -237,7 +282,7 @@ impl Driver {
     /// Takes a stream out and notes everything that cannot be reached by it any more.
     fn close(&mut self, id: ConnectionId, reason: &str) {
         let Some(closed) = self.streams.remove(id) else { return };
-        closed.handle.abort();
+        closed.handle.handle.abort();
         tracing::debug!(transport = ?closed.transport, remotes = ?closed.remotes, reason, "sip_stream_closed");
         for remote in closed.remotes {
             self.fail(Target { transport: closed.transport, remote }, reason);
@@ -282,7 +327,7 @@ impl Driver {
     fn send_by_stream(&mut self, transmit: Transmit) {
         let Transmit { transport, local, remote, bytes } = transmit;
         let Some(id) = self.stream_to(transport, local, remote, bytes.starts_with(b"SIP/2.0 ")) else { return };
-        let taken = self.streams.get_mut(id).is_some_and(|stream| stream.handle.send(bytes));
+        let taken = self.streams.get_mut(id).is_some_and(|stream| stream.handle.handle.send(bytes));
         if !taken {
             self.close(id, "the peer does not read what is sent to it");
         }
@@ -297,14 +342,17 @@ impl Driver {
         is_response: bool,
     ) -> Option<ConnectionId> {
         let way = (transport, remote);
-        if let Some(id) = self.streams.exact(way).or_else(|| self.streams.alias(way)) {
+        // Where a certificate was asked for, an address that a peer merely names is not good enough.
+        let may_alias = transport != Transport::Tls || self.demands.of(remote).is_empty();
+        if let Some(id) = self.streams.exact(way).or_else(|| self.streams.alias(way).filter(|_| may_alias)) {
             return Some(id);
         }
         let Some(listening) = self.streams.forward(way) else {
             return if is_response { None } else { self.open(transport, local, remote) };
         };
         let way = (transport, listening);
-        let other = self.streams.exact(way).or_else(|| self.streams.alias(way));
+        let may_alias = transport != Transport::Tls || self.demands.of(listening).is_empty();
+        let other = self.streams.exact(way).or_else(|| self.streams.alias(way).filter(|_| may_alias));
         let id = other.or_else(|| self.open(transport, local, listening))?;
         // Its failure is one of the address asked for, too.
         self.streams.add_alias(id, remote);
@@ -319,13 +367,30 @@ impl Driver {
         }
         let within = self.config.connect_time;
         let id = self.streams.next_id();
-        let handle = connection::spawn(id, self.reports.clone(), self.config.peer_deadlines, move || {
-            socket::connect(local, remote, within)
-        });
+        let (reports, deadlines) = (self.reports.clone(), self.config.peer_deadlines);
+        let handle = if transport == Transport::Tls {
+            let demands = self.demands.of(remote).to_vec();
+            if demands.is_empty() {
+                self.fail(
+                    target,
+                    "nobody asked for a host by TLS at this address, so nobody knows whom its certificate must name",
+                );
+                return None;
+            }
+            connection::spawn(id, reports, deadlines, move || async move {
+                let open = async { tls::connect(socket::connect(local, remote, within).await?, demands).await };
+                let opened = timeout(within, open).await;
+                opened.unwrap_or_else(|_| Err("the TLS handshake took too long".to_owned()))
+            })
+        } else {
+            connection::spawn(id, reports, deadlines, move || async move {
+                Ok((socket::connect(local, remote, within).await?, PeerCertificates::new()))
+            })
+        };
         if let Some(Pulse::Stream(period)) = self.keep_alives.get(&target) {
             handle.order(Order::KeepAlive(Some(*period)));
         }
-        self.streams.insert(id, (transport, remote), local, true, handle);
+        self.streams.insert(id, (transport, remote), local, true, handle.into());
         Some(id)
     }
 

@@ -27,10 +27,11 @@ use errors::TransportErrors;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tls::Demand;
 use tokio::sync::{mpsc, oneshot};
 
 pub use locate::Destination;
-pub use tls::{ClientTls, ServerTls, TlsIdentity};
+pub use tls::{CertificateFacts, ClientTls, ServerTls, TlsIdentity, describe_certificate};
 pub use start::{start, start_udp, start_with};
 
 /// Why the network side could not do what it was asked.
@@ -63,6 +64,15 @@ pub enum NetError {
         /// The file.
         file: String,
         /// What is wrong and what to do.
+        reason: String,
+    },
+    /// The certificate that a peer has shown on an open connection does not fit a destination that leads to the same
+    /// address.
+    #[error("{host} cannot be called by TLS: {reason}")]
+    Unverified {
+        /// The host.
+        host: String,
+        /// What is wrong with the certificate.
         reason: String,
     },
     /// The network task has ended.
@@ -217,9 +227,26 @@ impl Sip {
     /// destination says.
     ///
     /// # Errors
-    /// [`NetError::Locate`], [`NetError::Certificate`].
+    /// [`NetError::Locate`], [`NetError::Certificate`], [`NetError::Unverified`].
     pub async fn locate(&self, destination: &Destination) -> Result<Vec<Target>, NetError> {
-        destination.look_up().await
+        let targets = destination.look_up().await?;
+        for target in targets.iter().filter(|target| target.transport == Transport::Tls) {
+            let demand = Demand::new(&destination.host, destination.tls.clone().unwrap_or_default())?;
+            let remote = target.remote;
+            let shown = self.drive(move |driver, _| driver.certificates(remote)).await?;
+            tls::check(demand.clone(), shown).await?;
+            self.drive(move |driver, _| driver.demand(remote, demand)).await?;
+        }
+        Ok(targets)
+    }
+
+    /// What the certificate of a TLS peer says, while a connection to it is open.
+    ///
+    /// # Errors
+    /// [`NetError::Stopped`].
+    pub async fn peer_certificate(&self, remote: SocketAddr) -> Result<Option<CertificateFacts>, NetError> {
+        let shown = self.drive(move |driver, _| driver.certificates(remote)).await?;
+        Ok(shown.first().and_then(CertificateFacts::of))
     }
 
     /// Asks a peer whether it is there and waits for the answer, 32 s at most.

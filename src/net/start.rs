@@ -3,13 +3,16 @@
 use super::connections::Connections;
 use super::driver::{Driver, Inputs};
 use super::errors::TransportErrors;
-use super::limits::{ACCEPTED, STREAM_MESSAGES};
+use super::limits::{ACCEPTED, HANDSHAKES, STREAM_MESSAGES};
+use super::tls::{Acceptor, Demands};
 use super::{Inbox, Listen, NetConfig, NetError, Sip, socket};
 use crate::base::Random;
 use crate::sip::{Endpoint, EndpointConfig, Transport};
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
-use tokio::sync::mpsc;
+use std::sync::Arc;
+use std::time::Instant;
+use tokio::sync::{Semaphore, mpsc};
 
 /// The port of an outgoing-only TLS entry that names none: what its Via claims (RFC 3261 §18.1.1).
 const TLS_PORT: u16 = 5061;
@@ -41,6 +44,8 @@ pub fn start_with(
     let mut bound = listen.to_vec();
     let mut sockets = Vec::new();
     let mut listeners = Vec::new();
+    let mut acceptors = HashMap::new();
+    let now = Instant::now();
     for listen in &mut bound {
         let failed = |source| NetError::Bind { address: listen.address, source };
         match listen.transport {
@@ -55,8 +60,15 @@ pub fn start_with(
                 }
             }
             Transport::Tcp | Transport::Tls => {
+                let mut acceptor = None;
+                if let Some(tls) = listen.tls.clone().filter(|_| listen.transport == Transport::Tls) {
+                    acceptor = Some(Acceptor::new(now, tls)?);
+                }
                 let listener = socket::bind_tcp(listen.address).map_err(failed)?;
                 listen.address = listener.local_addr().map_err(failed)?;
+                if let Some(acceptor) = acceptor {
+                    acceptors.insert(listen.address, acceptor);
+                }
                 listeners.push((listen.clone(), listener));
             }
         }
@@ -75,6 +87,9 @@ pub fn start_with(
         sockets,
         turn: 0,
         streams: Connections::default(),
+        acceptors,
+        handshakes: Arc::new(Semaphore::new(HANDSHAKES)),
+        demands: Demands::default(),
         reports,
         errors: errors.clone(),
         failed: VecDeque::new(),
