@@ -1,53 +1,94 @@
 //! What is peculiar to a make of PBX or carrier, as data: `sip-profiles/*.toml`.
 
+mod read;
+
 use super::diagnostic::{ConfigError, ConfigErrors, nearest};
-use super::reader::{Located, Reader, Table};
+use super::reader::{Reader, Table};
+use crate::call::{DigitsBy, TransferBy};
+use crate::sdp::Codec;
+use crate::sip::{DialogPolicy, ReliableProvisional, SessionTimer, Transport};
+use ipnet::IpNet;
 use std::path::Path;
 use std::time::Duration;
 
 /// The profiles that come with the program.
-const BUILT_IN: [(&str, &str); 5] = [
-    ("3cx", include_str!("../../sip-profiles/3cx.toml")),
-    ("asterisk", include_str!("../../sip-profiles/asterisk.toml")),
-    ("freepbx", include_str!("../../sip-profiles/freepbx.toml")),
-    ("generic", include_str!("../../sip-profiles/generic.toml")),
-    ("yeastar", include_str!("../../sip-profiles/yeastar.toml")),
+const BUILT_IN: [(&str, &str); 11] = [
+    ("3cx", include_str!("../../../sip-profiles/3cx.toml")),
+    ("asterisk", include_str!("../../../sip-profiles/asterisk.toml")),
+    ("cisco", include_str!("../../../sip-profiles/cisco.toml")),
+    ("freepbx", include_str!("../../../sip-profiles/freepbx.toml")),
+    ("freeswitch", include_str!("../../../sip-profiles/freeswitch.toml")),
+    ("generic", include_str!("../../../sip-profiles/generic.toml")),
+    ("signalwire", include_str!("../../../sip-profiles/signalwire.toml")),
+    ("telnyx", include_str!("../../../sip-profiles/telnyx.toml")),
+    ("twilio", include_str!("../../../sip-profiles/twilio.toml")),
+    ("vonage", include_str!("../../../sip-profiles/vonage.toml")),
+    ("yeastar", include_str!("../../../sip-profiles/yeastar.toml")),
 ];
 /// Longest chain of `inherits`: a file that inherits from itself must end.
 const GENERATIONS: usize = 8;
 /// Shortest REGISTER expiry asked for: below it a registrar answers 423 (RFC 3261 section 10.3).
-const EXPIRES_MIN: Duration = Duration::from_secs(60);
+pub(super) const EXPIRES_MIN: Duration = Duration::from_secs(60);
 /// Longest REGISTER expiry asked for: a day without a sign of life is too long for a telephone.
-const EXPIRES_MAX: Duration = Duration::from_secs(24 * 3_600);
+pub(super) const EXPIRES_MAX: Duration = Duration::from_secs(24 * 3_600);
 
 /// How to behave toward one make of peer.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SipProfile {
     /// Its name, or the path of its file.
     pub name: String,
-    /// Whether the digest user name always differs from the extension, so that leaving it out is a mistake.
+    /// `auth_user`: whether the digest user name always differs from the extension, so that leaving it out is a mistake.
     pub auth_user_required: bool,
+    /// `register`: whether the peer takes REGISTER at all.
+    pub takes_registrations: bool,
     /// The expiry asked for in REGISTER.
     pub register_expires: Duration,
+    /// The transport towards the peer where its address names none; `None` leaves it to DNS, else UDP.
+    pub transport: Option<Transport>,
+    /// The port where its address names none; `None` leaves it to DNS, else 5060 or 5061.
+    pub port: Option<u16>,
     /// Codecs in order of preference.
-    pub codecs: Vec<ProfileCodec>,
+    pub codecs: Vec<Codec>,
+    /// `srtp`: whether the peer refuses media without encryption.
+    pub srtp_required: bool,
+    /// Session timers; `None` leaves them to the peer.
+    pub session_timer: Option<SessionTimer>,
+    /// Reliable provisional responses.
+    pub reliable_provisional: ReliableProvisional,
     /// The form of a transfer target in Refer-To.
     pub refer_target: ReferTarget,
+    /// Whether a REFER carries Diversion with the number that was called.
+    pub refer_diversion: bool,
+    /// How calls are handed over.
+    pub transfer: TransferBy,
+    /// Whether the peer may make us dial.
+    pub accept_refer: bool,
+    /// Whether a call of the peer may take over another one.
+    pub accept_replaces: bool,
     /// The header of a REFER or INVITE that carries the context of a transfer; `None` sends none.
     pub context_header: Option<String>,
     /// How digits arrive from the peer.
-    pub dtmf: DtmfMode,
+    pub dtmf: DigitsBy,
+    /// How often a keep-alive goes to the registrar or gateway, to keep a NAT binding open; `None` sends none.
+    pub keep_alive: Option<Duration>,
     /// User-Agent and Server header; `None` sends neither.
     pub user_agent: Option<String>,
-}
-
-/// A codec by its name in SDP.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum ProfileCodec {
-    /// G.711 A-law.
-    Pcma,
-    /// G.711 µ-law.
-    Pcmu,
+    /// How numbers are written in calls to the peer.
+    pub number_format: NumberFormat,
+    /// Whether calls carry P-Asserted-Identity.
+    pub assert_identity: bool,
+    /// Headers of its INVITEs that become variables of the call.
+    pub header_variables: Vec<String>,
+    /// Where its requests come from, unless the trunk says otherwise.
+    pub source_networks: Vec<IpNet>,
+    /// How a gateway is made out of the answer to `questions.host`, which `{host}` stands for.
+    pub gateway_template: Option<String>,
+    /// A number that sends the caller's voice back, for line checks.
+    pub echo_number: Option<String>,
+    /// What `offhook connect` asks for.
+    pub questions: Questions,
+    /// What has to be set on the peer's side, one sentence each.
+    pub notes: Vec<String>,
 }
 
 /// The form of a transfer target.
@@ -59,41 +100,49 @@ pub enum ReferTarget {
     Tel,
 }
 
-/// How digits arrive.
+/// How a number is written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum DtmfMode {
-    /// SIP INFO with `application/dtmf-relay` or `application/dtmf`.
-    Info,
-    /// RTP telephone-events (RFC 4733).
-    Rfc4733,
+pub enum NumberFormat {
+    /// As whoever dials it wrote it.
+    AsDialled,
+    /// E.164 digits without `+`.
+    Digits,
+    /// E.164 with `+`.
+    Plus,
 }
 
-/// A profile file before its ancestors have filled the gaps.
-#[derive(Default)]
-struct Partial {
-    inherits: Option<Located<String>>,
-    auth_user_required: Option<bool>,
-    register_expires: Option<Duration>,
-    codecs: Option<Vec<ProfileCodec>>,
-    refer_target: Option<ReferTarget>,
-    context_header: Option<Option<String>>,
-    dtmf: Option<DtmfMode>,
-    user_agent: Option<Option<String>>,
+impl NumberFormat {
+    /// The number in this form. What is no international number (`200`, `*43`, `anna`) stays as it is.
+    #[must_use]
+    pub fn apply(self, number: &str) -> String {
+        let is_digits = |text: &str| text.len() > 7 && text.bytes().all(|b| b.is_ascii_digit());
+        match (self, number.strip_prefix('+')) {
+            (Self::Digits, Some(digits)) if is_digits(digits) => digits.to_owned(),
+            (Self::Plus, None) if is_digits(number) && !number.starts_with('0') => format!("+{number}"),
+            _ => number.to_owned(),
+        }
+    }
+}
+
+/// The wording of what `offhook connect` asks for; what has none is not asked.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Questions {
+    /// Registrar, domain or gateway.
+    pub host: Option<String>,
+    /// Extension or account.
+    pub user: Option<String>,
+    /// Authentication ID.
+    pub auth_user: Option<String>,
+    /// Password.
+    pub password: Option<String>,
+    /// Main number of a trunk.
+    pub number: Option<String>,
 }
 
 impl Default for SipProfile {
     /// The generic profile, as its file has it.
     fn default() -> Self {
-        Self::built_in("generic").unwrap_or_else(|| Self {
-            name: "generic".to_owned(),
-            auth_user_required: false,
-            register_expires: Duration::from_secs(600),
-            codecs: vec![ProfileCodec::Pcmu, ProfileCodec::Pcma],
-            refer_target: ReferTarget::Sip,
-            context_header: None,
-            dtmf: DtmfMode::Rfc4733,
-            user_agent: None,
-        })
+        Self::built_in("generic").unwrap_or_else(|| Self::blank("generic"))
     }
 }
 
@@ -103,11 +152,27 @@ impl SipProfile {
         BUILT_IN.iter().map(|(name, _)| *name)
     }
 
+    /// The file of a profile that comes with the program, with the reason of every line.
+    #[must_use]
+    pub fn built_in_text(name: &str) -> Option<&'static str> {
+        BUILT_IN.iter().find(|(known, _)| *known == name).map(|(_, text)| *text)
+    }
+
     /// A profile that comes with the program.
     #[must_use]
     pub fn built_in(name: &str) -> Option<Self> {
-        let (name, text) = BUILT_IN.iter().find(|(known, _)| *known == name)?;
-        Self::from_text(Path::new(&format!("{name}.toml")), name, text, 0).ok()
+        Self::from_text(Path::new(&format!("{name}.toml")), name, Self::built_in_text(name)?, 0).ok()
+    }
+
+    /// What calls with the peer may do.
+    #[must_use]
+    pub fn dialog(&self) -> DialogPolicy {
+        DialogPolicy {
+            accept_refer: self.accept_refer,
+            accept_replaces: self.accept_replaces,
+            session_timer: self.session_timer,
+            reliable_provisional: self.reliable_provisional,
+        }
     }
 
     /// Reads the profile of an extension or trunk: a built-in name, or a file path ending in `.toml`
@@ -131,8 +196,15 @@ impl SipProfile {
         )
     }
 
+    /// This profile with the keys of an `overrides` table instead of its own.
+    pub(super) fn overridden(self, table: Table<'_, '_>) -> Self {
+        let profile = read::overlaid(self, &table);
+        table.finish();
+        profile
+    }
+
     fn load_generation(name: &str, base: &Path, generation: usize) -> Result<Self, Option<ConfigErrors>> {
-        if let Some((name, text)) = BUILT_IN.iter().find(|(known, _)| *known == name) {
+        if let Some(text) = Self::built_in_text(name) {
             return Self::from_text(Path::new(&format!("{name}.toml")), name, text, generation).map_err(Some);
         }
         if !name.ends_with(".toml") {
@@ -150,10 +222,10 @@ impl SipProfile {
     fn from_text(file: &Path, name: &str, text: &str, generation: usize) -> Result<Self, ConfigErrors> {
         let reader = Reader::new(file, text);
         let Some(document) = reader.parse() else { return reader.finish(None) };
-        let own = Partial::read(Table::new(&reader, document.get_ref(), 0..0, "a profile"));
+        let table = Table::new(&reader, document.get_ref(), 0..0, "a profile");
         let base = file.parent().unwrap_or_else(|| Path::new(""));
-        let parent = match &own.inherits {
-            None => None,
+        let parent = match table.text("inherits") {
+            None => read::check_complete(&table).then(|| Self::blank(name)),
             Some(parent) if generation >= GENERATIONS => {
                 reader.error(
                     parent.span.clone(),
@@ -175,136 +247,45 @@ impl SipProfile {
                 }
             },
         };
-        let profile = own.over(parent, name, &reader);
-        reader.finish(profile)
-    }
-}
-
-impl Partial {
-    fn read(table: Table<'_, '_>) -> Self {
-        // "none" switches off what a parent has switched on.
-        fn none_or(
-            table: &Table<'_, '_>,
-            key: &'static str,
-            wanted: &str,
-            read: fn(&str) -> Option<String>,
-        ) -> Option<Option<String>> {
-            if table.holds(key, "none") {
-                Some(None)
-            } else {
-                table.read(key, wanted, read).map(|text| Some(text.value))
-            }
-        }
-        let partial = Self {
-            inherits: table.text("inherits"),
-            auth_user_required: table
-                .choice("auth_user", &[("optional", false), ("required", true)])
-                .map(|required| required.value),
-            register_expires: table.duration("register_expires", EXPIRES_MIN..=EXPIRES_MAX),
-            codecs: read_codecs(&table),
-            refer_target: table
-                .choice("refer_target", &[("sip", ReferTarget::Sip), ("tel", ReferTarget::Tel)])
-                .map(|form| form.value),
-            context_header: none_or(
-                &table,
-                "context_header",
-                "a header name of letters, digits and hyphens, or \"none\"",
-                header_name,
-            ),
-            dtmf: table
-                .choice("dtmf", &[("info", DtmfMode::Info), ("rfc4733", DtmfMode::Rfc4733)])
-                .map(|mode| mode.value),
-            user_agent: none_or(
-                &table,
-                "user_agent",
-                "printable ASCII of at most 64 characters, or \"none\"",
-                printable,
-            ),
-        };
+        // Without a parent this file's own mistakes are still worth reporting.
+        let found = parent.is_some();
+        let profile = read::overlaid(parent.unwrap_or_else(|| Self::blank(name)), &table);
         table.finish();
-        partial
+        reader.finish(found.then(|| Self { name: name.to_owned(), ..profile }))
     }
 
-    /// Fills the gaps from the parent. Without a parent every gap is a mistake.
-    fn over(self, parent: Option<SipProfile>, name: &str, reader: &Reader<'_>) -> Option<SipProfile> {
-        let base = match (parent, &self.inherits) {
-            (Some(parent), _) => parent,
-            // The parent's mistakes are reported already.
-            (None, Some(_)) => return None,
-            (None, None) => {
-                let gap = [
-                    ("auth_user", self.auth_user_required.is_none()),
-                    ("register_expires", self.register_expires.is_none()),
-                    ("codecs", self.codecs.is_none()),
-                    ("refer_target", self.refer_target.is_none()),
-                    ("dtmf", self.dtmf.is_none()),
-                ];
-                if let Some((key, _)) = gap.iter().find(|(_, missing)| *missing) {
-                    reader.error(
-                        0..0,
-                        format!("the profile inherits from nothing and has no `{key}`"),
-                        "add `inherits = \"generic\"` as the first line",
-                    );
-                    return None;
-                }
-                SipProfile {
-                    name: String::new(),
-                    auth_user_required: false,
-                    register_expires: EXPIRES_MIN,
-                    codecs: Vec::new(),
-                    refer_target: ReferTarget::Sip,
-                    context_header: None,
-                    dtmf: DtmfMode::Rfc4733,
-                    user_agent: None,
-                }
-            }
-        };
-        Some(SipProfile {
+    /// What a profile without parent starts from, before its own keys.
+    fn blank(name: &str) -> Self {
+        Self {
             name: name.to_owned(),
-            auth_user_required: self.auth_user_required.unwrap_or(base.auth_user_required),
-            register_expires: self.register_expires.unwrap_or(base.register_expires),
-            codecs: self.codecs.unwrap_or(base.codecs),
-            refer_target: self.refer_target.unwrap_or(base.refer_target),
-            context_header: self.context_header.unwrap_or(base.context_header),
-            dtmf: self.dtmf.unwrap_or(base.dtmf),
-            user_agent: self.user_agent.unwrap_or(base.user_agent),
-        })
-    }
-}
-
-fn read_codecs(table: &Table<'_, '_>) -> Option<Vec<ProfileCodec>> {
-    let names = table.texts("codecs")?;
-    let mut codecs = Vec::new();
-    for name in names {
-        let codec = match name.value.to_ascii_uppercase().as_str() {
-            "PCMA" => ProfileCodec::Pcma,
-            "PCMU" => ProfileCodec::Pcmu,
-            _ => {
-                let message = format!("there is no codec `{}`", name.value);
-                table.error(name.span, message, "write \"PCMU\" or \"PCMA\"");
-                continue;
-            }
-        };
-        if codecs.contains(&codec) {
-            table.error(name.span, format!("`{}` is listed twice", name.value), "remove one of the two");
+            auth_user_required: false,
+            takes_registrations: true,
+            register_expires: Duration::from_secs(600),
+            transport: None,
+            port: None,
+            codecs: Codec::ALL.to_vec(),
+            srtp_required: false,
+            session_timer: Some(SessionTimer::default()),
+            reliable_provisional: ReliableProvisional::default(),
+            refer_target: ReferTarget::Sip,
+            refer_diversion: false,
+            transfer: TransferBy::default(),
+            accept_refer: false,
+            accept_replaces: false,
+            context_header: None,
+            dtmf: DigitsBy::default(),
+            keep_alive: None,
+            user_agent: None,
+            number_format: NumberFormat::AsDialled,
+            assert_identity: false,
+            header_variables: Vec::new(),
+            source_networks: Vec::new(),
+            gateway_template: None,
+            echo_number: None,
+            questions: Questions::default(),
+            notes: Vec::new(),
         }
-        codecs.push(codec);
     }
-    if codecs.is_empty() {
-        table.error(table.key_span("codecs"), "`codecs` is empty", "write `codecs = [\"PCMU\", \"PCMA\"]`");
-    }
-    Some(codecs)
-}
-
-fn header_name(text: &str) -> Option<String> {
-    let good = text.len() <= 64
-        && text.starts_with(|c: char| c.is_ascii_alphabetic())
-        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
-    good.then(|| text.to_owned())
-}
-
-fn printable(text: &str) -> Option<String> {
-    (text.len() <= 64 && text.bytes().all(|b| b.is_ascii_graphic() || b == b' ')).then(|| text.to_owned())
 }
 
 #[cfg(test)]
