@@ -15,6 +15,7 @@
     )
 )]
 
+pub mod bucket;
 pub mod compose;
 pub mod config;
 pub mod dialog;
@@ -46,7 +47,7 @@ pub use config::{
     Account, CallLimits, DialogPolicy, EndpointConfig, InboundAuthentication, KnownPeer, LocalAddress, OutgoingInvite,
     OutgoingOptions, Refer, Refresher, RegistrationConfig, ReliableProvisional, SessionTimer, Target, Transport,
 };
-pub use endpoint::{CommandError, Endpoint, Received, Transmit};
+pub use endpoint::{CommandError, Counters, Endpoint, Received, Transmit};
 pub use event::{Event, LegId, ProbeId, RegistrationId};
 pub use header::{HeaderName, HeaderValue};
 pub use message::{Message, StartLine};
