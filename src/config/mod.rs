@@ -90,7 +90,8 @@ impl Config {
         let base = file.parent().unwrap_or_else(|| Path::new(""));
         let root = Table::new(&reader, document.get_ref(), 0..0, "the file");
 
-        let server = root.table("server", "[server]").map_or_else(|| Some(Server::default()), |t| Server::read(t, base));
+        let server =
+            root.table("server", "[server]").map_or_else(|| Some(Server::default()), |t| Server::read(t, base));
         let media = root.table("media", "[media]").map_or_else(|| Some(Media::default()), Media::read);
         let models_dir = root.table("models", "[models]").and_then(|table| sections::read_models(table, base));
         let inference =

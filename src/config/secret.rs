@@ -41,8 +41,7 @@ impl Secrets<'_> {
 
     /// Reads one of the three keys, if one is there. The outer `None` is for a mistake.
     pub(super) fn optional(&self, table: &Table<'_, '_>, keys: &Keys) -> Option<Option<Secret>> {
-        let given: Vec<_> =
-            [keys.written, keys.variable, keys.file].into_iter().filter(|key| table.has(key)).collect();
+        let given: Vec<_> = [keys.written, keys.variable, keys.file].into_iter().filter(|key| table.has(key)).collect();
         if let [_, second, ..] = given[..] {
             let message = format!("`{}` and `{second}` are both given", given[0]);
             table.error(table.key_span(second), message, "keep one of them");

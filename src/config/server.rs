@@ -84,10 +84,7 @@ fn server_tls(table: Table<'_, '_>, base: &Path) -> Option<ServerTls> {
     let client_ca = table.text("client_ca");
     table.finish();
     Some(ServerTls {
-        identity: TlsIdentity {
-            certificate_file: base.join(certificate?.value),
-            key_file: base.join(key?.value),
-        },
+        identity: TlsIdentity { certificate_file: base.join(certificate?.value), key_file: base.join(key?.value) },
         client_ca_file: client_ca.map(|file| base.join(file.value)),
     })
 }
@@ -95,6 +92,7 @@ fn server_tls(table: Table<'_, '_>, base: &Path) -> Option<ServerTls> {
 fn listeners(table: &Table<'_, '_>, tls: Option<ServerTls>) -> Option<Vec<Listen>> {
     const WANTED: &str = "an address and port such as \"0.0.0.0:5060\", or a list such as \
                           [\"udp:0.0.0.0:5060\", \"tls:0.0.0.0:5061\"]";
+    let written = table.text_or_texts("sip_listen", WANTED);
     if !table.has("sip_listen") {
         if tls.is_some() {
             table.error(
@@ -105,7 +103,7 @@ fn listeners(table: &Table<'_, '_>, tls: Option<ServerTls>) -> Option<Vec<Listen
         }
         return None;
     }
-    let written = table.text_or_texts("sip_listen", WANTED)?;
+    let written = written?;
     if written.is_empty() || written.len() > ADDRESSES_MAX {
         let message = format!("`sip_listen` has {} addresses", written.len());
         table.error(table.key_span("sip_listen"), message, format!("write 1 to {ADDRESSES_MAX} addresses"));
@@ -121,11 +119,18 @@ fn listeners(table: &Table<'_, '_>, tls: Option<ServerTls>) -> Option<Vec<Listen
         };
         let Ok(address) = address.parse::<SocketAddr>() else {
             let message = format!("`sip_listen` is `{}`, which is not {WANTED}", text.value);
-            table.error(text.span, message, "write \"0.0.0.0:5060\", with udp:, tcp: or tls: before it for one of them");
+            table.error(
+                text.span,
+                message,
+                "write \"0.0.0.0:5060\", with udp:, tcp: or tls: before it for one of them",
+            );
             continue;
         };
         for transport in transports {
-            if all.iter().any(|listen| listen.transport == *transport && listen.address == address && address.port() != 0) {
+            if all
+                .iter()
+                .any(|listen| listen.transport == *transport && listen.address == address && address.port() != 0)
+            {
                 let message = format!("`{}` is listened on already", text.value);
                 table.error(text.span.clone(), message, "remove one of the two");
             }
@@ -168,8 +173,7 @@ fn advertised(table: &Table<'_, '_>) -> Vec<Advertised> {
             entry.missing("for", "[\"10.8.0.0/16\"]");
         }
         let written = entry.texts("for").unwrap_or_default();
-        let networks: Vec<IpNet> =
-            written.into_iter().filter_map(|written| network(&entry, written, true)).collect();
+        let networks: Vec<IpNet> = written.into_iter().filter_map(|written| network(&entry, written, true)).collect();
         entry.finish();
         if let Some(address) = address {
             all.push(Advertised { address: address.value, networks });

@@ -185,7 +185,11 @@ pub(super) fn headers(table: &Table<'_, '_>) -> Vec<(String, String)> {
             fields.error(name.span, message, "write letters, digits and hyphens, such as \"X-Token\"");
         } else if OWN_HEADERS.contains(&HeaderName::parse(name.value.as_bytes())) {
             let message = format!("`{}` is written by the protocol itself", name.value);
-            fields.error(name.span, message, "remove it; `assert_identity`, `privacy` and `diversion` have keys of their own");
+            fields.error(
+                name.span,
+                message,
+                "remove it; `assert_identity`, `privacy` and `diversion` have keys of their own",
+            );
         } else if text.chars().count() > HEADER_CHARS || HeaderValue::new(text).is_err() {
             let message = format!("the value of `{}` cannot stand in a header field", name.value);
             fields.error(value.span(), message, format!("write one line of at most {HEADER_CHARS} characters"));
@@ -200,11 +204,11 @@ pub(super) fn headers(table: &Table<'_, '_>) -> Vec<(String, String)> {
     all
 }
 
-/// A header name of ours: a token of letters, digits and hyphens.
+/// A header name: a token (RFC 3261 §25.1) of letters, digits, hyphens, underscores and dots.
 pub(in crate::config) fn header_name(text: &str) -> Option<String> {
     let good = text.len() <= NAME_CHARS
         && text.starts_with(|c: char| c.is_ascii_alphabetic())
-        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
     good.then(|| text.to_owned())
 }
 
@@ -258,7 +262,8 @@ pub(super) enum Host {
 
 pub(super) fn host(table: &Table<'_, '_>, written: Located<String>, any_host: bool) -> Option<Host> {
     // What ends in a letter cannot be an address, unless it is an IPv6 one.
-    let is_name = written.value.ends_with(|c: char| c.is_ascii_alphabetic() || c == '.') && !written.value.contains(':');
+    let is_name =
+        written.value.ends_with(|c: char| c.is_ascii_alphabetic() || c == '.') && !written.value.contains(':');
     if !is_name {
         return network(table, written, any_host).map(Host::Network);
     }
@@ -291,8 +296,20 @@ mod tests {
             assert_eq!(PeerAddress::parse(&parsed.to_string()), Some(parsed));
         }
         for text in [
-            "", ":5060", "pbx:0", "pbx:99999", "pbx:", "sip:pbx", "a b", "pbx..x", "[::1", "[pbx]:5060", "pbx/x",
-            "pbx;transport=sctp", "pbx;lr", "anna@pbx",
+            "",
+            ":5060",
+            "pbx:0",
+            "pbx:99999",
+            "pbx:",
+            "sip:pbx",
+            "a b",
+            "pbx..x",
+            "[::1",
+            "[pbx]:5060",
+            "pbx/x",
+            "pbx;transport=sctp",
+            "pbx;lr",
+            "anna@pbx",
         ] {
             assert_eq!(PeerAddress::parse(text), None, "{text}");
         }

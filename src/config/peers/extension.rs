@@ -73,7 +73,11 @@ impl Surroundings<'_> {
             && !profile.value.takes_registrations
         {
             let message = format!("profile `{}` has no registrations", profile.value.name);
-            table.error(profile.span.clone(), message, "write a [[trunk]] with `gateways` instead of the [[extension]]");
+            table.error(
+                profile.span.clone(),
+                message,
+                "write a [[trunk]] with `gateways` instead of the [[extension]]",
+            );
         }
         table.finish();
         let (user, profile) = (user?, profile?.value);

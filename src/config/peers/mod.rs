@@ -18,8 +18,8 @@ use std::path::Path;
 pub use address::PeerAddress;
 pub use extension::Extension;
 pub use outgoing::Outgoing;
-pub use trunk::{OwnCredentials, Trunk};
 pub(super) use trunk::check_overlaps;
+pub use trunk::{OwnCredentials, Trunk};
 
 /// Names given so far, with the line each stands on.
 #[derive(Default)]
@@ -91,9 +91,7 @@ impl Surroundings<'_> {
         };
         let overrides = table.table("overrides", "overrides");
         let mut profile = match (loaded, overrides) {
-            (Some(loaded), Some(overrides)) => {
-                Located { value: loaded.value.overridden(overrides), span: loaded.span }
-            }
+            (Some(loaded), Some(overrides)) => Located { value: loaded.value.overridden(overrides), span: loaded.span },
             (loaded, _) => loaded?,
         };
         // The keys that people look for in the section itself.
@@ -112,7 +110,8 @@ impl Surroundings<'_> {
         if own.srtp_required {
             let message = format!("profile `{}` needs encrypted media (SRTP), which there is not yet", own.name);
             let fix = "switch it off at the peer (Twilio: Secure Trunking; others: media encryption) and set `srtp = \"off\"`";
-            table.error(profile.span.clone(), message, fix);
+            let at = if table.has("overrides") { table.key_span("overrides") } else { profile.span.clone() };
+            table.error(at, message, fix);
         }
         Some(profile)
     }

@@ -29,7 +29,11 @@ impl Outgoing {
             let digits = prefix.value.strip_prefix('+').unwrap_or(&prefix.value);
             if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
                 let message = format!("`{}` is not the beginning of a number", prefix.value);
-                table.error(prefix.span, message, "write digits, such as \"+49\" or \"0\"; there is no prefix for all numbers");
+                table.error(
+                    prefix.span,
+                    message,
+                    "write digits, such as \"+49\" or \"0\"; there is no prefix for all numbers",
+                );
                 continue;
             }
             allowed_prefixes.push(prefix.value);

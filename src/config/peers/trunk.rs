@@ -98,7 +98,7 @@ impl Surroundings<'_> {
         let inbound = self.inbound(&table);
         let registers = table.switch("register");
         if registers {
-            self.check_registering(&table, ways, &gateways, credentials.is_some());
+            Self::check_registering(&table, ways, &gateways, credentials.as_ref().is_none_or(Option::is_some));
         }
         let expires = table.duration("expires", EXPIRES_MIN..=EXPIRES_MAX);
         let user = table.text("user").and_then(|user| sip_user(&table, "user", user));
@@ -109,7 +109,11 @@ impl Surroundings<'_> {
         let (max_calls, max_calls_per_second) = (limit("max_calls"), limit("max_calls_per_second"));
         let qualify = table.duration("qualify", QUALIFY_MIN..=QUALIFY_MAX);
         if qualify.is_some() && gateways.as_ref().is_some_and(Vec::is_empty) {
-            table.error(table.key_span("qualify"), "there is no gateway to ask", "add `gateways = [\"sip.example.com\"]`");
+            table.error(
+                table.key_span("qualify"),
+                "there is no gateway to ask",
+                "add `gateways = [\"sip.example.com\"]`",
+            );
         }
         let agent = self.agent(&table);
         let mut called_numbers = Vec::new();
@@ -159,7 +163,11 @@ impl Surroundings<'_> {
             })),
             (None, None) => Some(None),
             (Some(_), None) => {
-                table.error(table.key_span("username"), "`username` has no password", "add `password_env = \"CARRIER_PASSWORD\"`");
+                table.error(
+                    table.key_span("username"),
+                    "`username` has no password",
+                    "add `password_env = \"CARRIER_PASSWORD\"`",
+                );
                 None
             }
             (None, Some(_)) => {
@@ -195,7 +203,6 @@ impl Surroundings<'_> {
     }
 
     fn check_registering(
-        &self,
         table: &Table<'_, '_>,
         profile: Option<&SipProfile>,
         gateways: &Option<Vec<PeerAddress>>,
@@ -209,7 +216,7 @@ impl Surroundings<'_> {
             table.error(at, message, "remove `register`: the peer knows us by address or by credentials of each call");
         } else if gateways.as_ref().is_some_and(Vec::is_empty) {
             table.error(at, "there is no gateway to register with", "add `gateways = [\"sip.example.com\"]`");
-        } else if !table.has("username") && has_credentials {
+        } else if !has_credentials && !table.has("username") {
             table.error(at, "a registration needs an account", "add `username = \"…\"` and `password_env = \"…\"`");
         }
     }
@@ -231,7 +238,8 @@ fn gateways(table: &Table<'_, '_>, profile: Option<&SipProfile>) -> Option<Vec<P
             None => {
                 good = false;
                 let message = format!("`{}` is not a gateway", text.value);
-                let fix = "write a host such as \"sip.example.com\", \"192.0.2.7:5060\" or \"sip.example.com;transport=tls\"";
+                let fix =
+                    "write a host such as \"sip.example.com\", \"192.0.2.7:5060\" or \"sip.example.com;transport=tls\"";
                 table.error(text.span, message, fix);
             }
         }

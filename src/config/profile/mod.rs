@@ -295,24 +295,48 @@ mod tests {
     #[test]
     fn every_built_in_profile_reads_and_inherits_what_it_leaves_out() {
         for name in SipProfile::built_in_names() {
-            let profile = SipProfile::built_in(name)
-                .unwrap_or_else(|| panic!("{name}: {}", SipProfile::load(name, Path::new("")).unwrap_err().unwrap()));
+            let profile = SipProfile::load(name, Path::new("")).unwrap_or_else(|e| panic!("{name}: {}", e.unwrap()));
             assert_eq!(profile.name, name);
-            assert_eq!(profile.codecs, [ProfileCodec::Pcmu, ProfileCodec::Pcma], "{name}");
+            assert_eq!(profile.codecs, [Codec::Pcmu, Codec::Pcma], "{name}");
+            assert!(!profile.accept_refer && !profile.accept_replaces && !profile.srtp_required, "{name}");
+            assert!(profile.questions.host.is_some(), "{name} is asked for its host");
         }
         assert!(SipProfile::built_in("3cx").unwrap().auth_user_required);
         let freepbx = SipProfile::built_in("freepbx").unwrap();
         assert_eq!(freepbx.register_expires, Duration::from_secs(120), "its own");
         assert_eq!(freepbx.context_header.as_deref(), Some("X-Offhook-Context"), "from asterisk");
-        assert_eq!(freepbx.dtmf, DtmfMode::Rfc4733, "from generic");
+        assert_eq!(freepbx.dtmf, DigitsBy::Rfc4733, "from generic");
+        assert_eq!(freepbx.questions.auth_user, None, "asterisk asks, freepbx does not");
         assert_eq!(SipProfile::built_in("avaya"), None);
+    }
+
+    #[test]
+    fn every_line_of_a_built_in_profile_has_its_reason() {
+        // A key without a comment above it needs one, unless the line before it had one for both.
+        for (name, text) in BUILT_IN {
+            let mut explained = false;
+            let mut section = false;
+            for line in text.lines() {
+                if line.starts_with('#') {
+                    explained = true;
+                } else if line.trim().is_empty() {
+                    explained = false;
+                } else if line.starts_with('[') {
+                    section = true;
+                }
+                let key = line.split_once(" = ").map_or("", |(key, _)| key);
+                let speaks_for_itself =
+                    ["notes", "header_variables", ""].contains(&key) || key.starts_with([' ', '"', '#']);
+                assert!(section || explained || speaks_for_itself, "{name}: {line}");
+            }
+        }
     }
 
     #[test]
     fn a_file_overrides_its_parent_and_can_switch_a_feature_off() {
         let text = "inherits = \"freepbx\"\ncodecs = [\"pcma\"]\nuser_agent = \"none\"\ncontext_header = \"none\"\n";
         let profile = SipProfile::from_text(Path::new("mine.toml"), "mine.toml", text, 0).unwrap();
-        assert_eq!((profile.codecs, profile.user_agent), (vec![ProfileCodec::Pcma], None));
+        assert_eq!((profile.codecs, profile.user_agent), (vec![Codec::Pcma], None));
         assert_eq!(profile.context_header, None);
         assert_eq!(profile.register_expires, Duration::from_secs(120));
     }
@@ -322,6 +346,19 @@ mod tests {
         for (text, line, column, part, fix) in [
             ("inherits = \"freepbxx\"", 1, 12, "no profile `freepbxx`", "\"freepbx\""),
             ("dtmf = \"rfc4733\"", 1, 1, "no `auth_user`", "inherits"),
+            ("inherits = \"generic\"\nsession_timer = \"on\"", 2, 17, "a table is wanted", "table"),
+            ("inherits = \"generic\"\nsession_timer = { expires = \"60s\" }", 2, 29, "outside 90s to 24h", "90s"),
+            (
+                "inherits = \"generic\"\nsession_timer = { expires = \"2m\", min_se = \"3m\" }",
+                2,
+                17,
+                "shorter",
+                "min_se",
+            ),
+            ("inherits = \"generic\"\ngateway_template = \"x.example\"", 2, 20, "{host}", "{host}"),
+            ("inherits = \"generic\"\nsource_networks = [\"192.0.2.1/24\"]", 2, 20, "beyond", "192.0.2.0/24"),
+            ("inherits = \"generic\"\ntransport = \"sctp\"", 2, 13, "known are", "\"tls\""),
+            ("inherits = \"generic\"\nkeep_alive = \"1s\"", 2, 14, "outside 10s", "10s"),
             ("inherits = \"generic\"\ndtmf = \"rfc2833\"", 2, 8, "known are", "\"rfc4733\""),
             ("inherits = \"generic\"\ncodecs = [\"PCMU\", \"opus\"]", 2, 19, "no codec `opus`", "PCMU"),
             ("inherits = \"generic\"\ncodecs = []", 2, 1, "empty", "PCMU"),
@@ -344,5 +381,20 @@ mod tests {
         std::fs::write(folder.path().join("loop.toml"), "inherits = \"loop.toml\"").unwrap();
         let errors = SipProfile::load("loop.toml", folder.path()).unwrap_err().unwrap();
         assert!(errors.0[0].message.contains("goes on"), "{errors}");
+    }
+
+    #[test]
+    fn numbers_are_written_as_the_peer_wants_them() {
+        for (format, number, written) in [
+            (NumberFormat::Plus, "15550134567", "+15550134567"),
+            (NumberFormat::Plus, "+15550134567", "+15550134567"),
+            (NumberFormat::Plus, "200", "200"),
+            (NumberFormat::Plus, "08912345678", "08912345678"),
+            (NumberFormat::Digits, "+15550134567", "15550134567"),
+            (NumberFormat::Digits, "*43", "*43"),
+            (NumberFormat::AsDialled, "+15550134567", "+15550134567"),
+        ] {
+            assert_eq!(format.apply(number), written, "{format:?}");
+        }
     }
 }

@@ -41,11 +41,14 @@ pub(super) fn check_complete(table: &Table<'_, '_>) -> bool {
 
 /// `base` with what the table says instead.
 pub(super) fn overlaid(base: SipProfile, table: &Table<'_, '_>) -> SipProfile {
-    let choice = |key, no, yes, before| table.choice(key, &[(no, false), (yes, true)]).map_or(before, |found| found.value);
+    let choice =
+        |key, no, yes, before| table.choice(key, &[(no, false), (yes, true)]).map_or(before, |found| found.value);
     SipProfile {
         auth_user_required: choice("auth_user", "optional", "required", base.auth_user_required),
         takes_registrations: table.boolean("register").unwrap_or(base.takes_registrations),
-        register_expires: table.duration("register_expires", EXPIRES_MIN..=EXPIRES_MAX).unwrap_or(base.register_expires),
+        register_expires: table
+            .duration("register_expires", EXPIRES_MIN..=EXPIRES_MAX)
+            .unwrap_or(base.register_expires),
         transport: none_or(table, "transport", base.transport, || {
             table.choice("transport", &TRANSPORTS).map(|transport| transport.value)
         }),
@@ -110,12 +113,14 @@ pub(super) fn overlaid(base: SipProfile, table: &Table<'_, '_>) -> SipProfile {
         }),
         gateway_template: none_or(table, "gateway_template", base.gateway_template, || {
             let wanted = "a host with {host} in it, such as \"{host}.sip.example.com;transport=tls\", or \"none\"";
-            let good = |text: &str| text.contains("{host}") && PeerAddress::parse(&text.replace("{host}", "x")).is_some();
+            let good =
+                |text: &str| text.contains("{host}") && PeerAddress::parse(&text.replace("{host}", "x")).is_some();
             table.read("gateway_template", wanted, |text| good(text).then(|| text.to_owned())).map(|text| text.value)
         }),
         echo_number: none_or(table, "echo_number", base.echo_number, || {
             let wanted = "a number such as \"*43\", or \"none\"";
-            let good = |text: &str| text.len() <= 32 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"*#+".contains(&b));
+            let good =
+                |text: &str| text.len() <= 32 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"*#+".contains(&b));
             table.read("echo_number", wanted, |text| good(text).then(|| text.to_owned())).map(|text| text.value)
         }),
         questions: questions(table, base.questions),
