@@ -31,11 +31,15 @@ pub mod host;
 pub mod limits;
 pub mod message;
 pub mod method;
+pub mod multipart;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod pair;
 pub mod parse;
 pub mod refer;
 pub mod registration;
+pub mod reliable;
+pub mod replaces;
+pub mod session_timer;
 pub mod status;
 pub mod timer;
 pub mod transaction;

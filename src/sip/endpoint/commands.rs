@@ -1,7 +1,7 @@
 //! What the application tells the endpoint to do.
 
-use super::inbound::ALLOW;
 use super::leg::{Final2xx, InboundRefer, Leg, LegTimer, Offer, Phase, Purpose};
+use super::offered::ALLOW;
 use super::transactions::{Identity, Owner, TransactionId};
 use super::{CommandError, Endpoint};
 use crate::sip::config::{OutgoingInvite, OutgoingOptions, Refer, Target};
@@ -161,6 +161,29 @@ impl Endpoint {
         state.offer = Offer::Ours { sdp, glares: 0, transaction: None };
         self.send_reoffer(now, leg);
         Ok(())
+    }
+
+    /// Sends UPDATE (RFC 3311). With `sdp` it is an offer, which an undecided call takes too once its first offer was
+    /// answered reliably; a peer that does not allow UPDATE gets a re-INVITE. Without, it only refreshes target and
+    /// session. The outcome comes as `Event::ReofferAnswered`; 491 is tried again as for [`Self::reoffer`].
+    ///
+    /// # Errors
+    /// [`CommandError::UnknownLeg`], [`CommandError::WrongState`], [`CommandError::OfferPending`],
+    /// [`CommandError::Full`].
+    pub fn update(&mut self, now: Instant, leg: LegId, sdp: Option<Vec<u8>>) -> Result<(), CommandError> {
+        match sdp {
+            Some(sdp) => self.reoffer(now, leg, sdp),
+            None => Err(CommandError::WrongState),
+        }
+    }
+
+    /// What Replaces says for this leg's dialog when its peer is to be called by someone else in our stead:
+    /// `call-id;to-tag=…;from-tag=…` as that peer sees them (RFC 3891 §6.1). For the attended REFER to another leg, or for
+    /// [`OutgoingInvite::replaces`]. `None` unless the leg is up.
+    #[must_use]
+    pub fn replaces_value(&self, leg: LegId) -> Option<String> {
+        let dialog = &self.legs.get(&leg).filter(|leg| leg.is_up())?.dialog;
+        Some(format!("{};to-tag={};from-tag={}", dialog.call_id, dialog.remote_tag, dialog.local_tag))
     }
 
     /// Accepts the peer's re-offer with our answer, or with our offer when it had none.

@@ -1,8 +1,8 @@
 //! Requests of the peer within a dialog: ACK, BYE, re-INVITE, UPDATE, INFO, REFER, NOTIFY.
 
 use super::Endpoint;
-use super::inbound::{ALLOW, acceptable_body, unsupported_extensions};
 use super::leg::{InboundRefer, LegTimer, Offer, Phase, Purpose, REFER_ANSWER, REOFFER_ANSWER};
+use super::offered::{ALLOW, acceptable_body, unsupported_extensions};
 use super::transactions::Owner;
 use crate::base::Pii;
 use crate::sip::dialog::Path;
@@ -49,7 +49,7 @@ impl Endpoint {
         if leg.phase == Phase::Over && head.cseq.method != Method::Bye {
             return self.answer_request(now, request, key, path, StatusCode::CALL_DOES_NOT_EXIST, &[]);
         }
-        if let Some(unsupported) = unsupported_extensions(request) {
+        if let Some(unsupported) = unsupported_extensions(request, &leg.policy) {
             let headers = [(HeaderName::Unsupported, unsupported.as_str())];
             return self.answer_request(now, request, key, path, StatusCode::BAD_EXTENSION, &headers);
         }

@@ -207,7 +207,7 @@ impl Endpoint {
         let Offer::Ours { sdp, transaction: None, .. } = &leg.offer else { return };
         let body = sdp.clone();
         let mut request = leg.dialog.request(Method::Invite);
-        request.headers.push(HeaderName::Allow, HeaderValue::cleaned(super::inbound::ALLOW));
+        request.headers.push(HeaderName::Allow, HeaderValue::cleaned(super::offered::ALLOW));
         let request = request.with_body(HeaderValue::cleaned("application/sdp"), body);
         let (path, identity) = (leg.dialog.path, leg.identity.clone());
         let started = self.start_client(now, request, path, Owner::Leg(id, Purpose::Reoffer), identity);

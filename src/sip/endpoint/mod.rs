@@ -13,6 +13,7 @@ mod in_dialog;
 mod inbound;
 mod leg;
 mod lifecycle;
+mod offered;
 mod outcomes;
 mod registrations;
 mod transactions;

@@ -1,8 +1,8 @@
 //! What becomes of our requests: responses, time-outs, transport failures.
 
 use super::Endpoint;
-use super::inbound::call_headers;
 use super::leg::{GLARE_ATTEMPTS, LegTimer, Offer, Phase, Purpose};
+use super::offered::call_headers;
 use super::transactions::{Owner, TransactionId};
 use crate::sip::dialog::Dialog;
 use crate::sip::event::{EndCause, Event, LegId, Missing, TransferOutcome};
@@ -130,7 +130,7 @@ impl Endpoint {
                 if let (Some(sdp), Some(tag)) = (&sdp, response.to().ok().and_then(|to| to.tag())) {
                     leg.early_sdp = Some((tag.into(), sdp.clone()));
                 }
-                self.events.push_back(Event::Progress { leg: leg_id, code: status.code(), sdp });
+                self.events.push_back(Event::Progress { leg: leg_id, code: status.code(), sdp, fork: 0 });
             }
             return;
         }
