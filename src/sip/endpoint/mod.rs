@@ -7,6 +7,7 @@
 
 mod auth;
 mod call_limits;
+mod challenge;
 mod commands;
 mod counters;
 mod in_dialog;
@@ -19,14 +20,17 @@ mod registrations;
 mod transactions;
 mod trust;
 
+use super::admission::Admission;
 use super::config::{EndpointConfig, Transport};
 use super::event::{Event, LegId, RegistrationId};
+use super::nonce::Nonces;
 use super::registration::Registration;
 use crate::base::Random;
 use auth::PinnedRealms;
 use call_limits::CallRates;
 pub use counters::Counters;
 use leg::Leg;
+use registrations::{Pace, Upkeeps};
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::fmt;
 use std::net::SocketAddr;
@@ -129,7 +133,10 @@ pub struct Endpoint {
     /// Legs whose end was not reported.
     live_legs: usize,
     registrations: HashMap<RegistrationId, Registration>,
-    registration_wakes: HashMap<RegistrationId, Instant>,
+    upkeeps: Upkeeps,
+    pace: Pace,
+    admission: Admission,
+    nonces: Nonces,
     trust: Trust,
     pinned: PinnedRealms,
     call_rates: CallRates,
@@ -157,7 +164,6 @@ impl Endpoint {
         Self {
             config,
             tag_secret: random.next_u64(),
-            random,
             draining: false,
             transmits: VecDeque::new(),
             events: VecDeque::new(),
@@ -167,12 +173,16 @@ impl Endpoint {
             by_tag: HashMap::new(),
             live_legs: 0,
             registrations: HashMap::new(),
-            registration_wakes: HashMap::new(),
+            upkeeps: Upkeeps::new(),
+            pace: Pace::default(),
+            admission: Admission::new(&mut random),
+            nonces: Nonces::new(&mut random),
             trust: Trust::default(),
             pinned: PinnedRealms::default(),
             call_rates: CallRates::default(),
             counters: Counters::default(),
             last_id: 0,
+            random,
         }
     }
 
@@ -212,6 +222,7 @@ impl Endpoint {
     /// that stream are renewed (RFC 5626 §4.4.1).
     pub fn handle_transport_error(&mut self, now: Instant, transport: Transport, remote: SocketAddr) {
         self.fail_transactions(now, transport, remote);
+        self.lose_stream(now, transport, remote);
     }
 
     /// While draining, new calls and OPTIONS get 503, so that dispatchers route around us; calls in progress go on.
