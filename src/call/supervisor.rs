@@ -373,6 +373,12 @@ impl Supervisor {
             let registrations = self.registrations.lock().unwrap_or_else(PoisonError::into_inner);
             registrations.get(&id).map_or_else(|| id.to_string(), |route| route.peer.clone())
         };
+        self.note_registration_state(&name, state);
+    }
+
+    /// Takes note of where the registration of the extension or trunk `name` stands. Whoever looks up its registrar says
+    /// so here when that fails; everything else comes from the endpoint.
+    pub fn note_registration_state(&self, name: &str, state: RegistrationState) {
         let (word, detail) = match &state {
             RegistrationState::Registering => ("registering", String::new()),
             RegistrationState::Registered { expires_at, contact } => {
@@ -388,8 +394,8 @@ impl Supervisor {
             }
             _ => tracing::info!(extension = name, detail, "registration_{word}"),
         }
-        self.events.send(CallEvent::Registration { extension: name.clone(), state: word, detail });
-        self.states.lock().unwrap_or_else(PoisonError::into_inner).insert(name, state);
+        self.events.send(CallEvent::Registration { extension: name.to_owned(), state: word, detail });
+        self.states.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), state);
         self.changed.notify_waiters();
     }
 

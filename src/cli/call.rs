@@ -3,7 +3,7 @@
 use super::fail;
 use super::plan::{self, Plan};
 use super::report::Report;
-use super::server::{Server, account};
+use super::server::Server;
 use super::terminal::{Ink, Style};
 use crate::call::{Dial, EventStream, PeerTerms, Route};
 use crate::sip::event::{Party, RegistrationState};
@@ -58,17 +58,19 @@ async fn place(call: &Call) -> Result<(), String> {
     let Plan { server, agents, .. } =
         plan::read(&call.config, call.models.clone(), |step| tracing::info!("{step}")).await?;
     let server = Server::start(server, &agents, EventStream::default()).await.map_err(|e| e.to_string())?;
-    let through = server.extension(call.extension.as_deref()).map(|(e, a)| (e.clone(), a));
+    let through = server.extension(call.extension.as_deref()).cloned();
     if let (None, Some(name)) = (&through, &call.extension) {
         return Err(format!("{} has no [[extension]] named {name}", call.config.display()));
     }
     let (target, remote, base) = match &through {
-        Some((extension, registrar)) => {
+        Some(extension) => {
             registered(&server, &extension.name).await?;
-            let base = Uri::sip(&extension.host, (extension.port != 5060).then_some(extension.port))
-                .map_err(|e| e.to_string())?;
+            let base = extension.gateway.domain.clone();
+            let destination = &extension.registration.destination;
+            let targets = server.sip.locate(destination).await.map_err(|e| e.to_string())?;
+            let registrar = targets.first().ok_or("the registrar has no address")?.remote;
             let target = if is_address(&call.target) { parse(&call.target)? } else { base.with_user(&call.target) };
-            (target, *registrar, base)
+            (target, registrar, base)
         }
         None => {
             let target = parse(&call.target)?;
@@ -79,16 +81,16 @@ async fn place(call: &Call) -> Result<(), String> {
     let agent = call
         .agent
         .clone()
-        .or_else(|| through.as_ref().map(|(e, _)| e.agent.clone()))
+        .or_else(|| through.as_ref().map(|e| e.agent.clone()))
         .ok_or("which agent should talk? Give --agent NAME")?;
     let program =
         agents.get(&agent).cloned().ok_or_else(|| format!("{} declares no agent {agent}", call.config.display()))?;
     let own = match &through {
-        Some((extension, _)) => base.with_user(&extension.user),
+        Some(extension) => base.with_user(&extension.gateway.user),
         None => Uri::sip_address(server.sip.local_addr()).with_user("offhook"),
     };
-    let credentials = through.as_ref().map(|(e, _)| account(e));
-    let (peer, terms) = through.map_or_else(|| ("direct".to_owned(), PeerTerms::default()), |(e, _)| (e.name, e.terms));
+    let credentials = through.as_ref().and_then(|e| e.gateway.account.clone());
+    let (peer, terms) = through.map_or_else(|| ("direct".to_owned(), PeerTerms::default()), |e| (e.name, e.terms));
     let mut events = server.events.subscribe();
     let dial = Dial {
         route: Route { peer, agent, program, terms },

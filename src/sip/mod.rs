@@ -15,6 +15,8 @@
     )
 )]
 
+pub mod admission;
+pub mod bucket;
 pub mod compose;
 pub mod config;
 pub mod dialog;
@@ -31,6 +33,7 @@ pub mod limits;
 pub mod message;
 pub mod method;
 pub mod multipart;
+pub mod nonce;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod pair;
 pub mod parse;
@@ -40,6 +43,7 @@ pub mod reliable;
 pub mod replaces;
 pub mod session_timer;
 pub mod status;
+pub mod table;
 pub mod timer;
 pub mod transaction;
 pub mod uri;
@@ -50,7 +54,7 @@ pub use config::{
     Account, CallLimits, DialogPolicy, EndpointConfig, InboundAuthentication, KnownPeer, LocalAddress, OutgoingInvite,
     OutgoingOptions, Refer, Refresher, RegistrationConfig, ReliableProvisional, SessionTimer, Target, Transport,
 };
-pub use endpoint::{CommandError, Endpoint, Received, Transmit};
+pub use endpoint::{CommandError, Counters, Endpoint, Received, Transmit};
 pub use event::{Event, LegId, ProbeId, RegistrationId};
 pub use header::{HeaderName, HeaderValue};
 pub use message::{Message, StartLine};

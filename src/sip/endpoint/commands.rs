@@ -4,12 +4,11 @@ use super::leg::{Final2xx, InboundRefer, Leg, LegTimer, Offer, Phase, Purpose};
 use super::offered::ALLOW;
 use super::transactions::{Identity, Owner, TransactionId};
 use super::{CommandError, Endpoint};
-use crate::sip::config::{OutgoingInvite, OutgoingOptions, Refer, RegistrationConfig, Target};
+use crate::sip::config::{OutgoingInvite, OutgoingOptions, Refer, Target};
 use crate::sip::dialog::Dialog;
-use crate::sip::event::{EndCause, LegId, ProbeId, RegistrationId, RegistrationState};
+use crate::sip::event::{EndCause, LegId, ProbeId};
 use crate::sip::header::{HeaderName, HeaderValue};
 use crate::sip::refer::{Transfer, sipfrag};
-use crate::sip::registration::Registration;
 use crate::sip::timer::{Doubling, T1, T1_64};
 use crate::sip::{Headers, Method, Request, Response, StatusCode};
 use std::time::Instant;
@@ -19,13 +18,14 @@ impl Endpoint {
     ///
     /// # Errors
     /// [`CommandError::Full`], [`CommandError::InvalidHeader`], [`CommandError::NoLocalAddress`],
-    /// [`CommandError::NoTarget`].
+    /// [`CommandError::NoTarget`], [`CommandError::PeerLimit`].
     pub fn invite(&mut self, now: Instant, call: OutgoingInvite) -> Result<LegId, CommandError> {
         let target = *call.targets.first().ok_or(CommandError::NoTarget)?;
         let path = self.path_to(target.transport, target.remote).ok_or(CommandError::NoLocalAddress)?;
         if self.live_legs >= self.config.max_legs {
             return Err(CommandError::Full);
         }
+        self.admit_outgoing_call(now, call.peer.as_deref(), target.remote.ip())?;
         let local_tag = self.random.hex(16);
         let user = call.contact_user.as_deref().unwrap_or(&self.config.contact_user);
         let mut dialog = Dialog {
@@ -315,22 +315,6 @@ impl Endpoint {
         self.send_in_dialog(now, leg, info, Purpose::Info)
     }
 
-    /// Registers and keeps registered until [`Self::unregister`].
-    ///
-    /// # Errors
-    /// [`CommandError::NoLocalAddress`], [`CommandError::NoTarget`].
-    pub fn register(&mut self, now: Instant, config: RegistrationConfig) -> Result<RegistrationId, CommandError> {
-        let target = *config.targets.first().ok_or(CommandError::NoTarget)?;
-        let path = self.path_to(target.transport, target.remote).ok_or(CommandError::NoLocalAddress)?;
-        let id = RegistrationId(self.next_id());
-        let registration = Registration::new(id, config, path, &mut self.random);
-        self.trust.add(path.remote.ip());
-        self.registrations.insert(id, registration);
-        let first = crate::sip::registration::Reaction { send: true, state: Some(RegistrationState::Registering) };
-        self.react(now, id, Some(first));
-        Ok(id)
-    }
-
     /// Asks a peer whether it is there (OPTIONS outside a dialog). [`crate::sip::Event::ProbeFinished`] follows.
     ///
     /// # Errors
@@ -366,21 +350,6 @@ impl Endpoint {
         let identity = options.account.map(|account| Identity { account, peer: remote });
         self.start_client(now, request, path, Owner::Probe(id), identity)?;
         Ok(id)
-    }
-
-    /// Takes a registration back. `RegistrationState::Unregistered` follows when the registrar has said so, or
-    /// after 5 s without an answer.
-    ///
-    /// # Errors
-    /// [`CommandError::UnknownRegistration`].
-    pub fn unregister(&mut self, now: Instant, registration: RegistrationId) -> Result<(), CommandError> {
-        let reaction = self
-            .registrations
-            .get_mut(&registration)
-            .map(|r| r.unregister(now))
-            .ok_or(CommandError::UnknownRegistration)?;
-        self.react(now, registration, Some(reaction));
-        Ok(())
     }
 
     fn live_leg(&mut self, leg: LegId) -> Result<&mut Leg, CommandError> {

@@ -1,9 +1,9 @@
-//! The life of legs and registrations: their timers, their ends, and when they are forgotten.
+//! The life of legs: their timers, their ends, and when they are forgotten.
 
 use super::leg::{InboundRefer, Leg, LegTimer, Offer, Phase, Purpose, REOFFER_GIVE_UP};
 use super::transactions::Owner;
 use super::{Endpoint, Wake};
-use crate::sip::event::{EndCause, Event, LegId, Missing, RegistrationId, TransferOutcome};
+use crate::sip::event::{EndCause, Event, LegId, Missing, TransferOutcome};
 use crate::sip::header::{HeaderName, HeaderValue};
 use crate::sip::timer::T1_64;
 use crate::sip::{Method, Request};
@@ -226,28 +226,5 @@ impl Endpoint {
             }
         }
         self.settle_leg(id);
-    }
-
-    /// Fires the timer of a registration.
-    pub(super) fn fire_registration(&mut self, now: Instant, id: RegistrationId) {
-        let reaction = self.registrations.get_mut(&id).map(|r| r.handle_timeout(now));
-        self.react(now, id, reaction);
-    }
-
-    /// Brings the wake-up of a registration up to date, or forgets it when it was taken back.
-    pub(super) fn settle_registration(&mut self, id: RegistrationId) {
-        let Some(registration) = self.registrations.get(&id) else { return };
-        let (next, finished) = (registration.poll_timeout(), registration.is_finished());
-        let remote = registration.remote().ip();
-        let previous = self.registration_wakes.get(&id).copied();
-        self.reschedule(Wake::Registration(id), previous, next);
-        match next {
-            Some(at) => self.registration_wakes.insert(id, at),
-            None => self.registration_wakes.remove(&id),
-        };
-        if finished {
-            self.registrations.remove(&id);
-            self.trust.remove(remote);
-        }
     }
 }

@@ -7,22 +7,31 @@
 
 mod advertised;
 mod auth;
+mod call_limits;
+mod challenge;
 mod commands;
+mod counters;
 mod in_dialog;
 mod inbound;
 mod leg;
 mod lifecycle;
 mod offered;
 mod outcomes;
+mod registrations;
 mod transactions;
 mod trust;
 
+use super::admission::Admission;
 use super::config::{EndpointConfig, Transport};
 use super::event::{Event, LegId, RegistrationId};
+use super::nonce::Nonces;
 use super::registration::Registration;
 use crate::base::Random;
 use auth::PinnedRealms;
+use call_limits::CallRates;
+pub use counters::Counters;
 use leg::Leg;
+use registrations::{Pace, Upkeeps};
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::fmt;
 use std::net::SocketAddr;
@@ -85,6 +94,9 @@ pub enum CommandError {
     /// The transaction or leg table is full.
     #[error("the endpoint is at its limit; refuse or retry later")]
     Full,
+    /// The known peer has as many calls as its `CallLimits` allow, or got them too fast. Try another trunk, or later.
+    #[error("the peer's limit of calls is reached; try another trunk or later")]
+    PeerLimit,
     /// A header name or value holds a byte that no header can hold, such as a line break.
     #[error("a header name or value cannot be written")]
     InvalidHeader,
@@ -122,9 +134,14 @@ pub struct Endpoint {
     /// Legs whose end was not reported.
     live_legs: usize,
     registrations: HashMap<RegistrationId, Registration>,
-    registration_wakes: HashMap<RegistrationId, Instant>,
+    upkeeps: Upkeeps,
+    pace: Pace,
+    admission: Admission,
+    nonces: Nonces,
     trust: Trust,
     pinned: PinnedRealms,
+    call_rates: CallRates,
+    counters: Counters,
     tag_secret: u64,
     last_id: u64,
 }
@@ -148,7 +165,6 @@ impl Endpoint {
         Self {
             config,
             tag_secret: random.next_u64(),
-            random,
             draining: false,
             transmits: VecDeque::new(),
             events: VecDeque::new(),
@@ -158,10 +174,16 @@ impl Endpoint {
             by_tag: HashMap::new(),
             live_legs: 0,
             registrations: HashMap::new(),
-            registration_wakes: HashMap::new(),
+            upkeeps: Upkeeps::new(),
+            pace: Pace::default(),
+            admission: Admission::new(&mut random),
+            nonces: Nonces::new(&mut random),
             trust: Trust::default(),
             pinned: PinnedRealms::default(),
+            call_rates: CallRates::default(),
+            counters: Counters::default(),
             last_id: 0,
+            random,
         }
     }
 
@@ -201,6 +223,7 @@ impl Endpoint {
     /// that stream are renewed (RFC 5626 §4.4.1).
     pub fn handle_transport_error(&mut self, now: Instant, transport: Transport, remote: SocketAddr) {
         self.fail_transactions(now, transport, remote);
+        self.lose_stream(now, transport, remote);
     }
 
     /// While draining, new calls and OPTIONS get 503, so that dispatchers route around us; calls in progress go on.

@@ -5,9 +5,8 @@ use super::leg::{GLARE_ATTEMPTS, LegTimer, Offer, Phase, Purpose};
 use super::offered::call_headers;
 use super::transactions::{Owner, TransactionId};
 use crate::sip::dialog::Dialog;
-use crate::sip::event::{EndCause, Event, LegId, Missing, RegistrationId, TransferOutcome};
+use crate::sip::event::{EndCause, Event, LegId, Missing, TransferOutcome};
 use crate::sip::header::HeaderName;
-use crate::sip::registration::Reaction;
 use crate::sip::transaction::Tell;
 use crate::sip::{Message, Method, StatusCode};
 use std::net::SocketAddr;
@@ -65,11 +64,7 @@ impl Endpoint {
             }
             Owner::Registration(registration) if status.is_final() => {
                 self.set_owner(id, Owner::Nobody);
-                let reaction = self
-                    .registrations
-                    .get_mut(&registration)
-                    .map(|r| r.handle_response(now, response, &mut self.random));
-                self.react(now, registration, reaction);
+                self.handle_register_response(now, registration, response);
             }
             Owner::Nobody if is_invite && status.is_success() => self.refuse_fork(now, id, response),
             Owner::Leg(..) | Owner::Nobody | Owner::Probe(_) | Owner::Registration(_) => {}
@@ -309,39 +304,10 @@ impl Endpoint {
                 self.close_request(leg, id);
                 self.settle_leg(leg);
             }
-            Owner::Registration(registration) => {
-                let reaction =
-                    self.registrations.get_mut(&registration).map(|r| r.handle_failure(now, &mut self.random));
-                self.react(now, registration, reaction);
-            }
+            Owner::Registration(registration) => self.handle_register_failure(now, registration, tell),
             Owner::Probe(probe) => self.events.push_back(Event::ProbeFinished { probe, answer: None }),
             Owner::Nobody => {}
         }
-    }
-
-    /// Does what a registration asked for.
-    pub(super) fn react(&mut self, now: Instant, id: RegistrationId, reaction: Option<Reaction>) {
-        let Some(reaction) = reaction else { return };
-        if let Some(state) = reaction.state {
-            self.events.push_back(Event::RegistrationChanged { registration: id, state });
-        }
-        if reaction.send
-            && let Some(registration) = self.registrations.get_mut(&id)
-        {
-            let request = registration.request();
-            let path = registration.path();
-            let identity = super::transactions::Identity {
-                account: registration.config().account.clone(),
-                peer: registration.remote(),
-            };
-            if self.start_client(now, request, path, Owner::Registration(id), Some(identity)).is_err() {
-                let failed = self.registrations.get_mut(&id).map(|r| r.handle_failure(now, &mut self.random));
-                if let Some(state) = failed.and_then(|reaction| reaction.state) {
-                    self.events.push_back(Event::RegistrationChanged { registration: id, state });
-                }
-            }
-        }
-        self.settle_registration(id);
     }
 }
 

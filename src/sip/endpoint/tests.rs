@@ -6,6 +6,8 @@ use std::time::Duration;
 
 mod calls;
 mod chaos;
+mod failover;
+mod registrar;
 mod registrations;
 mod rules;
 mod sessions;

@@ -1,5 +1,6 @@
 //! The transactions of an endpoint: their table, their bytes, their timers, and who is told what.
 
+use super::auth::Carried;
 use super::leg::Purpose;
 use super::{CommandError, Endpoint, Transmit, Wake};
 use crate::sip::config::{Account, Transport};
@@ -135,8 +136,8 @@ pub(super) struct Client {
     pub(super) identity: Option<Identity>,
     /// Nonces answered so far in this chain of requests.
     pub(super) nonces: Vec<Box<str>>,
-    /// The realm of the credentials it carries.
-    pub(super) realm: Option<String>,
+    /// The credentials it carries.
+    pub(super) realm: Option<Carried>,
     /// INVITE outside a dialog: what dialogs of its responses start from.
     pub(super) template: Option<Dialog>,
     /// The ACK of a refusal.
