@@ -1,5 +1,6 @@
 //! A call on its way to somebody else: does what [`super::transfer`] decides, and holds both legs when they are bridged.
 
+use super::CallEvent;
 use super::context::context_value;
 use super::dial_policy::Approved;
 use super::gateway::{CallerIdentity, Gateway};
@@ -8,7 +9,6 @@ use super::outbound::{Outbound, diversion, place};
 use super::session::Session;
 use super::transfer::{Transfer, TransferEffect, TransferInput, TransferPlan};
 use super::unanswered::Unanswered;
-use super::CallEvent;
 use crate::agent::destination::{Destination, Target};
 use crate::agent::{Input, RequestId};
 use crate::base::Pii;

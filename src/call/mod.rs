@@ -4,9 +4,9 @@
 //! `session` drives the agent on a line, `effects` is the only place where an effect of the agent is executed.
 
 mod classify;
+mod context;
 pub mod dial_policy;
 mod ears;
-mod context;
 mod effects;
 pub mod event;
 mod fallback;
@@ -30,6 +30,7 @@ pub use line::{Line, LineError, LineEvent, TransferRequest};
 pub use outbound::Outbound;
 pub use sounds::Sounds;
 pub use supervisor::{
-    AgentSetup, BeforeAnswer, Dial, DigitsBy, Engines, PeerTerms, Program, Route, Supervisor, SupervisorConfig, TransferBy,
+    AgentSetup, BeforeAnswer, Dial, DigitsBy, Engines, PeerTerms, Program, Route, Supervisor, SupervisorConfig,
+    TransferBy,
 };
 pub use unanswered::Unanswered;

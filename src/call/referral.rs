@@ -101,7 +101,9 @@ impl Session {
     pub(super) fn on_transfer_requested(&mut self, request: &TransferRequest) {
         let allowed = match &self.referral {
             Some(_) => Err("a transfer is under way".to_owned()),
-            None if self.handover.is_some() || self.far.line.is_some() => Err("the call is being handed over".to_owned()),
+            None if self.handover.is_some() || self.far.line.is_some() => {
+                Err("the call is being handed over".to_owned())
+            }
             None => approve(&self.gateway, &self.line, request),
         };
         let approved = match allowed {

@@ -1,8 +1,8 @@
 //! Takes calls in, places them, and knows all that are up.
 
 use super::classify::Exemplars;
-use super::fallback::spare_line;
 use super::dial_policy::{Approved, Callee};
+use super::fallback::spare_line;
 use super::gateway::CallerIdentity;
 use super::line::describe;
 use super::outbound::{Outbound, place};
@@ -249,6 +249,12 @@ impl Supervisor {
         self.switchboard.gateways.get(name)
     }
 
+    /// The agent that answers a trunk's calls.
+    #[must_use]
+    pub fn trunk_agent(&self, name: &str) -> Option<&str> {
+        self.trunks.get(name).map(|route| route.agent.as_str())
+    }
+
     /// Calls that are up or being answered.
     #[must_use]
     pub fn active_calls(&self) -> usize {
@@ -312,9 +318,10 @@ impl Supervisor {
         let outbound = Outbound { identity, headers, ring_for, ..Outbound::to(to) };
         let ring = self.ring_out(call, &gateway, &outbound, mode(&route.program));
         let answered = tokio::time::timeout(ring_for, ring).await;
-        let (line, answer) = answered.unwrap_or(Err(LineError::NotAnswered(Unanswered::NoAnswer))).inspect_err(|error| {
-            self.events.send(CallEvent::CallUnanswered { call, reason: error.to_string() });
-        })?;
+        let (line, answer) =
+            answered.unwrap_or(Err(LineError::NotAnswered(Unanswered::NoAnswer))).inspect_err(|error| {
+                self.events.send(CallEvent::CallUnanswered { call, reason: error.to_string() });
+            })?;
         let called = Pii::new(called);
         let mut variables = vec![("called_number".to_owned(), called.clone())];
         variables.extend(header_variables(&answer, &route));

@@ -79,8 +79,13 @@ pub enum TransferEffect {
 enum State {
     Waiting,
     /// The REFER is out; the peer has `taken` it when it has reported on it.
-    Referring { taken: bool },
-    Calling { until: Instant, coupled: bool },
+    Referring {
+        taken: bool,
+    },
+    Calling {
+        until: Instant,
+        coupled: bool,
+    },
     /// Both legs are coupled, and the peer is asked to connect them without us.
     Replacing,
     Over,

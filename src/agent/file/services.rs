@@ -231,7 +231,8 @@ pub(super) fn read_destinations(reader: &mut Reader, fields: &Fields<'_>) -> Vec
         .iter()
         .filter_map(|(key, node)| {
             let what = format!("destination `{}`", key.name);
-            let fields = reader.fields(node, &what, &["description", "extension", "mode", "ring_for", "through", "uri"])?;
+            let fields =
+                reader.fields(node, &what, &["description", "extension", "mode", "ring_for", "through", "uri"])?;
             let description = fields
                 .get("description")
                 .and_then(|node| reader.text(node))
@@ -244,7 +245,11 @@ pub(super) fn read_destinations(reader: &mut Reader, fields: &Fields<'_>) -> Vec
                         || text.len() > 32
                         || !keys.bytes().all(|b| b.is_ascii_digit() || b"*#".contains(&b))
                     {
-                        reader.error(node, format!("`{text}` is no extension"), Some("digits, `*` and `#`, or a number with `+` in front".into()));
+                        reader.error(
+                            node,
+                            format!("`{text}` is no extension"),
+                            Some("digits, `*` and `#`, or a number with `+` in front".into()),
+                        );
                     }
                     Target::Extension(text)
                 }
