@@ -213,6 +213,7 @@ fn terms(profile: &SipProfile) -> PeerTerms {
         header_variables: profile.header_variables.clone(),
         dialog: profile.dialog(),
         called_numbers: Vec::new(),
+        ..PeerTerms::default()
     }
 }
 

@@ -99,7 +99,7 @@ impl Server {
                 ..EndpointConfig::udp(first, first)
             }
         })?;
-        let config = SupervisorConfig { trunks, gateways };
+        let config = SupervisorConfig { trunks, gateways, ..SupervisorConfig::default() };
         let supervisor = Supervisor::new(sip.clone(), workers, events.clone(), config);
         tokio::spawn(Arc::clone(&supervisor).run(inbox));
         let plan = Arc::new(plan);

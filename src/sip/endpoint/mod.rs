@@ -5,6 +5,7 @@
 //! 2. [`Endpoint::poll_event`] until `None`;
 //! 3. wait for a datagram or until [`Endpoint::poll_timeout`], then `handle_datagram` or `handle_timeout`.
 
+mod advertised;
 mod answering;
 mod auth;
 mod call_limits;
