@@ -9,7 +9,7 @@
 #
 #   peers.sh fetch                unpack or build whatever is missing (no network when all is there)
 #   peers.sh run PROGRAM ARG...   start one of them: peers.sh run /usr/bin/sipp -v
-#   peers.sh root                 print the directory of Asterisk's tree
+#   peers.sh root [PROGRAM]       print the directory that a program is in (/usr/sbin/asterisk)
 #   peers.sh versions             print what the peers are, one "name version" a line
 #
 # OFFHOOK_CACHE        where it is kept (default: target/cache of this checkout), about 400 MB
@@ -185,8 +185,11 @@ versions() {
 
 case ${1:-} in
   fetch) fetch ;;
-  root) echo "$root" ;;
+  root)
+    for tree in "$root" "$linphone" "$pjsua"; do
+      if [ -x "$tree${2:-/usr/sbin/asterisk}" ]; then echo "$tree"; break; fi
+    done ;;
   run) shift; start "$@" ;;
   versions) versions ;;
-  *) echo "usage: $0 fetch | run PROGRAM ARG... | root | versions" >&2; exit 2 ;;
+  *) echo "usage: $0 fetch | run PROGRAM ARG... | root [PROGRAM] | versions" >&2; exit 2 ;;
 esac
