@@ -287,6 +287,8 @@ pub fn describe(cause: &EndCause) -> String {
                 Missing::Ack => "ACK",
                 Missing::FinalResponse => "final response",
                 Missing::OurAnswer => "answer of ours",
+                Missing::Prack => "PRACK",
+                Missing::Refresh => "refresh of the session",
                 Missing::Response => "response",
             }
         ),

@@ -4,7 +4,7 @@ use super::classify::Exemplars;
 use super::fallback::spare_line;
 use super::line::describe;
 use super::session::{Session, SessionSeed};
-use super::{CallEvent, EventStream, Line, LineError, LineEvent};
+use super::{CallEvent, EventStream, Gateway, Line, LineError, LineEvent};
 use crate::agent::Agent;
 use crate::base::{CallId, Pii, Random};
 use crate::media::{LegMode, Workers};
@@ -168,6 +168,8 @@ pub struct Route {
 pub struct SupervisorConfig {
     /// Calls of known peers, by the peer's name.
     pub trunks: HashMap<String, Route>,
+    /// The ways out, by the name of the extension or trunk.
+    pub gateways: HashMap<String, Arc<Gateway>>,
 }
 
 /// A call to place.
@@ -188,6 +190,7 @@ pub struct Supervisor {
     workers: Arc<Workers>,
     events: EventStream,
     trunks: HashMap<String, Route>,
+    gateways: HashMap<String, Arc<Gateway>>,
     registrations: Mutex<HashMap<RegistrationId, Route>>,
     states: Mutex<HashMap<String, RegistrationState>>,
     next_call: AtomicU64,
@@ -204,6 +207,7 @@ impl Supervisor {
             workers,
             events,
             trunks: config.trunks,
+            gateways: config.gateways,
             registrations: Mutex::default(),
             states: Mutex::default(),
             next_call: AtomicU64::new(1),
@@ -215,6 +219,12 @@ impl Supervisor {
     /// Calls of this registration go to `route`. Say so before the first call can come.
     pub fn route_registration(&self, registration: RegistrationId, route: Route) {
         self.registrations.lock().unwrap_or_else(PoisonError::into_inner).insert(registration, route);
+    }
+
+    /// The way out through an extension or trunk.
+    #[must_use]
+    pub fn gateway(&self, name: &str) -> Option<&Arc<Gateway>> {
+        self.gateways.get(name)
     }
 
     /// Calls that are up or being answered.

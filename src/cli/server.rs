@@ -169,7 +169,12 @@ impl Server {
                 ..EndpointConfig::udp(socket, socket)
             }
         })?;
-        let supervisor = Supervisor::new(sip.clone(), workers, events.clone(), SupervisorConfig { trunks });
+        let supervisor = Supervisor::new(
+            sip.clone(),
+            workers,
+            events.clone(),
+            SupervisorConfig { trunks, gateways: HashMap::new() },
+        );
         tokio::spawn(Arc::clone(&supervisor).run(inbox));
         let mut server = Self { sip, supervisor, events, extensions, advertised: plan.advertised };
         for index in 0..server.extensions.len() {

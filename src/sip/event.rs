@@ -55,6 +55,9 @@ pub enum Event {
         code: u16,
         /// The peer's session description, if this response had one.
         sdp: Option<Vec<u8>>,
+        /// Which phone it comes from when a proxy rings several: 0 for the first that was heard, and so on. Their early
+        /// media differ; play one fork's only.
+        fork: u8,
     },
     /// The peer took our call; the ACK has been sent. Comes once per leg.
     Answered {
@@ -81,7 +84,8 @@ pub enum Event {
         /// The Reason header of the peer (RFC 3326), if it gave one: `Q.850;cause=16`.
         reason: Option<String>,
     },
-    /// The peer wants to change the session (re-INVITE or UPDATE). Must be answered with `answer_reoffer`
+    /// The peer wants to change the session (re-INVITE, UPDATE, or PRACK with an offer). Comes before the call is taken,
+    /// too, once the first offer was answered reliably (RFC 3311 §5.2). Must be answered with `answer_reoffer`
     /// or `reject_reoffer` within 10 s; otherwise the endpoint refuses with 500.
     Reoffer {
         /// Our leg.
@@ -89,7 +93,8 @@ pub enum Event {
         /// The peer's offer; `None` asks us to make the offer (its answer comes as [`Event::ReofferAnswered`]).
         sdp: Option<Vec<u8>>,
     },
-    /// The outcome of our re-offer, or the peer's answer to the offer it asked us for.
+    /// The outcome of our re-offer or update, or the peer's answer to the offer it asked us for. Comes unasked when the
+    /// peer changed its side in answer to a refresh of the session.
     ReofferAnswered {
         /// Our leg.
         leg: LegId,
@@ -122,7 +127,7 @@ pub enum Event {
         /// What became of it.
         outcome: TransferOutcome,
     },
-    /// A SIP INFO request within the call, already answered with 200. DTMF of some phones comes this way.
+    /// A SIP INFO request with DTMF within the call, already answered with 200; other kinds get 415.
     Info {
         /// Our leg.
         leg: LegId,
@@ -173,7 +178,7 @@ pub struct IncomingCall {
     /// All header fields that belong to the call and not to its transport.
     pub headers: Vec<Header>,
     /// The leg of ours that this call wants to take over (RFC 3891): answer this one and hang the other up. Only from
-    /// peers whose policy allows it, and only a leg that is up.
+    /// peers whose policy allows it, and only a leg of the same peer that is up, or that we are calling.
     pub replaces: Option<LegId>,
     /// The transport it came by.
     pub transport: Transport,
@@ -229,6 +234,10 @@ pub enum Missing {
     OurAnswer,
     /// The ACK for our 2xx within 64·T1.
     Ack,
+    /// The PRACK for a reliable provisional response of ours within 64·T1 (RFC 3262 §3).
+    Prack,
+    /// A refresh of the session before it expired (RFC 4028 §10).
+    Refresh,
 }
 
 /// What became of a REFER of ours.

@@ -15,6 +15,7 @@
     )
 )]
 
+pub mod bucket;
 pub mod compose;
 pub mod config;
 pub mod dialog;
@@ -30,11 +31,15 @@ pub mod host;
 pub mod limits;
 pub mod message;
 pub mod method;
+pub mod multipart;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod pair;
 pub mod parse;
 pub mod refer;
 pub mod registration;
+pub mod reliable;
+pub mod replaces;
+pub mod session_timer;
 pub mod status;
 pub mod timer;
 pub mod transaction;
@@ -46,7 +51,7 @@ pub use config::{
     Account, CallLimits, DialogPolicy, EndpointConfig, InboundAuthentication, KnownPeer, LocalAddress, OutgoingInvite,
     OutgoingOptions, Refer, Refresher, RegistrationConfig, ReliableProvisional, SessionTimer, Target, Transport,
 };
-pub use endpoint::{CommandError, Endpoint, Received, Transmit};
+pub use endpoint::{CommandError, Counters, Endpoint, Received, Transmit};
 pub use event::{Event, LegId, ProbeId, RegistrationId};
 pub use header::{HeaderName, HeaderValue};
 pub use message::{Message, StartLine};

@@ -3,7 +3,7 @@
 //! A pure machine: it makes REGISTER requests, reads their outcome and says when it wants to be called next. Challenges
 //! are answered before a response reaches it. Call-ID and From tag stay the same for its whole life and CSeq grows.
 
-use super::config::RegistrationConfig;
+use super::config::{RegistrationConfig, Target};
 use super::dialog::Path;
 use super::event::{RegistrationId, RegistrationState};
 use super::header::{Contacts, HeaderName, HeaderValue};
@@ -277,6 +277,32 @@ impl Registration {
         self.stale.clear();
         self.due = Some(now + UNREGISTER_WAIT);
         Reaction::SEND
+    }
+
+    /// Registers again at once, whatever is being waited for.
+    pub fn reregister(&mut self, _now: Instant) -> Reaction {
+        if self.is_finished || self.errand == Errand::Unbind {
+            return Reaction::default();
+        }
+        (self.rounds, self.has_queried, self.errand, self.due) = (0, false, Errand::Bind, None);
+        Reaction::SEND
+    }
+
+    /// Other targets, best first.
+    pub fn retarget(&mut self, now: Instant, targets: Vec<Target>) -> Reaction {
+        let is_still_there = targets.iter().any(|t| t.remote == self.path.remote);
+        self.config.targets = targets;
+        if is_still_there { Reaction::default() } else { self.reregister(now) }
+    }
+
+    /// Another way to the same registrar: our own address changed.
+    pub fn repath(&mut self, now: Instant, path: Path) -> Reaction {
+        if path == self.path {
+            return Reaction::default();
+        }
+        self.stale = vec![self.contact_uri()];
+        (self.path, self.contact) = (path, path.advertised);
+        self.reregister(now)
     }
 
     fn bound(&mut self, now: Instant, response: &Message<'_>, random: &mut Random) -> Reaction {

@@ -86,7 +86,7 @@ impl TimerName for Timer {
 }
 
 /// Slots of a [`TimerTable`].
-pub const MAX_TIMERS: usize = Timer::ALL.len();
+pub const MAX_TIMERS: usize = 16;
 
 /// When each timer of one set is due.
 #[derive(Clone, Debug)]

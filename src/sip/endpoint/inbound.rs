@@ -1,22 +1,19 @@
 //! What comes in: strangers dropped, messages judged, requests and responses sent to whom they belong.
 
-use super::leg::{Leg, Phase, Purpose};
+use super::leg::{Phase, Purpose};
+use super::offered::{ALLOW, unsupported_extensions};
 use super::transactions::{MergeKey, Owner, TransactionId, merge_key, reply_address, server_key};
 use super::{Endpoint, Received};
-use crate::base::Pii;
-use crate::sip::dialog::{Dialog, Path};
-use crate::sip::event::{EndCause, Event, Header, IncomingCall, LegId, Party};
-use crate::sip::header::{HeaderName, HeaderValue, NameAddr};
-use crate::sip::message::{is_keep_alive, unfolded};
+use crate::sip::dialog::Path;
+use crate::sip::event::EndCause;
+use crate::sip::header::{HeaderName, HeaderValue};
+use crate::sip::message::is_keep_alive;
 use crate::sip::registration::{Registration, contact_uri};
 use crate::sip::transaction::Key;
 use crate::sip::validate::{Head, Verdict, judge};
 use crate::sip::{Message, Method, Response, StatusCode};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Instant;
-
-/// Methods we serve.
-pub(super) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, NOTIFY, REFER, UPDATE";
 
 impl Endpoint {
     /// Takes a datagram in. Never fails: what cannot be understood is answered or dropped as RFC 3261 says, and a
@@ -69,33 +66,12 @@ impl Endpoint {
         }
         // A peer that is heard only because we called it may answer and hang up, but not call us.
         let Some((peer, policy)) = self.attribute(request, path.remote) else { return };
-        if let Some(unsupported) = unsupported_extensions(request) {
+        if let Some(unsupported) = unsupported_extensions(request, &policy) {
             let headers = [(HeaderName::Unsupported, unsupported.as_str())];
             return self.answer_request(now, request, key, path, StatusCode::BAD_EXTENSION, &headers);
         }
         match method {
-            Method::Invite => {
-                if self.draining || self.leg_count() >= self.config.max_legs {
-                    return self.answer_unavailable(request, path);
-                }
-                if let Err((status, headers)) = acceptable_body(request) {
-                    return self.answer_request(now, request, key, path, status, headers);
-                }
-                match self.incoming_call(now, request, head, key, path) {
-                    Ok(mut call) => {
-                        if let Some(leg) = self.legs.get_mut(&call.leg) {
-                            leg.peer = Some(peer.clone());
-                            leg.policy = policy;
-                            if let crate::sip::event::Peer::Registration(id) = &peer {
-                                leg.identity = self.registrations.get(id).and_then(|r| self.pinned.identity_of(r));
-                            }
-                        }
-                        call.peer = peer;
-                        self.events.push_back(Event::IncomingCall(call));
-                    }
-                    Err(status) => self.answer_stateless(request, path, status, &[]),
-                }
-            }
+            Method::Invite => self.handle_invite(now, request, head, key, path, peer, policy),
             Method::Options if self.draining => self.answer_unavailable(request, path),
             Method::Options => {
                 let headers = [(HeaderName::Allow, ALLOW), (HeaderName::Accept, "application/sdp")];
@@ -125,50 +101,6 @@ impl Endpoint {
     /// Another copy of the request is being served under another branch (RFC 3261 §8.2.2.2).
     fn is_merged(&self, key: &MergeKey) -> bool {
         self.transactions.find_merged(key).is_some()
-    }
-
-    fn incoming_call(
-        &mut self,
-        now: Instant,
-        request: &Message<'_>,
-        head: &Head<'_>,
-        key: Key,
-        path: Path,
-    ) -> Result<Box<IncomingCall>, StatusCode> {
-        let tag = self.random.hex(16);
-        let id = LegId(self.next_id());
-        let mut call = IncomingCall {
-            leg: id,
-            // Overwritten by the caller, which has attributed the request already.
-            peer: crate::sip::event::Peer::Known(String::new()),
-            source: path.remote,
-            transport: path.transport,
-            local: path.advertised,
-            replaces: None,
-            call_id: Pii::new(head.call_id.to_owned()),
-            from: Pii::new(party(&head.from)?),
-            to: Pii::new(party(&head.to)?),
-            request_uri: Pii::new(request.request_uri().map_err(|f| f.status)?.to_owned()),
-            headers: call_headers(request),
-            sdp: (!request.body().is_empty()).then(|| request.body().to_vec()),
-        };
-        let contact_user = call.request_uri.expose().view().user().map(crate::sip::uri::unescaped);
-        let is_registered = |user: &String| self.registrations.values().any(|r| r.config().contact_user == *user);
-        let contact_user = contact_user.filter(is_registered).unwrap_or_else(|| self.config.contact_user.clone());
-        let contact = self.contact_value(&contact_user, path);
-        let dialog = Dialog::from_request(request, &tag, contact, path).map_err(|f| f.status)?;
-        let owner = Owner::Leg(id, Purpose::Invite);
-        let transaction = self.start_server(request, path, key, owner, &tag).ok_or(StatusCode::SERVICE_UNAVAILABLE)?;
-        let trying = Response::to_request(request, StatusCode::TRYING, path.remote, None);
-        self.respond(now, transaction, &trying);
-        let mut leg = Leg::new(id, Phase::Ringing, dialog, path.remote);
-        leg.invite = Some(transaction);
-        leg.invite_cseq = head.cseq.number;
-        leg.has_offer = call.sdp.is_some();
-        leg.timers.set(super::leg::LegTimer::Ring, now + self.config.ring_timeout);
-        self.add_leg(leg);
-        call.local = path.advertised;
-        Ok(Box::new(call))
     }
 
     fn handle_cancel(&mut self, now: Instant, cancel: &Message<'_>, key: Key, path: Path) {
@@ -254,7 +186,7 @@ impl Endpoint {
         self.transmit(&path, response.write());
     }
 
-    fn answer_unavailable(&mut self, request: &Message<'_>, path: Path) {
+    pub(super) fn answer_unavailable(&mut self, request: &Message<'_>, path: Path) {
         let retry_after = self.config.retry_after.as_secs().to_string();
         let headers = [(HeaderName::RetryAfter, retry_after.as_str())];
         self.answer_stateless(request, path, StatusCode::SERVICE_UNAVAILABLE, &headers);
@@ -282,67 +214,8 @@ impl Endpoint {
     }
 }
 
-fn party(address: &NameAddr<'_>) -> Result<Party, StatusCode> {
-    let display = Some(address.display_name()).filter(|d| !d.is_empty());
-    Ok(Party { display, uri: address.uri().map_err(|f| f.status)?.to_owned() })
-}
-
-/// Header fields that say something about the call rather than about its transport.
-pub(super) fn call_headers(message: &Message<'_>) -> Vec<Header> {
-    let fields = message.fields().iter().filter(|field| {
-        !matches!(
-            field.name,
-            HeaderName::Authorization
-                | HeaderName::CallId
-                | HeaderName::ContentLength
-                | HeaderName::CSeq
-                | HeaderName::From
-                | HeaderName::MaxForwards
-                | HeaderName::ProxyAuthorization
-                | HeaderName::RecordRoute
-                | HeaderName::Route
-                | HeaderName::To
-                | HeaderName::Via
-        )
-    });
-    fields
-        .map(|field| {
-            let name = match field.name {
-                HeaderName::Extension => String::from_utf8_lossy(field.spelling).into_owned(),
-                known => known.as_str().to_owned(),
-            };
-            (name, Pii::new(unfolded(field.value)))
-        })
-        .collect()
-}
-
-/// The required extensions that we do not have, as the Unsupported header lists them.
-pub(super) fn unsupported_extensions(request: &Message<'_>) -> Option<String> {
-    let tags: Vec<&str> = request.tokens(HeaderName::Require).collect();
-    (!tags.is_empty()).then(|| tags.join(", "))
-}
-
-/// A status with the header fields that belong to it.
-pub(super) type Refusal = (StatusCode, &'static [(HeaderName, &'static str)]);
-
-/// Whether we can read the body of an INVITE or UPDATE; otherwise what to answer.
-pub(super) fn acceptable_body(request: &Message<'_>) -> Result<(), Refusal> {
-    const ACCEPT: &[(HeaderName, &str)] = &[(HeaderName::Accept, "application/sdp")];
-    const PLAIN: &[(HeaderName, &str)] = &[(HeaderName::AcceptEncoding, "identity")];
-    if request.body().is_empty() {
-        return Ok(());
-    }
-    let is_sdp = request.content_type().ok().flatten().is_some_and(|t| t.is("application", "sdp"));
-    let is_encoded = request.tokens(HeaderName::ContentEncoding).any(|t| !t.eq_ignore_ascii_case("identity"));
-    match (is_sdp, is_encoded) {
-        (true, false) => Ok(()),
-        (true, true) => Err((StatusCode::UNSUPPORTED_MEDIA_TYPE, PLAIN)),
-        (false, _) => Err((StatusCode::UNSUPPORTED_MEDIA_TYPE, ACCEPT)),
-    }
-}
-
-/// NOTIFYs that PBXs send without a subscription: waiting messages, and keep-alives through NAT.
-fn is_unsolicited(notify: &Message<'_>) -> bool {
+/// NOTIFYs that PBXs send without a subscription: waiting messages, keep-alives through NAT, "read your settings".
+pub(super) fn is_unsolicited(notify: &Message<'_>) -> bool {
     let event = notify.tagged(HeaderName::Event).ok().flatten();
-    event.is_some_and(|e| e.is("message-summary") || e.is("keep-alive"))
+    event.is_some_and(|e| e.is("message-summary") || e.is("keep-alive") || e.is("check-sync"))
 }

@@ -5,13 +5,21 @@
 //! 2. [`Endpoint::poll_event`] until `None`;
 //! 3. wait for a datagram or until [`Endpoint::poll_timeout`], then `handle_datagram` or `handle_timeout`.
 
+mod answering;
 mod auth;
+mod call_limits;
+mod calling;
 mod commands;
+mod counters;
 mod in_dialog;
 mod inbound;
 mod leg;
 mod lifecycle;
+mod offered;
 mod outcomes;
+mod registrations;
+mod referring;
+mod reoffers;
 mod transactions;
 mod trust;
 
@@ -20,6 +28,8 @@ use super::event::{Event, LegId, RegistrationId};
 use super::registration::Registration;
 use crate::base::Random;
 use auth::PinnedRealms;
+use call_limits::CallRates;
+pub use counters::Counters;
 use leg::Leg;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::fmt;
@@ -83,6 +93,9 @@ pub enum CommandError {
     /// The transaction or leg table is full.
     #[error("the endpoint is at its limit; refuse or retry later")]
     Full,
+    /// The known peer has as many calls as its `CallLimits` allow, or got them too fast. Try another trunk, or later.
+    #[error("the peer's limit of calls is reached; try another trunk or later")]
+    PeerLimit,
     /// A header name or value holds a byte that no header can hold, such as a line break.
     #[error("a header name or value cannot be written")]
     InvalidHeader,
@@ -123,6 +136,8 @@ pub struct Endpoint {
     registration_wakes: HashMap<RegistrationId, Instant>,
     trust: Trust,
     pinned: PinnedRealms,
+    call_rates: CallRates,
+    counters: Counters,
     tag_secret: u64,
     last_id: u64,
 }
@@ -159,6 +174,8 @@ impl Endpoint {
             registration_wakes: HashMap::new(),
             trust: Trust::default(),
             pinned: PinnedRealms::default(),
+            call_rates: CallRates::default(),
+            counters: Counters::default(),
             last_id: 0,
         }
     }

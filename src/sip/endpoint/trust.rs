@@ -6,10 +6,26 @@ use crate::sip::dialog::Path;
 use crate::sip::event::Peer;
 use crate::sip::{Message, UriRef};
 use std::net::{IpAddr, SocketAddr};
+use std::time::Instant;
 
 use super::leg::Leg;
 
 impl Endpoint {
+    /// Replaces our sockets and their advertised addresses: after STUN, or when the network changed. Requests from here
+    /// on name the new addresses; registrations whose way is another one register again with the changed Contact. A
+    /// dialog keeps its Contact until a re-INVITE or UPDATE of ours carries another.
+    pub fn set_local_addresses(&mut self, now: Instant, local: Vec<LocalAddress>) {
+        self.config.local = local;
+        self.refresh_registration_paths(now);
+    }
+
+    /// Replaces the known peers: fresh DNS answers, or changed settings. Calls in progress go on, and count for the peer
+    /// of the same name.
+    pub fn set_known_peers(&mut self, peers: Vec<KnownPeer>) {
+        self.call_rates.retain(&peers);
+        self.config.known_peers = peers;
+    }
+
     /// Whether a datagram from this address is read at all: it belongs to a known peer, to a registrar of ours, or to the
     /// other end of a dialog or transaction. Everybody else gets no answer (security class 9).
     pub(super) fn is_heard(&self, source: IpAddr) -> bool {

@@ -51,7 +51,7 @@ fn ringing_and_early_media_are_reported_and_the_answer_may_come_early() {
     assert!(pair.run_for(Duration::from_millis(100)));
     let mut progress = Vec::new();
     pair.take(Side::Alice, |e| match e {
-        Event::Progress { leg, code, sdp } => {
+        Event::Progress { leg, code, sdp, fork: 0 } => {
             assert_eq!(*leg, alice);
             progress.push((*code, sdp.clone()));
             None::<()>
