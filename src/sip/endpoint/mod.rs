@@ -5,8 +5,10 @@
 //! 2. [`Endpoint::poll_event`] until `None`;
 //! 3. wait for a datagram or until [`Endpoint::poll_timeout`], then `handle_datagram` or `handle_timeout`.
 
+mod answering;
 mod auth;
 mod call_limits;
+mod calling;
 mod challenge;
 mod commands;
 mod counters;
@@ -16,7 +18,9 @@ mod leg;
 mod lifecycle;
 mod offered;
 mod outcomes;
+mod referring;
 mod registrations;
+mod reoffers;
 mod size;
 mod transactions;
 mod trust;
