@@ -9,11 +9,16 @@ mod chaos;
 mod early;
 mod failover;
 mod in_dialog;
+mod injection;
+mod passwords;
 mod refreshes;
+mod registrar;
 mod registrations;
 mod replaces;
 mod rules;
 mod sessions;
+mod size;
+mod targets;
 
 const MINUTE: Duration = Duration::from_secs(60);
 

@@ -1,184 +1,415 @@
-//! Calls over several targets (RFC 3263 §4.3).
+//! Registrations that last for months: other targets, broken streams, changed addresses, challenges answered unasked.
 
+use super::registrar::{REGISTRAR, Scene, settings};
 use super::*;
-use crate::sip::{OutgoingInvite, Target};
+use crate::sip::config::{LocalAddress, Target};
+use crate::sip::digest::Algorithm;
+use crate::sip::event::{Peer, RegistrationState};
+use crate::sip::{HeaderName, HeaderValue, Response, StatusCode, Uri};
 
-const FIRST: &str = "10.0.0.8:5060";
+const SECOND: &str = "10.0.0.3:5060";
 
-/// A call of Alice's that tries a host that is not there before Bob.
-fn call_over_two(pair: &Pair) -> OutgoingInvite {
-    let mut call = pair.outgoing(Side::Alice, "offer");
-    call.targets.insert(0, Target::udp(FIRST.parse().unwrap()));
-    call
+fn target(text: &str) -> Target {
+    Target::udp(text.parse().unwrap())
 }
 
-fn start() -> (Pair, LegId) {
-    let mut pair = pair();
-    let (now, call) = (pair.now, call_over_two(&pair));
-    let leg = pair.alice.invite(now, call).unwrap();
-    pair.collect();
-    (pair, leg)
+fn two_targets() -> Vec<Target> {
+    vec![target(REGISTRAR), target(SECOND)]
 }
 
-/// A response of the first target to Alice's first INVITE.
-fn from_first(pair: &mut Pair, status: &str) {
-    use crate::sip::HeaderName as H;
-    let invite = pair.wire[0].2.clone();
-    let invite = Message::parse(&invite).unwrap();
-    let text = |name| invite.text(name).unwrap();
-    let response = format!(
-        "SIP/2.0 {status}\r\nVia: {}\r\nFrom: {}\r\nTo: {};tag=first\r\nCall-ID: {}\r\nCSeq: {}\r\n\
-         Contact: <sip:first@10.0.0.8:5060>\r\nContent-Length: 0\r\n\r\n",
-        text(H::Via),
-        text(H::From),
-        text(H::To),
-        text(H::CallId),
-        text(H::CSeq)
-    );
-    pair.inject(Side::Alice, FIRST.parse().unwrap(), response.as_bytes());
+fn uri(text: &str) -> Uri {
+    Uri::parse(text).unwrap()
 }
 
-fn invites(pair: &Pair) -> Vec<String> {
-    all_sent(pair, Side::Alice, "INVITE ")
+fn failure(scene: &Scene) -> (Option<u16>, String) {
+    match scene.last() {
+        RegistrationState::Failed { code, reason, .. } => (*code, reason.clone()),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The value of a parameter in the credentials of each REGISTER that had some.
+fn credentials(scene: &Scene, parameter: &str) -> Vec<String> {
+    let with = scene.registrar.seen.iter().filter(|(_, has_credentials, _)| *has_credentials);
+    with.filter_map(|(_, _, text)| {
+        let from = text.find("Digest ")?;
+        let rest = &text[from + text[from..].find(parameter)? + parameter.len()..];
+        Some(rest.split([',', '\r']).next().unwrap().trim_matches('"').to_owned())
+    })
+    .collect()
 }
 
 #[test]
-fn a_silent_target_gives_way_after_4_seconds_to_the_next_with_the_same_call_id() {
-    let (mut pair, _) = start();
-    assert!(pair.run_for(Duration::from_millis(3_990)));
-    assert_eq!(incoming(&mut pair, Side::Bob), None);
-    assert!(pair.run_for(Duration::from_millis(100)));
-    assert!(incoming(&mut pair, Side::Bob).is_some());
-    let (first, last) = (invites(&pair)[0].clone(), invites(&pair).pop().unwrap());
-    assert_eq!(field(&first, "Call-ID"), field(&last, "Call-ID"));
-    assert_eq!(field(&first, "From"), field(&last, "From"));
-    assert_ne!(field(&first, "Via"), field(&last, "Via"), "another branch");
-    assert_eq!(
-        (field(&first, "CSeq").as_deref(), field(&last, "CSeq").as_deref()),
-        (Some("1 INVITE"), Some("2 INVITE"))
-    );
+fn a_silent_target_is_left_for_the_next_after_six_seconds_and_returned_to_later() {
+    let mut scene = Scene::new(|registrar, config| {
+        config.targets = two_targets();
+        registrar.granted = 1_000;
+        registrar.down.push(REGISTRAR.to_owned());
+    });
+    scene.run(Duration::from_secs(7));
+    assert!(scene.is_registered(), "{:?}", scene.states);
+    assert!(scene.registrar.seen_at.iter().all(|at| at == SECOND));
+    assert_eq!(scene.endpoint.transaction_count(), 2, "the 401 and the 200; what was sent to the silent one is gone");
+    scene.registrar.down.clear();
+    scene.run(Duration::from_secs(1_000));
+    assert_eq!(scene.registrar.seen_at.last().unwrap(), REGISTRAR, "the best target has us again");
+    assert!(!scene.states.iter().any(|(_, state)| matches!(state, RegistrationState::Failed { .. })));
 }
 
 #[test]
-fn a_call_that_the_second_target_takes_is_a_call_like_any_other() {
-    let (mut pair, alice) = start();
-    assert!(pair.run_for(Duration::from_millis(4_100)));
-    let bob = incoming(&mut pair, Side::Bob).unwrap();
-    let now = pair.now;
-    pair.bob.answer(now, bob, b"answer".to_vec()).unwrap();
-    assert!(pair.run_for(Duration::from_millis(100)));
-    assert_eq!(answered(&mut pair, Side::Alice), Some(Some(b"answer".to_vec())));
-    let now = pair.now;
-    pair.alice.hangup(now, alice, &[]).unwrap();
-    assert_idle_after(&mut pair, 2 * MINUTE);
-    assert_eq!(ended(&mut pair, Side::Bob), Some(EndCause::Remote));
+fn a_503_and_a_broken_transport_fail_over_at_once() {
+    let mut scene = Scene::new(|registrar, config| {
+        config.targets = two_targets();
+        registrar.unavailable.push(REGISTRAR.to_owned());
+    });
+    scene.run(Duration::from_millis(1));
+    assert!(scene.is_registered(), "{:?}", scene.states);
+
+    let mut scene = Scene::new(|registrar, config| {
+        config.targets = two_targets();
+        registrar.down.push(REGISTRAR.to_owned());
+    });
+    scene.run(Duration::from_millis(1));
+    let now = scene.now;
+    scene.endpoint.handle_transport_error(now, Transport::Udp, REGISTRAR.parse().unwrap());
+    scene.run(Duration::from_millis(1));
+    assert!(scene.is_registered(), "{:?}", scene.states);
 }
 
 #[test]
-fn a_target_that_rings_after_it_was_given_up_is_cancelled() {
-    let (mut pair, _) = start();
-    assert!(pair.run_for(Duration::from_secs(5)));
-    from_first(&mut pair, "180 Ringing");
-    from_first(&mut pair, "180 Ringing");
-    assert_eq!(all_sent(&pair, Side::Alice, "CANCEL ").len(), 1);
-    from_first(&mut pair, "487 Request Terminated");
-    assert_eq!(all_sent(&pair, Side::Alice, "ACK ").len(), 1);
-    assert_eq!(pair.alice.leg_count(), 1, "the call goes on at the second");
+fn when_every_target_fails_it_is_said_and_all_are_tried_again_after_the_wait() {
+    let mut scene = Scene::new(|registrar, config| {
+        config.targets = two_targets();
+        registrar.is_down = true;
+    });
+    scene.run(Duration::from_millis(38_500));
+    assert_eq!(failure(&scene).0, None);
+    scene.registrar.is_down = false;
+    scene.run(Duration::from_secs(3));
+    assert!(scene.is_registered());
+    assert_eq!(scene.registrar.seen_at[0], REGISTRAR);
 }
 
 #[test]
-fn a_target_that_takes_the_call_after_it_was_given_up_gets_ack_and_bye() {
-    let (mut pair, _) = start();
-    assert!(pair.run_for(Duration::from_secs(5)));
-    from_first(&mut pair, "200 OK");
-    let bye = all_sent(&pair, Side::Alice, "BYE ");
-    assert_eq!((all_sent(&pair, Side::Alice, "ACK ").len(), bye.len()), (1, 1));
-    assert!(bye[0].contains(";tag=first"));
-    assert_eq!(answered(&mut pair, Side::Alice), None);
-    assert_eq!(pair.alice.leg_count(), 1);
+fn fresh_dns_answers_move_the_binding_only_when_its_target_is_gone() {
+    let mut scene = Scene::new(|_, _| {});
+    scene.run(Duration::from_secs(1));
+    let (now, seen) = (scene.now, scene.registrar.seen.len());
+    assert_eq!(scene.endpoint.retarget(now, scene.id, Vec::new()), Err(CommandError::NoTarget));
+    scene.endpoint.retarget(now, scene.id, vec![target(SECOND), target(REGISTRAR)]).unwrap();
+    scene.run(Duration::from_secs(1));
+    assert_eq!(scene.registrar.seen.len(), seen, "the target in use is still there");
+    let now = scene.now;
+    scene.endpoint.retarget(now, scene.id, vec![target("10.0.0.4:5060"), target(SECOND)]).unwrap();
+    scene.run(Duration::from_secs(1));
+    assert_eq!(scene.registrar.seen_at.last().unwrap(), "10.0.0.4:5060");
+    assert!(scene.is_registered());
+    let now = scene.now;
+    let standing =
+        |scene: &mut Scene, address: &str| scene.endpoint.standing(now, address.parse().unwrap(), Transport::Udp);
+    use crate::sip::admission::Standing;
+    assert_eq!(standing(&mut scene, "10.0.0.4"), Standing::InTouch);
+    assert_eq!(standing(&mut scene, "10.0.0.3"), Standing::InTouch);
+    scene.run(Duration::from_secs(40));
+    assert_eq!(standing(&mut scene, "10.0.0.1"), Standing::Stranger, "who is not the registrar any more is a stranger");
+    let now = scene.now;
+    scene.endpoint.unregister(now, scene.id).unwrap();
+    scene.run(Duration::from_secs(40));
+    assert_eq!(standing(&mut scene, "10.0.0.4"), Standing::Stranger);
 }
 
 #[test]
-fn a_target_that_said_100_is_not_given_up() {
-    let (mut pair, _) = start();
-    from_first(&mut pair, "100 Trying");
-    assert!(pair.run_for(MINUTE));
-    assert_eq!(invites(&pair).len(), 1);
+fn calls_from_any_address_of_the_registrar_are_the_registrations() {
+    let mut scene = Scene::new(|_, config| config.targets = two_targets());
+    scene.run(Duration::from_secs(1));
+    let invite = "INVITE sip:1001-a1b2@10.0.0.2:5060 SIP/2.0\r\nVia: SIP/2.0/UDP 10.0.0.3:5060;branch=z9hG4bKi\r\n\
+        From: <sip:7@pbx.example>;tag=i\r\nTo: <sip:1001@pbx.example>\r\nCall-ID: i\r\nCSeq: 1 INVITE\r\n\
+        Contact: <sip:7@10.0.0.3>\r\nContent-Length: 0\r\n\r\n";
+    let received = Received {
+        transport: Transport::Udp,
+        local: Side::Bob.address(),
+        remote: SECOND.parse().unwrap(),
+        bytes: invite.as_bytes(),
+    };
+    let now = scene.now;
+    scene.endpoint.handle_datagram(now, received);
+    let peer = std::iter::from_fn(|| scene.endpoint.poll_event()).find_map(|event| match event {
+        Event::IncomingCall(call) => Some(call.peer),
+        _ => None,
+    });
+    assert_eq!(peer, Some(Peer::Registration(scene.id)));
 }
 
 #[test]
-fn a_503_or_an_unreachable_target_gives_way_at_once() {
-    let (mut pair, _) = start();
-    from_first(&mut pair, "100 Trying");
-    from_first(&mut pair, "503 Service Unavailable");
-    assert!(pair.run_for(Duration::from_millis(50)));
-    assert!(incoming(&mut pair, Side::Bob).is_some());
-
-    let (mut pair, _) = start();
-    let now = pair.now;
-    pair.alice.handle_transport_error(now, Transport::Udp, FIRST.parse().unwrap());
-    assert!(pair.run_for(Duration::from_millis(50)));
-    assert!(incoming(&mut pair, Side::Bob).is_some());
+fn an_outbound_proxy_is_a_loose_route_before_an_unchanged_request_uri() {
+    let mut scene = Scene::new(|_, config| config.outbound_proxy = Some(uri("sip:edge.example:5070")));
+    scene.run(Duration::from_secs(1));
+    let first = &scene.registrar.seen[0].2;
+    assert!(first.starts_with("REGISTER sip:10.0.0.1 SIP/2.0\r\n"), "{first}");
+    assert!(first.contains("Route: <sip:edge.example:5070;lr>\r\n"), "{first}");
+    assert!(scene.is_registered());
 }
 
 #[test]
-fn a_refusal_a_redirection_or_a_503_after_ringing_stands() {
-    for (before, status, code) in [
-        ("100 Trying", "486 Busy Here", 486),
-        ("100 Trying", "302 Moved Temporarily", 302),
-        ("180 Ringing", "503 Service Unavailable", 503),
-        ("100 Trying", "500 Server Internal Error", 500),
-    ] {
-        let (mut pair, _) = start();
-        from_first(&mut pair, before);
-        from_first(&mut pair, status);
-        let end = ended(&mut pair, Side::Alice);
-        assert!(matches!(end, Some(EndCause::Rejected { code: c, .. }) if c == code), "{status} {end:?}");
-        assert_eq!(invites(&pair).len(), 1, "{status}");
-        assert_idle_after(&mut pair, 2 * MINUTE);
+fn a_redirect_to_another_target_is_followed_and_one_to_elsewhere_is_reported() {
+    let mut scene = Scene::new(|registrar, config| {
+        config.targets = two_targets();
+        registrar.redirects.push((REGISTRAR.to_owned(), "sip:10.0.0.3".to_owned()));
+    });
+    scene.run(Duration::from_secs(1));
+    assert!(scene.is_registered(), "{:?}", scene.states);
+    assert_eq!(scene.registrar.seen_at.last().unwrap(), SECOND);
+
+    let mut scene = Scene::new(|registrar, _| {
+        registrar.redirects.push((REGISTRAR.to_owned(), "sip:203.0.113.66".to_owned()));
+    });
+    scene.run(Duration::from_secs(60));
+    let (code, reason) = failure(&scene);
+    assert!(code == Some(302) && reason.contains("203.0.113.66"), "{reason}");
+    assert!(scene.registrar.seen_at.iter().all(|at| at == REGISTRAR));
+}
+
+#[test]
+fn a_redirect_loop_ends() {
+    let mut scene = Scene::new(|registrar, config| {
+        config.targets = two_targets();
+        registrar.redirects.push((REGISTRAR.to_owned(), "sip:10.0.0.3".to_owned()));
+        registrar.redirects.push((SECOND.to_owned(), "sip:10.0.0.1".to_owned()));
+    });
+    scene.run(Duration::from_secs(60));
+    assert!(scene.registrar.seen.len() <= 5, "{}", scene.registrar.seen.len());
+    assert_eq!(failure(&scene).0, Some(302));
+}
+
+#[test]
+fn each_refusal_says_what_to_do() {
+    for (code, words) in [(404, "extension"), (401, "password"), (603, "refuses"), (500, "not able")] {
+        let mut scene = Scene::new(|registrar, _| registrar.broken = Some((code, None)));
+        scene.run(Duration::from_secs(1));
+        let (shown, reason) = failure(&scene);
+        assert!(shown == Some(code) && reason.contains(words), "{code} {reason}");
     }
 }
 
 #[test]
-fn what_the_last_target_says_is_the_outcome() {
-    let (mut pair, _) = start();
-    pair.bob.set_draining(true);
-    assert_idle_after(&mut pair, 2 * MINUTE);
-    let end = ended(&mut pair, Side::Alice);
-    assert!(matches!(end, Some(EndCause::Rejected { code: 503, .. })), "{end:?}");
-
-    let (mut pair, _) = start();
-    pair.drop_if(|side, _| side == Side::Bob);
-    assert_idle_after(&mut pair, 5 * MINUTE);
-    assert_eq!(ended(&mut pair, Side::Alice), Some(EndCause::TimedOut(Missing::Response)));
+fn a_registrar_that_forgot_us_in_a_restart_has_us_again_soon() {
+    for code in [403, 404, 401, 481] {
+        let mut scene = Scene::new(|registrar, _| registrar.granted = 120);
+        scene.run(Duration::from_secs(1));
+        assert!(scene.is_registered());
+        scene.registrar.bindings.clear();
+        scene.registrar.broken = Some((code, None));
+        scene.run(Duration::from_secs(110));
+        assert!(!scene.is_registered(), "{code}");
+        scene.registrar.broken = None;
+        scene.run(Duration::from_secs(65));
+        assert!(scene.is_registered(), "{code} {:?}", scene.states);
+        assert_eq!(scene.registrar.bindings.len(), 1);
+    }
 }
 
 #[test]
-fn hanging_up_leaves_no_target_ringing() {
-    let (mut pair, alice) = start();
-    assert!(pair.run_for(Duration::from_secs(5)));
-    let now = pair.now;
-    pair.alice.hangup(now, alice, &[]).unwrap();
-    from_first(&mut pair, "180 Ringing");
-    from_first(&mut pair, "487 Request Terminated");
-    assert_idle_after(&mut pair, 2 * MINUTE);
-    let cancels = all_sent(&pair, Side::Alice, "CANCEL ");
-    let branches: BTreeSet<_> = cancels.iter().filter_map(|c| field(c, "Via")).collect();
-    assert_eq!(branches.len(), 2, "one for each target");
-    assert_eq!(ended(&mut pair, Side::Bob), Some(EndCause::Cancelled));
+fn refreshes_answer_the_known_challenge_unasked_with_a_growing_count() {
+    let mut scene = Scene::new(|registrar, _| registrar.granted = 60);
+    scene.run(Duration::from_secs(280));
+    let counts = credentials(&scene, "nc=");
+    assert!(counts.len() >= 5, "{counts:?}");
+    let expected: Vec<String> = (1..=counts.len()).map(|n| format!("{n:08x}")).collect();
+    assert_eq!(counts, expected);
+    assert_eq!(scene.registrar.seen.len(), counts.len() + 1, "one 401, at the start");
+    let cnonces: std::collections::HashSet<_> = credentials(&scene, "cnonce=").into_iter().collect();
+    assert_eq!(cnonces.len(), counts.len());
 }
 
 #[test]
-fn a_target_without_a_local_address_of_its_transport_is_skipped() {
-    let mut pair = pair();
-    let mut call = call_over_two(&pair);
-    call.targets[0].transport = Transport::Tls;
-    let now = pair.now;
-    pair.alice.invite(now, call.clone()).unwrap();
-    assert!(pair.run_for(Duration::from_millis(50)));
-    assert!(incoming(&mut pair, Side::Bob).is_some());
-    call.targets.truncate(1);
-    assert_eq!(pair.alice.invite(now, call.clone()), Err(CommandError::NoLocalAddress));
-    call.targets.clear();
-    assert_eq!(pair.alice.invite(now, call), Err(CommandError::NoTarget));
+fn a_stale_nonce_costs_one_round_and_a_registrar_of_short_nonces_is_not_bothered_with_old_ones() {
+    // Nonces of the registrar live 300 s; refreshes come after 500 s at least.
+    let mut scene = Scene::new(|registrar, _| registrar.granted = 1_000);
+    scene.run(Duration::from_secs(20_000));
+    assert!(scene.is_registered());
+    assert!(!scene.states.iter().any(|(_, state)| matches!(state, RegistrationState::Failed { .. })));
+    let unasked = scene.registrar.seen.windows(2).filter(|pair| pair[0].1 && pair[1].1).count();
+    assert_eq!(unasked, 2 * 2, "two refreshes came with an old nonce, each between two others with credentials");
+}
+
+#[test]
+fn a_registrar_that_refuses_unasked_credentials_is_asked_without() {
+    for code in [400, 403, 404] {
+        let mut scene = Scene::new(|registrar, _| {
+            registrar.granted = 60;
+            registrar.refuses_unasked = Some(code);
+        });
+        scene.run(Duration::from_secs(600));
+        assert!(!scene.states.iter().any(|(_, state)| matches!(state, RegistrationState::Failed { .. })), "{code}");
+        assert!(scene.registrar.seen.len() > 20);
+    }
+}
+
+#[test]
+fn the_next_nonce_that_a_registrar_gives_is_used_with_its_own_count() {
+    let mut scene = Scene::new(|registrar, _| {
+        registrar.granted = 60;
+        registrar.next_nonces = Some(0);
+    });
+    scene.run(Duration::from_secs(2_000));
+    let (counts, nonces) = (credentials(&scene, "nc="), credentials(&scene, "nonce="));
+    assert!(counts.len() > 30 && counts.iter().all(|nc| nc == "00000001"), "{counts:?}");
+    assert_eq!(nonces.iter().collect::<std::collections::HashSet<_>>().len(), nonces.len());
+    assert_eq!(scene.registrar.seen.len(), counts.len() + 1, "one 401, at the start");
+}
+
+#[test]
+fn a_proxy_and_the_registrar_behind_it_may_both_ask_in_their_own_realms() {
+    let mut scene = Scene::new(|registrar, _| {
+        registrar.has_proxy = true;
+        registrar.granted = 1_000;
+    });
+    scene.run(Duration::from_secs(10_000));
+    assert!(scene.is_registered(), "{:?}", scene.states);
+    assert!(!scene.states.iter().any(|(_, state)| matches!(state, RegistrationState::Failed { .. })));
+    let last = &scene.registrar.seen.last().unwrap().2;
+    assert!(last.contains("Proxy-Authorization: ") && last.contains("\r\nAuthorization: "), "{last}");
+}
+
+#[test]
+fn a_registrar_with_sha_256_is_not_answered_in_md5_afterwards() {
+    let mut scene = Scene::new(|registrar, _| {
+        registrar.algorithms = vec![Algorithm::Sha256];
+        registrar.credentials = crate::sip::digest::Credentials::new("auth-id", "other");
+        registrar.downgrades = true;
+    });
+    scene.run(Duration::from_secs(60));
+    assert!(scene.registrar.seen.iter().all(|(_, _, text)| !text.contains("algorithm=MD5")));
+    assert_eq!(failure(&scene).0, Some(401));
+}
+
+/// An endpoint with a UDP and a TCP socket, and a registrar by TCP.
+fn over_tcp() -> Scene {
+    let mut scene = Scene::new(|_, _| {});
+    let mut config = EndpointConfig::udp(Side::Bob.address(), Side::Bob.address());
+    config.local.push(LocalAddress { transport: Transport::Tcp, ..config.local[0].clone() });
+    scene.endpoint = Endpoint::new(config, Random::seeded(7));
+    let mut registration = settings();
+    registration.targets = vec![Target { transport: Transport::Tcp, ..target(REGISTRAR) }];
+    let now = scene.now;
+    scene.id = scene.endpoint.register(now, registration).unwrap();
+    scene
+}
+
+#[test]
+fn a_broken_stream_brings_the_registration_back_within_two_seconds() {
+    let mut scene = over_tcp();
+    scene.run(Duration::from_secs(60));
+    assert!(scene.is_registered());
+    assert!(scene.registrar.bindings[0].as_str().ends_with(";transport=tcp"), "{:?}", scene.registrar.bindings);
+    let (now, seen) = (scene.now, scene.registrar.seen.len());
+    scene.endpoint.handle_transport_error(now, Transport::Udp, REGISTRAR.parse().unwrap());
+    scene.endpoint.handle_transport_error(now, Transport::Tcp, SECOND.parse().unwrap());
+    scene.run(Duration::from_secs(3));
+    assert_eq!(scene.registrar.seen.len(), seen, "another stream is none of its business");
+    let now = scene.now;
+    scene.endpoint.handle_transport_error(now, Transport::Tcp, REGISTRAR.parse().unwrap());
+    scene.run(Duration::ZERO);
+    assert_eq!(*scene.last(), RegistrationState::Registering);
+    scene.run(Duration::from_secs(2));
+    assert!(scene.registrar.seen.len() > seen && scene.is_registered());
+}
+
+#[test]
+fn a_stream_that_cannot_be_made_is_tried_with_growing_waits() {
+    let mut scene = over_tcp();
+    scene.registrar.is_down = true;
+    let mut tries = 0;
+    for _ in 0..6_000 {
+        let now = scene.now;
+        scene.endpoint.handle_transport_error(now, Transport::Tcp, REGISTRAR.parse().unwrap());
+        let before = scene.states.len();
+        scene.run(Duration::from_millis(100));
+        tries += scene.states[before..].iter().filter(|(_, s)| matches!(s, RegistrationState::Failed { .. })).count();
+    }
+    assert!((6..=12).contains(&tries), "{tries} in ten minutes");
+    assert!(failure(&scene).1.contains("no connection"));
+}
+
+#[test]
+fn a_person_may_ask_for_a_registration_at_once() {
+    let mut scene = Scene::new(|registrar, _| registrar.broken = Some((404, None)));
+    scene.run(Duration::from_secs(5));
+    scene.registrar.broken = None;
+    let now = scene.now;
+    scene.endpoint.reregister(now, scene.id).unwrap();
+    scene.run(Duration::from_millis(1));
+    assert!(scene.is_registered());
+    assert_eq!(scene.endpoint.reregister(now, RegistrationId(999)), Err(CommandError::UnknownRegistration));
+}
+
+#[test]
+fn changed_local_addresses_change_the_contact_and_remove_the_old_one() {
+    let mut scene = Scene::new(|registrar, _| registrar.has_nat = false);
+    scene.run(Duration::from_secs(1));
+    assert_eq!(scene.registrar.bindings, [uri("sip:1001-a1b2@10.0.0.2:5060")]);
+    let (now, advertised) = (scene.now, "192.0.2.77:5060".parse().unwrap());
+    let local = LocalAddress { advertised, ..scene.endpoint.config().local[0].clone() };
+    scene.endpoint.set_local_addresses(now, vec![local.clone()]);
+    scene.run(Duration::from_secs(1));
+    assert_eq!(scene.registrar.bindings, [uri("sip:1001-a1b2@192.0.2.77:5060")]);
+    let (now, seen) = (scene.now, scene.registrar.seen.len());
+    scene.endpoint.set_local_addresses(now, vec![local]);
+    scene.run(Duration::from_secs(1));
+    assert_eq!(scene.registrar.seen.len(), seen, "the same again changes nothing");
+}
+
+#[test]
+fn an_answer_to_a_register_that_another_one_overtook_says_nothing() {
+    let mut scene = Scene::new(|registrar, config| {
+        config.targets = two_targets();
+        registrar.down.push(REGISTRAR.to_owned());
+    });
+    let first = scene.endpoint.poll_transmit().unwrap();
+    scene.run(Duration::from_secs(7));
+    assert!(scene.is_registered());
+    let request = Message::parse(&first.bytes).unwrap();
+    let mut late = Response::to_request(&request, StatusCode::new(403).unwrap(), Side::Bob.address(), Some("late"));
+    late.headers.push(HeaderName::RetryAfter, HeaderValue::from(9));
+    let bytes = late.write();
+    let received =
+        Received { transport: Transport::Udp, local: Side::Bob.address(), remote: first.remote, bytes: &bytes };
+    let now = scene.now;
+    scene.endpoint.handle_datagram(now, received);
+    scene.run(Duration::from_secs(1));
+    assert!(scene.is_registered());
+}
+
+#[test]
+fn a_thousand_registrations_start_one_after_another_and_each_has_one_contact() {
+    let mut scene = Scene::new(|registrar, _| registrar.max_contacts = 2_000);
+    let now = scene.now;
+    for n in 1..1_000 {
+        let mut config = settings();
+        config.contact_user = format!("user{n}");
+        config.aor = uri(&format!("sip:{n}@pbx.example"));
+        scene.endpoint.register(now, config).unwrap();
+    }
+    scene.pump();
+    let at_once = scene.registrar.seen.len();
+    assert!((50..=2 * 51).contains(&at_once), "{at_once} requests at once");
+    scene.run(Duration::from_secs(10));
+    assert!(scene.registrar.bindings.len() <= 560, "{}", scene.registrar.bindings.len());
+    scene.run(Duration::from_secs(15));
+    assert_eq!(scene.registrar.bindings.len(), 1_000);
+}
+
+#[test]
+fn a_registrar_that_returns_many_contacts_has_only_ours_removed() {
+    let mut scene = Scene::new(|registrar, _| {
+        registrar.max_contacts = 500;
+        for n in 0..80 {
+            registrar.bindings.push(uri(&format!("sip:phone{n}@10.0.1.{n}:5060")));
+        }
+        registrar.bindings.push(uri("sip:1001-a1b2@10.0.0.2:40000"));
+    });
+    scene.run(Duration::from_secs(1));
+    assert!(scene.is_registered());
+    assert_eq!(scene.registrar.bindings.len(), 81);
+    assert!(scene.registrar.bindings.contains(&uri("sip:1001-a1b2@10.0.0.2:5060")));
 }
