@@ -459,3 +459,64 @@ fn an_update_in_a_fork_that_lost_is_void() {
     let now = pair.now;
     assert_eq!(pair.alice.reoffer(now, alice, b"hold".to_vec()), Ok(()), "nothing is pending");
 }
+
+#[test]
+fn a_request_that_overtakes_the_answer_waits_for_its_repetition() {
+    let mut pair = pair();
+    let mut lost = 0;
+    // The 200 is lost twice; Bob's request gets ahead of its repetition.
+    pair.drop_if(move |side, bytes| {
+        let is_answer = side == Side::Bob && is(bytes, "SIP/2.0 200");
+        lost += u32::from(is_answer);
+        is_answer && lost <= 2
+    });
+    pair.call(Side::Alice, "offer").unwrap();
+    assert!(pair.run_for(Duration::from_millis(100)));
+    let bob = incoming(&mut pair, Side::Bob).unwrap();
+    let now = pair.now;
+    pair.bob.answer(now, bob, b"answer".to_vec()).unwrap();
+    pair.bob.info(now, bob, "application/dtmf", b"1".to_vec()).unwrap();
+    assert!(pair.run_for(Duration::from_millis(100)));
+    assert_eq!(sent(&pair, Side::Alice), ["INVITE"], "no 481 to a call that is being made");
+    assert!(pair.run_for(Duration::from_secs(10)));
+    assert!(sent(&pair, Side::Alice).contains(&"200 INFO".to_owned()));
+    assert_eq!((pair.alice.leg_count(), pair.bob.leg_count()), (1, 1));
+}
+
+#[test]
+fn a_callee_whose_answer_never_got_through_hangs_up_an_early_dialog() {
+    let mut pair = pair();
+    pair.drop_if(|side, bytes| side == Side::Bob && is(bytes, "SIP/2.0 200"));
+    pair.call(Side::Alice, "offer").unwrap();
+    assert!(pair.run_for(Duration::from_millis(100)));
+    let bob = incoming(&mut pair, Side::Bob).unwrap();
+    let now = pair.now;
+    pair.bob.ring(now, bob).unwrap();
+    pair.bob.answer(now, bob, b"answer".to_vec()).unwrap();
+    assert!(pair.run_for(Duration::from_secs(34)));
+    assert_eq!(ended(&mut pair, Side::Bob), Some(EndCause::TimedOut(Missing::Ack)));
+    assert_eq!(ended(&mut pair, Side::Alice), Some(EndCause::Remote));
+    assert_idle_after(&mut pair, 2 * MINUTE);
+}
+
+#[test]
+fn a_bye_of_one_fork_leaves_the_call_to_the_others() {
+    let (mut pair, _) = forked();
+    from_fork(&mut pair, "180 Ringing", "one", "", "");
+    from_fork(&mut pair, "180 Ringing", "two", "", "");
+    let invite = String::from_utf8(pair.wire[0].2.clone()).unwrap();
+    let bye = |tag: &str| {
+        format!(
+            "BYE sip:x@10.0.0.1 SIP/2.0\r\nVia: SIP/2.0/UDP 10.0.0.2:5060;branch=z9hG4bK{tag}\r\nFrom: {};tag={tag}\r\n\
+             To: {}\r\nCall-ID: {}\r\nCSeq: 1 BYE\r\nContent-Length: 0\r\n\r\n",
+            field(&invite, "To").unwrap(),
+            field(&invite, "From").unwrap(),
+            field(&invite, "Call-ID").unwrap()
+        )
+    };
+    pair.inject(Side::Alice, Side::Bob.address(), bye("one").as_bytes());
+    assert_eq!(ended(&mut pair, Side::Alice), None);
+    pair.inject(Side::Alice, Side::Bob.address(), bye("two").as_bytes());
+    assert_eq!(ended(&mut pair, Side::Alice), Some(EndCause::Remote));
+    assert_eq!(all_sent(&pair, Side::Alice, "CANCEL ").len(), 1, "whoever else may ring");
+}
