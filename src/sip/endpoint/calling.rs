@@ -167,6 +167,16 @@ impl Endpoint {
         }
     }
 
+    /// A target has said a word: it is not given up for its silence.
+    pub(super) fn target_has_answered(&mut self, id: LegId) {
+        if let Some(leg) = self.legs.get_mut(&id)
+            && leg.timers.is_running(LegTimer::Failover)
+        {
+            leg.timers.stop(LegTimer::Failover);
+            self.settle_leg(id);
+        }
+    }
+
     /// A target has not said a word in [`FAILOVER`]. Its INVITE is left to itself: see [`Purpose::Abandoned`].
     pub(super) fn abandon_target(&mut self, now: Instant, id: LegId) {
         let silent = self.legs.get(&id).filter(|leg| leg.phase == Phase::Calling).and_then(|leg| leg.invite);
@@ -223,7 +233,6 @@ impl Endpoint {
             }
             return;
         };
-        leg.timers.stop(LegTimer::Failover);
         if status.is_provisional() {
             return self.handle_provisional(now, id, leg_id, response, status);
         }
