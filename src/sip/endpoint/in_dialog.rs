@@ -43,7 +43,7 @@ impl Endpoint {
             // The right tags from the wrong place are an attack or a broken network; a wrong tag is a lost dialog.
             match found {
                 Some(_) => self.counters.spoofed = self.counters.spoofed.saturating_add(1),
-                None => self.answer_stateless(request, path, StatusCode::CALL_DOES_NOT_EXIST, &[]),
+                None => self.answer_unknown_dialog(now, request, key, path),
             }
             return;
         };
