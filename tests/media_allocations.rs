@@ -1,6 +1,7 @@
 //! The media thread allocates nothing once a call runs. Own binary, because the allocator counts the whole process.
 #![allow(unsafe_code)]
 
+use offhook::audio::g711::Law;
 use offhook::base::{Random, TurnId};
 use offhook::media::{LegEvent, LegMedia, LegMode, MediaConfig, Workers};
 use offhook::rtp::Header;
@@ -76,10 +77,19 @@ fn a_running_call_allocates_nothing_on_the_media_thread() {
     agent.downlink.push(TurnId(1), &[5_000; 4_000]);
     agent.downlink.end_of_turn(TurnId(1));
     agent.downlink.push(TurnId(2), &[5_000; 4_000]);
+    let (mut near, mut far) = (workers.open(LegMode::Agent).unwrap(), workers.open(LegMode::Agent).unwrap());
+    near.configure(media(peer.local_addr().unwrap(), Codec::Pcmu)).unwrap();
+    far.configure(LegMedia { telephone_event: None, ..media(peer.local_addr().unwrap(), Codec::Pcma) }).unwrap();
+    near.bridge(&mut far).unwrap();
+    let music: std::sync::Arc<[i16]> = vec![700; 1_600].into();
+    near.set_background(Some(std::sync::Arc::clone(&music))).unwrap();
+    far.set_background(Some(music)).unwrap();
 
     let mut packet = [0x12; 172];
     let mut buffer = [0; 2_000];
-    let (mut frames, mut digits, mut echoed) = (0, 0, 0);
+    let (mut frames, mut digits, mut echoed, mut bridged) = (0, 0, 0, 0);
+    let mut transcoded = [0x12];
+    Law::Mu.transcode(Law::A, &mut transcoded);
     for n in 0..120u16 {
         // The first steps are the call's start: threads, sockets and first packets.
         ARMED.store(n >= 20, Ordering::Relaxed);
@@ -89,6 +99,7 @@ fn a_running_call_allocates_nothing_on_the_media_thread() {
             let header = Header { sequence, timestamp: u32::from(sequence) * 160, ssrc: 5, ..Header::default() };
             packet[..12].copy_from_slice(&header.to_octets());
             peer.send_to(&packet, agent.local_addr()).unwrap();
+            peer.send_to(&packet, near.local_addr()).unwrap();
             packet[1] = Codec::Pcma.static_payload_type();
             peer.send_to(&packet, echo.local_addr()).unwrap();
         }
@@ -98,9 +109,15 @@ fn a_running_call_allocates_nothing_on_the_media_thread() {
             packet[..12].copy_from_slice(&header.to_octets());
             packet[12..16].copy_from_slice(&[7, 0x8A, 3, 32]);
             peer.send_to(&packet[..16], agent.local_addr()).unwrap();
+            peer.send_to(&packet[..16], near.local_addr()).unwrap();
             packet[12..16].fill(0x12);
         }
+        if n == 90 {
+            near.unbridge().unwrap();
+        }
         if n == 60 {
+            near.set_background(None).unwrap();
+            far.send_tone('5').unwrap();
             agent.downlink.flush_through(TurnId(2));
             agent.configure(media(peer.local_addr().unwrap(), Codec::Pcmu)).unwrap();
         }
@@ -112,6 +129,7 @@ fn a_running_call_allocates_nothing_on_the_media_thread() {
         }
         while let Ok(length) = peer.recv(&mut buffer) {
             echoed += u32::from(length == 172 && buffer[1] == 8 && buffer[100] == 0x12);
+            bridged += u32::from(length == 172 && buffer[1] == 8 && buffer[100] == transcoded[0]);
         }
         std::thread::park_timeout(Duration::from_millis(20));
     }
@@ -119,5 +137,6 @@ fn a_running_call_allocates_nothing_on_the_media_thread() {
     assert_eq!(CALLS.load(Ordering::Relaxed), 0, "allocations or frees while the call ran");
     let stats = agent.stats();
     assert!(frames > 60 && digits >= 2 && echoed > 30, "{frames} frames, {digits} digits, {echoed} echoed; {stats:?}");
+    assert!(bridged > 20, "{bridged} frames came over the bridge; {:?}", near.stats());
     assert!(stats.concealed > Duration::ZERO && stats.sent > 60, "{stats:?}");
 }

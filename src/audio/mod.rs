@@ -2,6 +2,7 @@
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic))]
 
+pub mod dtmf;
 pub mod frame;
 pub mod g711;
 pub mod noise;
@@ -11,6 +12,7 @@ pub mod tones;
 pub mod vad;
 pub mod wav;
 
+pub use dtmf::{ToneDetector, TonePresser};
 pub use frame::Frame;
 pub use plc::Concealer;
 pub use resample::Resampler;

@@ -52,6 +52,12 @@ impl Concealer {
         self.remember(samples);
     }
 
+    /// Whether the last samples were made up, so that the next received ones will be cross-faded.
+    #[must_use]
+    pub fn is_concealing(&self) -> bool {
+        self.missing > 0
+    }
+
     /// Makes up samples for missing ones.
     pub fn conceal(&mut self, samples: &mut [i16]) {
         if self.missing == 0 {

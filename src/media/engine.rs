@@ -1,5 +1,6 @@
 //! The worker's half of a leg: everything that happens to it in its 20 ms.
 
+use super::bridge::{BridgePort, RETIRED};
 use super::event::LegEvent;
 use super::leg::{Command, LegMedia, LegMode};
 use super::limits::DATAGRAMS_PER_TURN;
@@ -9,8 +10,8 @@ use super::send::Sender;
 use super::shared::Shared;
 use super::sys::{BATCH, Datagrams};
 use super::uplink::RingFrame;
-use crate::audio::VoiceDetector;
 use crate::audio::frame::NARROWBAND_FRAME;
+use crate::audio::{TonePresser, VoiceDetector};
 use crate::base::{Random, TurnId};
 use crate::rtp::dtmf::DigitTurn;
 use crate::rtp::packet::is_rtcp_type;
@@ -22,6 +23,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 /// Kernel timestamps are believed up to this age: a socket is read every 20 ms, and the real-time clock may step.
 const OLDEST_ARRIVAL: Duration = Duration::from_millis(60);
+
+/// Turns without audio over the bridge after which the background sounds: a late packet must not make it flash up.
+const BACKGROUND_AFTER: u32 = 10;
 
 /// What the worker hands an engine for one turn.
 pub(super) struct Turn<'a> {
@@ -75,6 +79,15 @@ pub(super) struct Engine {
     sent: u64,
     send_errors: u64,
     uplink_dropped: u64,
+    bridge: Option<BridgePort>,
+    retired: Vec<BridgePort>,
+    /// Turns since the last audio over the bridge.
+    bridge_silent: u32,
+    background: Option<Arc<[i16]>>,
+    background_at: usize,
+    presser: TonePresser,
+    /// The addresses last published: sent to, heard from, refused.
+    shown: [Option<SocketAddr>; 3],
     /// Something was put into the uplink or the events in this turn.
     pub(super) rings: bool,
 }
@@ -100,6 +113,13 @@ impl Engine {
             sent: 0,
             send_errors: 0,
             uplink_dropped: 0,
+            bridge: None,
+            retired: Vec::with_capacity(RETIRED),
+            bridge_silent: 0,
+            background: None,
+            background_at: 0,
+            presser: TonePresser::default(),
+            shown: [None; 3],
             rings: false,
         }
     }
@@ -132,8 +152,15 @@ impl Engine {
         let Some(media) = self.media else { return };
         let echoed = match self.mode {
             LegMode::Agent => {
-                if media.receive {
-                    self.hand_up(turn, &media);
+                match &mut self.bridge {
+                    Some(bridge) if media.receive => {
+                        if let Some(octets) = self.receiver.bridged(turn.now, media.codec) {
+                            bridge.push_audio(media.codec, octets);
+                        }
+                    }
+                    Some(_) => {}
+                    None if media.receive => self.hand_up(turn, &media),
+                    None => {}
                 }
                 None
             }
@@ -152,13 +179,25 @@ impl Engine {
     fn obey(&mut self, now: Instant) {
         while let Ok(command) = self.commands.pop() {
             match command {
+                Command::Background(samples) => {
+                    self.background = samples;
+                    self.background_at = 0;
+                }
+                Command::Bridge(port) => {
+                    self.retire_bridge();
+                    self.bridge = Some(port);
+                    self.bridge_silent = BACKGROUND_AFTER;
+                }
                 Command::Configure(media) => {
                     self.receiver.configure(now, &media);
+                    if self.media.is_some_and(|before| before.codec != media.codec) {
+                        self.sender.drop_pending();
+                    }
                     self.media = Some(media);
                 }
-                Command::Digit(digit) => {
-                    self.sender.push_digit(digit);
-                }
+                Command::Digit(digit) => self.press(digit),
+                Command::Tone(digit) => drop(self.presser.push(digit)),
+                Command::Unbridge => self.retire_bridge(),
                 #[cfg(test)]
                 #[expect(clippy::panic, reason = "what a bug would do")]
                 Command::Panic => panic!("asked to"),
@@ -166,9 +205,31 @@ impl Engine {
         }
     }
 
+    /// Sends a digit as events where they were agreed, as tones otherwise.
+    fn press(&mut self, digit: char) {
+        if self.media.is_some_and(|media| media.telephone_event.is_some()) {
+            self.sender.push_digit(digit);
+        } else {
+            self.presser.push(digit);
+        }
+    }
+
+    fn retire_bridge(&mut self) {
+        if let Some(port) = self.bridge.take()
+            && self.retired.len() < self.retired.capacity()
+        {
+            self.retired.push(port);
+        }
+    }
+
     fn receive(&mut self, turn: &mut Turn<'_>) {
-        let Self { receiver, events, shared, rings, socket, media, sender, .. } = self;
-        let mut report = |event| push_event(events, shared, rings, event);
+        let Self { receiver, events, shared, rings, socket, media, sender, bridge, .. } = self;
+        let mut report = |event| {
+            if let (LegEvent::Digit(key), Some(bridge)) = (&event, bridge.as_mut()) {
+                bridge.push_key(*key);
+            }
+            push_event(events, shared, rings, event);
+        };
         let mut taken = 0;
         loop {
             let count = turn.datagrams.receive(socket);
@@ -204,6 +265,7 @@ impl Engine {
     }
 
     fn send(&mut self, turn: &Turn<'_>, media: &LegMedia, echoed: Option<[u8; NARROWBAND_FRAME]>) {
+        let over = self.over_the_bridge(media);
         let destination = self.receiver.destination().filter(|_| media.send);
         let Some(destination) = destination else {
             let Self { player, events, shared, rings, .. } = self;
@@ -221,7 +283,7 @@ impl Engine {
             Some(DigitTurn::Event(..)) => {}
             Some(DigitTurn::Silence) => self.sender.push(&[law(media.codec).silence(); NARROWBAND_FRAME]),
             Some(DigitTurn::Audio) | None => {
-                let octets = echoed.unwrap_or_else(|| self.agent_octets(turn.now, media));
+                let octets = echoed.unwrap_or_else(|| self.own_octets(turn.now, media, over));
                 self.sender.push(&octets);
             }
         }
@@ -259,21 +321,61 @@ impl Engine {
         self.send_errors += u64::from(sent.is_err());
     }
 
-    /// Twenty milliseconds of agent audio, encoded.
-    fn agent_octets(&mut self, now: Instant, media: &LegMedia) -> [u8; NARROWBAND_FRAME] {
+    /// What the bridged leg says in these 20 ms.
+    fn over_the_bridge(&mut self, media: &LegMedia) -> Option<[u8; NARROWBAND_FRAME]> {
+        let Self { bridge, sender, presser, .. } = self;
+        let octets = bridge.as_mut()?.pull(media.codec, |key| {
+            if media.telephone_event.is_some() {
+                sender.push_digit(key);
+            } else {
+                presser.push(key);
+            }
+        });
+        self.bridge_silent = if octets.is_some() { 0 } else { self.bridge_silent.saturating_add(1) };
+        octets
+    }
+
+    /// Twenty milliseconds of keys, agent audio, the other leg or the background, in this order, encoded.
+    fn own_octets(
+        &mut self,
+        now: Instant,
+        media: &LegMedia,
+        over: Option<[u8; NARROWBAND_FRAME]>,
+    ) -> [u8; NARROWBAND_FRAME] {
         let law = law(media.codec);
         let mut octets = [law.silence(); NARROWBAND_FRAME];
         if self.mode == LegMode::Echo {
             return octets;
         }
         let mut samples = [0; NARROWBAND_FRAME];
+        if self.presser.fill(&mut samples) {
+            law.encode(&samples, &mut octets);
+            return octets;
+        }
         let Self { player, events, shared, rings, .. } = self;
         let content = player.next(now, &mut samples, shared, &mut |event| push_event(events, shared, rings, event));
         if let Content::Audio { starts } = content {
             law.encode(&samples, &mut octets);
             self.starting = starts.or(self.starting);
+            return octets;
+        }
+        if let Some(octets) = over {
+            return octets;
+        }
+        if self.play_background(&mut samples) {
+            law.encode(&samples, &mut octets);
         }
         octets
+    }
+
+    fn play_background(&mut self, samples: &mut [i16; NARROWBAND_FRAME]) -> bool {
+        let is_free = self.bridge.is_none() || self.bridge_silent >= BACKGROUND_AFTER;
+        let Some(background) = self.background.as_ref().filter(|b| !b.is_empty() && is_free) else { return false };
+        for sample in samples {
+            *sample = background.get(self.background_at).copied().unwrap_or(0);
+            self.background_at = (self.background_at + 1) % background.len();
+        }
+        true
     }
 
     fn send_packets(&mut self, media: &LegMedia, destination: SocketAddr) {
@@ -294,7 +396,17 @@ impl Engine {
         push_event(&mut self.events, &self.shared, &mut self.rings, event);
     }
 
-    fn publish(&self) {
+    fn publish(&mut self) {
+        let shared = &self.shared.stats;
+        let sends_to = self.receiver.destination().filter(|_| self.sent > 0);
+        let addresses = [sends_to, self.receiver.hears_from(), self.receiver.counters.refused_from];
+        let cells = [&shared.sends_to, &shared.hears_from, &shared.refused_from];
+        for ((shown, address), cell) in self.shown.iter_mut().zip(addresses).zip(cells) {
+            if let Some(address) = address.filter(|_| *shown != address) {
+                *shown = Some(address);
+                cell.store(address);
+            }
+        }
         let (stats, counters) = (&self.shared.stats, &self.receiver.counters);
         let reception = &self.receiver.reception;
         for (shown, value) in [
@@ -308,6 +420,7 @@ impl Engine {
             (&stats.starved, self.player.starved),
             (&stats.uplink_dropped, self.uplink_dropped),
             (&stats.send_errors, self.send_errors),
+            (&stats.bridge_dropped, self.bridge.as_ref().map_or(0, |bridge| bridge.dropped)),
         ] {
             shown.store(value, Ordering::Relaxed);
         }

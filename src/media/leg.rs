@@ -1,6 +1,7 @@
 //! One call leg as the call holds it.
 
 use super::MediaError;
+use super::bridge::{BridgePort, ports};
 use super::downlink::Downlink;
 use super::event::Events;
 use super::shared::Shared;
@@ -102,13 +103,25 @@ pub struct LegStats {
     pub round_trip: Duration,
     /// Share of our packets that the peer says it lost lately, 0.0–1.0 (RTCP).
     pub far_loss: f32,
+    /// Frames of 20 ms that came over a bridge too late to be sent.
+    pub bridge_dropped: u64,
+    /// Where our audio goes; `None` before the first packet left.
+    pub sends_to: Option<SocketAddr>,
+    /// Where the audio that was accepted comes from; `None` when none ever came.
+    pub hears_from: Option<SocketAddr>,
+    /// Where the last refused packet came from: a peer whose audio leaves from another address than its SDP says.
+    pub refused_from: Option<SocketAddr>,
 }
 
 /// A command on its way to the worker.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(super) enum Command {
+    Background(Option<Arc<[i16]>>),
+    Bridge(BridgePort),
     Configure(LegMedia),
     Digit(char),
+    Tone(char),
+    Unbridge,
     #[cfg(test)]
     Panic,
 }
@@ -127,6 +140,8 @@ pub struct Leg {
     pub(super) commands: rtrb::Producer<Command>,
     pub(super) shared: Arc<Shared>,
     pub(super) worker: std::thread::Thread,
+    /// Keeps the audio of backgrounds alive longer than the worker, which must not free it.
+    pub(super) backgrounds: Vec<Arc<[i16]>>,
     pub(super) _port: super::ports::PortLease,
 }
 
@@ -147,13 +162,51 @@ impl Leg {
         self.command(Command::Configure(media))
     }
 
-    /// Sends a keypad digit (`0`–`9`, `*`, `#`, `A`–`D`) by RFC 4733 after those still waiting: 100 ms of
-    /// tone, 60 ms of pause. Agent audio waits meanwhile. Ignored when telephone-event was not agreed.
+    /// Couples two legs: what one hears, the other sends, from worker to worker, until [`Self::unbridge`] or until
+    /// one is bridged anew. Keys pass as keys. Audio pushed into a downlink is heard over the other leg; the uplinks
+    /// stay empty. Both must have been configured before audio passes. A leg that is dropped falls silent.
+    ///
+    /// # Errors
+    /// [`MediaError::Busy`] when a worker has not taken earlier commands; the legs may be half coupled then: end both.
+    pub fn bridge(&mut self, other: &mut Self) -> Result<(), MediaError> {
+        let (near, far) = ports();
+        self.command(Command::Bridge(near))?;
+        other.command(Command::Bridge(far))
+    }
+
+    /// Ends the coupling on this side: the uplink has frames again.
+    ///
+    /// # Errors
+    /// [`MediaError::Busy`] when the worker has not taken earlier commands.
+    pub fn unbridge(&mut self) -> Result<(), MediaError> {
+        self.command(Command::Unbridge)
+    }
+
+    /// What is heard while nobody speaks on this leg, again and again: a ringing tone, hold music; 8 kHz. `None` is
+    /// silence. The worker plays it by itself.
+    ///
+    /// # Errors
+    /// [`MediaError::Busy`] when the worker has not taken earlier commands.
+    pub fn set_background(&mut self, samples: Option<Arc<[i16]>>) -> Result<(), MediaError> {
+        self.backgrounds.extend(samples.clone());
+        self.command(Command::Background(samples))
+    }
+
+    /// Sends a keypad digit (`0`–`9`, `*`, `#`, `A`–`D`) after those still waiting: 100 ms of tone, 60 ms of pause.
+    /// By RFC 4733 where telephone-event was agreed, otherwise as tones. Agent audio waits meanwhile.
     ///
     /// # Errors
     /// [`MediaError::Busy`] when the worker has not taken earlier commands.
     pub fn send_digit(&mut self, digit: char) -> Result<(), MediaError> {
         self.command(Command::Digit(digit))
+    }
+
+    /// Sends a keypad digit as tones in the audio, whatever was agreed. As [`Self::send_digit`] otherwise.
+    ///
+    /// # Errors
+    /// [`MediaError::Busy`] when the worker has not taken earlier commands.
+    pub fn send_tone(&mut self, digit: char) -> Result<(), MediaError> {
+        self.command(Command::Tone(digit))
     }
 
     fn command(&mut self, command: Command) -> Result<(), MediaError> {
@@ -197,6 +250,10 @@ impl Leg {
             delay: Duration::from_micros(u64::from(c.delay_us.load(Ordering::Relaxed))),
             round_trip: Duration::from_micros(u64::from(c.round_trip_us.load(Ordering::Relaxed))),
             far_loss: c.far_loss.load(Ordering::Relaxed) as f32 / 256.0,
+            bridge_dropped: read(&c.bridge_dropped),
+            sends_to: c.sends_to.load(),
+            hears_from: c.hears_from.load(),
+            refused_from: c.refused_from.load(),
         }
     }
 }

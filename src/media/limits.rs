@@ -12,6 +12,8 @@ pub const DOWNLINK_FRAMES: usize = 64;
 pub const DOWNLINK_RESERVE: usize = 8;
 /// Events waiting for the call; a caller pressing keys as fast as possible makes some 20 a second.
 pub const EVENTS: usize = 128;
+/// Frames of 20 ms between two bridged legs: 320 ms, after which a worker that stands still costs audio, not memory.
+pub const BRIDGE_FRAMES: usize = 16;
 /// Commands waiting for the worker; re-INVITEs come far slower than its 20 ms turns.
 pub const COMMANDS: usize = 32;
 /// Legs one worker serves. A core carries about 1,500 agent calls; more would only make all of them late.

@@ -13,6 +13,9 @@ use crate::sdp::Codec;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant, SystemTime};
 
+/// Below this a bridged frame counts as a pause, in which the jitter buffer may move: no voice detector runs there.
+const QUIET_DBFS: f32 = -45.0;
+
 /// Counters of the receiving half.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Received {
@@ -22,6 +25,8 @@ pub(super) struct Received {
     pub(super) duplicated: u64,
     pub(super) rejected: u64,
     pub(super) concealed_ms: u64,
+    /// Where the last refused packet came from.
+    pub(super) refused_from: Option<SocketAddr>,
 }
 
 /// The receiving half of a leg. Pure: packets and time come from outside.
@@ -35,6 +40,8 @@ pub(super) struct Receiver {
     quiet: bool,
     /// Frames are made from the first packet on.
     heard: bool,
+    /// The codec of what lies in the jitter buffer.
+    codec: Option<Codec>,
     expecting_since: Option<Instant>,
     timed_out: bool,
     idle_timestamp: u32,
@@ -64,6 +71,7 @@ impl Receiver {
             concealer: Concealer::default(),
             quiet: true,
             heard: false,
+            codec: None,
             expecting_since: None,
             timed_out: false,
             idle_timestamp: 0,
@@ -80,6 +88,10 @@ impl Receiver {
         match self.lock.as_mut() {
             Some(lock) => lock.renegotiated(now, media.remote, media.signalling_ip),
             None => self.lock = Some(SourceLock::new(now, media.remote, media.signalling_ip)),
+        }
+        if self.codec.replace(media.codec).is_some_and(|before| before != media.codec) {
+            // What waits is of the other law and would be noise.
+            self.jitter.reset();
         }
         self.expecting_since = media.receive.then_some(now);
         self.timed_out = false;
@@ -135,6 +147,7 @@ impl Receiver {
         match lock.admit(now, from, &header, &[media.payload_type, other, received_event, event]) {
             Admission::Refused(_) => {
                 self.counters.rejected += 1;
+                self.counters.refused_from = Some(from);
                 return;
             }
             Admission::AcceptedNew { from, moved } => {
@@ -196,6 +209,41 @@ impl Receiver {
             }
         }
         Some(playout)
+    }
+
+    /// Where the audio that is heard comes from.
+    pub(super) fn hears_from(&self) -> Option<SocketAddr> {
+        self.lock.as_ref().and_then(SourceLock::heard_from)
+    }
+
+    /// The next 20 ms, encoded, for a leg that is bridged with this one: as received where it was received, made up
+    /// where it was lost. `None` before the first packet and while the peer is silent.
+    pub(super) fn bridged(&mut self, now: Instant, codec: Codec) -> Option<[u8; NARROWBAND_FRAME]> {
+        let mut playout = self.playout(now, codec)?;
+        if playout.halves == [Source::Idle; 2] {
+            return None;
+        }
+        let mut samples = [0; NARROWBAND_FRAME];
+        law(codec).decode(&playout.octets, &mut samples);
+        let halves = playout.halves.iter().zip(samples.chunks_exact_mut(GRANULE));
+        for ((half, granule), octets) in halves.zip(playout.octets.chunks_exact_mut(GRANULE)) {
+            match half {
+                // Undisturbed audio passes bit by bit; the concealer only remembers it.
+                Source::Audio => {
+                    let is_faded = self.concealer.is_concealing();
+                    self.concealer.received(granule, false);
+                    if !is_faded {
+                        continue;
+                    }
+                }
+                Source::AudioAfterJump => self.concealer.received(granule, true),
+                Source::Lost => self.concealer.conceal(granule),
+                Source::Idle => self.concealer.silence(granule),
+            }
+            law(codec).encode(granule, octets);
+        }
+        self.quiet = level_dbfs(&samples) < QUIET_DBFS;
+        Some(playout.octets)
     }
 
     /// The next 20 ms for the call. `None` before the first packet.

@@ -87,6 +87,11 @@ impl Sender {
         self.write(header, payload.get(..len)?)
     }
 
+    /// Forgets audio that waits for a full packet: it is of another codec.
+    pub(super) fn drop_pending(&mut self) {
+        self.filled = 0;
+    }
+
     /// Lets `turns` of 20 ms pass in which nothing is sent; the next packet starts a talk spurt.
     pub(super) fn pause(&mut self, turns: u32) {
         self.session.skip(turns * TURN as u32 + self.filled as u32);

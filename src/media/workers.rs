@@ -141,6 +141,7 @@ impl Workers {
             commands,
             shared,
             worker: thread,
+            backgrounds: Vec::new(),
             _port: lease,
         })
     }

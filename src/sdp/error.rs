@@ -22,6 +22,12 @@ pub enum SdpError {
         /// The encoding names or payload types of the peer, as written.
         offered: String,
     },
+    /// Every audio stream is encrypted (RFC 3711), which is not spoken here.
+    #[error("the peer offers {offered} only; media is not encrypted here: allow RTP/AVP for this trunk on the peer")]
+    OnlySecure {
+        /// The transport offered.
+        offered: String,
+    },
     /// Not a session description.
     #[error("not a session description: {0}")]
     Syntax(String),
@@ -37,7 +43,26 @@ impl SdpError {
         match self {
             Self::Syntax(_) => 400,
             Self::TooLarge(_) => 413,
-            Self::AnswerMismatch(_) | Self::NoAddress | Self::NoAudio | Self::NoCommonCodec { .. } => 488,
+            Self::AnswerMismatch(_)
+            | Self::NoAddress
+            | Self::NoAudio
+            | Self::NoCommonCodec { .. }
+            | Self::OnlySecure { .. } => 488,
         }
+    }
+
+    /// The code and text of a Warning header beside that status (RFC 3261 §20.43).
+    #[must_use]
+    pub fn warning(&self) -> (u16, String) {
+        let code = match self {
+            Self::OnlySecure { .. } => 302,
+            Self::NoAudio => 304,
+            Self::NoCommonCodec { .. } => 305,
+            Self::NoAddress => 301,
+            Self::AnswerMismatch(_) | Self::Syntax(_) | Self::TooLarge(_) => 399,
+        };
+        // A quoted string: neither quotes nor control characters of the peer's own text.
+        let keep = |c: char| if c.is_ascii_graphic() && c != '"' && c != '\\' { c } else { ' ' };
+        (code, self.to_string().chars().map(keep).take(160).collect())
     }
 }

@@ -67,6 +67,18 @@ pub struct Negotiation {
     codecs: Vec<Codec>,
     last: Option<Vec<Media>>,
     offered: Direction,
+    /// The place of the audio stream among the `m=` lines; it never changes (RFC 3264 §8).
+    place: usize,
+    agreed: Option<Agreed>,
+}
+
+/// What re-offers of ours repeat (RFC 3264 §8.3.2: a payload type keeps its meaning for the whole session).
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Agreed {
+    codec: (u8, Codec),
+    telephone_event: Option<u8>,
+    proto: String,
+    rtcp_mux: bool,
 }
 
 impl Negotiation {
@@ -75,17 +87,52 @@ impl Negotiation {
     pub fn new(address: IpAddr, rtp_port: u16, codecs: Vec<Codec>, random: &mut Random) -> Self {
         // A session id of 63 bits: some peers read it as a signed number.
         let session_id = random.next_u64() >> 1;
-        Self { session_id, version: 0, address, rtp_port, codecs, last: None, offered: Direction::SendRecv }
+        Self {
+            session_id,
+            version: 0,
+            address,
+            rtp_port,
+            codecs,
+            last: None,
+            offered: Direction::SendRecv,
+            place: 0,
+            agreed: None,
+        }
     }
 
-    /// Our offer, for an INVITE of ours or for the 200 to an INVITE without one. Its direction is remembered
-    /// for [`Self::accept_answer`].
+    /// Our offer, for an INVITE of ours, for the 200 to an INVITE without one, or to change a session. Its direction
+    /// is remembered for [`Self::accept_answer`]. A re-offer keeps the number and order of the `m=` lines, the refused
+    /// ones included, and the payload types that were agreed.
     pub fn offer(&mut self, direction: Direction) -> String {
         self.offered = direction;
-        let codecs: Vec<_> = self.codecs.iter().map(|c| (c.static_payload_type(), *c)).collect();
-        let mut media = self.audio("RTP/AVP", &codecs, Some(TELEPHONE_EVENT), 20, direction);
-        media.attributes.push(Attribute::new("rtcp-mux"));
-        self.write(vec![media])
+        let agreed = self.agreed.clone();
+        let (proto, first, mux) = agreed
+            .as_ref()
+            .map_or(("RTP/AVP", None, true), |agreed| (agreed.proto.as_str(), Some(agreed.codec), agreed.rtcp_mux));
+        let others = self
+            .codecs
+            .iter()
+            .filter(|codec| first.is_none_or(|(_, agreed)| agreed != **codec))
+            .map(|codec| (codec.static_payload_type(), *codec))
+            .filter(|(pt, _)| first.is_none_or(|(taken, _)| taken != *pt));
+        let codecs: Vec<_> = first.into_iter().chain(others).collect();
+        let mut media = self.audio(proto, &codecs, Some(self.event_to_expect(&codecs)), 20, direction);
+        if mux {
+            media.attributes.push(Attribute::new("rtcp-mux"));
+        }
+        let mut lines: Vec<Media> = self.last.iter().flatten().map(refused).collect();
+        match lines.get_mut(self.place) {
+            Some(line) => *line = media,
+            None => lines.push(media),
+        }
+        self.write(lines)
+    }
+
+    /// The payload type of telephone-events in an offer of ours.
+    fn event_to_expect(&self, codecs: &[(u8, Codec)]) -> u8 {
+        let agreed = self.agreed.as_ref().and_then(|agreed| agreed.telephone_event);
+        let is_free = |pt: &u8| codecs.iter().all(|(taken, _)| taken != pt);
+        agreed.into_iter().chain(TELEPHONE_EVENT..=127).find(is_free).unwrap_or(TELEPHONE_EVENT)
     }
 
     /// Answers the peer's `offer`. `direction` is what we want; the answer never exceeds what the offer allows.
@@ -95,8 +142,15 @@ impl Negotiation {
     /// The offer cannot be used; answer with [`SdpError::sip_status`] and keep the session as it is.
     pub fn answer(&mut self, offer: &[u8], direction: Direction) -> Result<Answer, SdpError> {
         let session = stream::parse(offer)?;
-        let chosen = session.medias.iter().position(stream::is_usable_audio).ok_or(SdpError::NoAudio)?;
-        let media = session.medias.get(chosen).ok_or(SdpError::NoAudio)?;
+        // The stream in use stays in use where it can; otherwise the first that can be.
+        let usable = |n: &usize| session.medias.get(*n).is_some_and(stream::is_usable_audio);
+        let in_use = Some(self.place).filter(|_| self.agreed.is_some()).filter(usable);
+        let Some((chosen, media)) = in_use
+            .or_else(|| (0..session.medias.len()).find(usable))
+            .and_then(|n| session.medias.get(n).map(|media| (n, media)))
+        else {
+            return Err(stream::why_unusable(&session));
+        };
         let peer = Stream::read(&session, media)?;
         let (payload_type, codec) = self.first_common(&peer, media)?;
         let direction = peer.direction.reversed().and(direction);
@@ -111,6 +165,13 @@ impl Negotiation {
             .enumerate()
             .map(|(n, offered)| if n == chosen { ours.clone() } else { refused(offered) })
             .collect();
+        self.place = chosen;
+        self.agreed = Some(Agreed {
+            codec: (payload_type, codec),
+            telephone_event: event,
+            proto: media.proto.clone(),
+            rtcp_mux: peer.rtcp_mux,
+        });
         let negotiated = Negotiated {
             remote: peer.address,
             remote_name: peer.host_name,
@@ -133,9 +194,9 @@ impl Negotiation {
     /// The answer cannot be used: the call cannot have media and ends.
     pub fn accept_answer(&mut self, answer: &[u8]) -> Result<Negotiated, SdpError> {
         let session = stream::parse(answer)?;
-        let media = session.medias.first().ok_or(SdpError::AnswerMismatch("it has no media line"))?;
+        let media = session.medias.get(self.place).ok_or(SdpError::AnswerMismatch("it lacks our media line"))?;
         if !media.media.eq_ignore_ascii_case("audio") {
-            return Err(SdpError::AnswerMismatch("its first media line is not audio"));
+            return Err(SdpError::AnswerMismatch("its media line in the place of ours is not audio"));
         }
         if !stream::is_usable_audio(media) {
             return Err(SdpError::NoAudio);
@@ -143,6 +204,13 @@ impl Negotiation {
         let peer = Stream::read(&session, media)?;
         let (payload_type, codec) = self.first_common(&peer, media)?;
         let alternate = peer.codecs().find(|(_, other)| *other != codec && self.codecs.contains(other));
+        let expected_event = self.offered_event();
+        self.agreed = Some(Agreed {
+            codec: (payload_type, codec),
+            telephone_event: expected_event,
+            proto: media.proto.clone(),
+            rtcp_mux: peer.rtcp_mux,
+        });
         Ok(Negotiated {
             remote: peer.address,
             rtcp: if peer.rtcp_mux { peer.address } else { peer.rtcp },
@@ -150,12 +218,18 @@ impl Negotiation {
             payload_type,
             alternate,
             telephone_event: peer.telephone_event(),
-            receive_telephone_event: peer.telephone_event().map(|_| TELEPHONE_EVENT),
+            receive_telephone_event: peer.telephone_event().and(expected_event),
             ptime_ms: peer.ptime_ms,
             direction: peer.direction.reversed().and(self.offered),
             rtcp_mux: peer.rtcp_mux,
             remote_name: peer.host_name,
         })
+    }
+
+    /// The payload type of telephone-events in what we wrote last.
+    fn offered_event(&self) -> Option<u8> {
+        let written = self.last.as_ref().and_then(|lines| lines.get(self.place));
+        written.map_or(Some(TELEPHONE_EVENT), stream::telephone_event_of)
     }
 
     /// The first codec in the peer's order that we know (RFC 3264 §6.1).

@@ -55,6 +55,23 @@ pub(super) fn is_usable_audio(media: &Media) -> bool {
         && media.port != 0
 }
 
+/// Why no stream of an offer can be used.
+pub(super) fn why_unusable(session: &Session) -> SdpError {
+    let audio = |m: &&Media| m.media.eq_ignore_ascii_case("audio") && m.port != 0;
+    match session.medias.iter().find(audio) {
+        Some(media) if media.proto.to_ascii_uppercase().contains("SAVP") => {
+            SdpError::OnlySecure { offered: media.proto.chars().take(40).collect() }
+        }
+        _ => SdpError::NoAudio,
+    }
+}
+
+/// The payload type of `telephone-event` in a section of ours.
+pub(super) fn telephone_event_of(media: &Media) -> Option<u8> {
+    let written = formats(media).ok()?;
+    written.iter().find(|(_, format)| *format == Format::TelephoneEvent).map(|(pt, _)| *pt)
+}
+
 fn value<'a>(attributes: &'a [Attribute], name: &str) -> Option<&'a str> {
     attributes.iter().find(|a| a.attribute.eq_ignore_ascii_case(name)).and_then(|a| a.value.as_deref())
 }

@@ -92,14 +92,7 @@ fn no_codec_in_common_is_488_and_names_what_was_offered() {
 
 #[test]
 fn descriptions_without_usable_audio_are_488() {
-    for lines in [
-        &["m=video 4000 RTP/AVP 96"][..],
-        &["m=audio 0 RTP/AVP 0"],
-        &["m=audio 4000 RTP/SAVP 0"],
-        &["m=audio 4000 UDP/TLS/RTP/SAVPF 0"],
-        &["m=image 4000 udptl t38"],
-        &[],
-    ] {
+    for lines in [&["m=video 4000 RTP/AVP 96"][..], &["m=audio 0 RTP/AVP 0"], &["m=image 4000 udptl t38"], &[]] {
         assert_eq!(answer(lines).unwrap_err(), SdpError::NoAudio, "{lines:?}");
     }
     assert_eq!(SdpError::NoAudio.sip_status(), 488);
@@ -272,4 +265,68 @@ fn bounds_are_kept() {
 fn bare_line_feeds_missing_lines_and_foreign_letters_are_read() {
     let offer = b"v=0\no=- 1 1 IN IP4 10.1.2.3\ns=caf\xE9\nc=IN IP4 10.1.2.3\nm=audio 4000 RTP/AVP 0\n";
     assert!(ours().answer(offer, Direction::SendRecv).is_ok());
+}
+
+#[test]
+fn a_re_offer_keeps_every_line_in_its_place_and_the_agreed_payload_types() {
+    let mut ours = ours();
+    ours.answer(
+        &audio(&[
+            "m=video 4000 RTP/AVP 96",
+            "a=rtpmap:96 H264/90000",
+            "m=audio 4002 RTP/AVPF 98 97",
+            "a=rtpmap:98 PCMA/8000",
+            "a=rtpmap:97 telephone-event/8000",
+        ]),
+        Direction::SendRecv,
+    )
+    .unwrap();
+    let offer = ours.offer(Direction::SendOnly);
+    assert_eq!(media_lines(&offer), ["m=video 0 RTP/AVP 96", "m=audio 20000 RTP/AVPF 98 0 97"]);
+    assert!(offer.contains("a=rtpmap:98 PCMA/8000") && offer.contains("a=sendonly") && !offer.contains("rtcp-mux"));
+    let answer = audio(&[
+        "m=video 0 RTP/AVP 96",
+        "m=audio 4002 RTP/AVPF 98 97",
+        "a=rtpmap:98 PCMA/8000",
+        "a=rtpmap:97 telephone-event/8000",
+        "a=recvonly",
+    ]);
+    let agreed = ours.accept_answer(&answer).unwrap();
+    assert_eq!((agreed.codec, agreed.payload_type, agreed.direction), (Codec::Pcma, 98, Direction::SendOnly));
+    assert_eq!((agreed.telephone_event, agreed.receive_telephone_event), (Some(97), Some(97)));
+    let one_line = ours.accept_answer(&audio(&["m=audio 4002 RTP/AVP 8"]));
+    assert!(matches!(one_line, Err(SdpError::AnswerMismatch(_))), "{one_line:?}");
+}
+
+#[test]
+fn a_re_offer_of_ours_repeats_what_the_peer_chose() {
+    let mut ours = ours();
+    let first = ours.offer(Direction::SendRecv);
+    ours.accept_answer(&audio(&["m=audio 4000 RTP/AVP 8 101", "a=rtpmap:101 telephone-event/8000"])).unwrap();
+    let again = ours.offer(Direction::SendRecv);
+    assert_eq!(media_lines(&again), ["m=audio 20000 RTP/AVP 8 0 101"]);
+    let version = |sdp: &str| sdp.lines().nth(1).and_then(|o| o.split(' ').nth(2)?.parse::<u32>().ok()).unwrap();
+    assert_eq!(version(&again), version(&first) + 1);
+}
+
+#[test]
+fn a_stream_in_use_stays_in_use_when_the_peer_adds_another_before_it_is_tried() {
+    let mut ours = ours();
+    ours.answer(&audio(&["m=audio 4000 RTP/AVP 0"]), Direction::SendRecv).unwrap();
+    let two = ["m=audio 4000 RTP/AVP 0", "m=audio 5000 RTP/AVP 8"];
+    let answer = ours.answer(&audio(&two), Direction::SendRecv).unwrap();
+    assert_eq!(media_lines(&answer.sdp), ["m=audio 20000 RTP/AVP 0", "m=audio 0 RTP/AVP 8"]);
+}
+
+#[test]
+fn an_offer_of_encrypted_media_only_is_488_and_says_so_in_a_warning() {
+    let error = answer(&["m=audio 4000 RTP/SAVP 0", "a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:x"]).unwrap_err();
+    assert!(matches!(error, SdpError::OnlySecure { .. }), "{error}");
+    assert_eq!((error.sip_status(), error.warning().0), (488, 302));
+    let dtls = answer(&["m=audio 4000 UDP/TLS/RTP/SAVPF 0"]).unwrap_err();
+    assert!(matches!(dtls, SdpError::OnlySecure { .. }), "{dtls}");
+    let both = answer(&["m=audio 4000 RTP/SAVP 0", "m=audio 4002 RTP/AVP 0"]).unwrap();
+    assert_eq!(media_lines(&both.sdp), ["m=audio 0 RTP/SAVP 0", "m=audio 20000 RTP/AVP 0"]);
+    let quoted = SdpError::NoCommonCodec { offered: "G\"722\r\nX: y".into() }.warning();
+    assert!(quoted.0 == 305 && !quoted.1.contains(['"', '\r', '\n']), "{}", quoted.1);
 }

@@ -275,7 +275,7 @@ impl Endpoint {
     pub(super) fn transmit_stateless(&mut self, request: &Message<'_>, path: Path, response: Vec<u8>) {
         let Ok(via) = request.via() else { return };
         if request.method() != Some(&Method::Ack) {
-            let path = Path { remote: reply_address(&via, path.remote), ..path };
+            let path = Path { remote: reply_address(&via, path.transport, path.remote), ..path };
             self.transmit(&path, response);
         }
     }

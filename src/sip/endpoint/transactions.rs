@@ -242,10 +242,12 @@ pub(super) fn server_key(request: &Message<'_>) -> Option<Key> {
     })
 }
 
-/// Where responses to a request go: back to its source when it asks for `rport` (RFC 3581), else to the port of its Via
-/// (RFC 3261 §18.2.2). Always to the source's address; `maddr` is not obeyed, since it aims our answers at others.
-pub(super) fn reply_address(via: &Via<'_>, source: SocketAddr) -> SocketAddr {
+/// Where responses to a request go: back on the stream it came by, or to its source when it asks for `rport` (RFC 3581),
+/// else to the port of its Via (RFC 3261 §18.2.2). Always to the source's address; `maddr` is not obeyed, since it aims
+/// our answers at others.
+pub(super) fn reply_address(via: &Via<'_>, transport: Transport, source: SocketAddr) -> SocketAddr {
     match via.rport() {
+        _ if transport.is_reliable() => source,
         Some(_) => source,
         None => SocketAddr::new(source.ip(), via.port().unwrap_or(5060)),
     }
@@ -305,7 +307,7 @@ impl Endpoint {
         let via = request.via().ok()?;
         let merge = merge_key(request);
         let pattern = Response::to_request(request, StatusCode::OK, path.remote, Some(tag));
-        let path = Path { remote: reply_address(&via, path.remote), ..path };
+        let path = Path { remote: reply_address(&via, path.transport, path.remote), ..path };
         let reliable = path.transport.is_reliable();
         let machine = match request.method() {
             Some(Method::Invite) => Machine::ServerInvite(ServerInvite::new(reliable)),

@@ -219,7 +219,7 @@ fn guessed_and_spoofed_in_dialog_requests_hang_up_nothing() {
 fn two_trunks() -> Pair {
     let mut pair = pair();
     let mut config = crate::sip::pair::config(Side::Bob);
-    config.known_peers.push(crate::sip::KnownPeer::by_source("third", vec!["10.0.0.3/32".parse().unwrap()]));
+    config.known_peers.push(KnownPeer::by_source("third", vec!["10.0.0.3/32".parse().unwrap()]));
     pair.bob = Endpoint::new(config, Random::seeded(8));
     pair
 }
@@ -493,7 +493,7 @@ fn the_same_nonce_is_not_answered_twice() {
 fn a_challenge_from_another_address_or_realm_is_not_answered() {
     let mut pair = pair();
     let mut config = crate::sip::pair::config(Side::Bob);
-    config.known_peers.push(crate::sip::KnownPeer::by_source("third", vec!["10.0.0.3/32".parse().unwrap()]));
+    config.known_peers.push(KnownPeer::by_source("third", vec!["10.0.0.3/32".parse().unwrap()]));
     pair.bob = Endpoint::new(config, Random::seeded(8));
     let invite = call_with_account(&mut pair, Some("trunk"));
     pair.inject(Side::Bob, "10.0.0.3:5060".parse().unwrap(), challenge(&invite, "trunk", "n").as_bytes());
