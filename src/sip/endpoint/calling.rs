@@ -45,7 +45,7 @@ impl Endpoint {
             remote_tag: "".into(),
             local_cseq: 0,
             remote_cseq: None,
-            route_set: call.route.clone(),
+            route_set: self.route_of(&call, path),
             remote_target: call.target.clone(),
             contact: HeaderValue::cleaned(""),
             path,
