@@ -6,6 +6,7 @@ use super::connections::{ConnectionId, Connections};
 use super::keep_alive::{Due, KeepAlive, PING};
 use super::limits::ALIAS_MESSAGES;
 use super::socket::{self, Accepted};
+use super::stun::{self, Binding, Step};
 use super::tls::{self, Acceptor, Demand, Demands, PeerCertificates};
 use super::{Arrival, Command, LegEvents, NetConfig, ProbeAnswer, TransportErrors};
 use crate::base::Random;
@@ -48,11 +49,16 @@ pub(super) struct Driver {
     pub(super) keep_alives: HashMap<Target, Pulse>,
     /// When the next datagram of a keep-alive is due.
     pub(super) next_pulse: Option<Instant>,
+    /// STUN requests under way, and who waits for their outcome.
+    pub(super) bindings: Vec<(Binding, oneshot::Sender<Mapped>)>,
     pub(super) random: Random,
     pub(super) legs: HashMap<LegId, mpsc::UnboundedSender<Event>>,
     pub(super) probes: HashMap<ProbeId, oneshot::Sender<ProbeAnswer>>,
     pub(super) inbox: mpsc::UnboundedSender<Arrival>,
 }
+
+/// Our address as a server sees it, or why it does not say.
+pub(super) type Mapped = Result<SocketAddr, String>;
 
 /// A stream's task, and who is at its other end.
 pub(super) struct Stream {
@@ -130,6 +136,43 @@ impl Driver {
         self.next_pulse = due.min();
     }
 
+    /// Asks a STUN server, out of the UDP socket of its family, how it sees that socket.
+    pub(super) fn ask_mapped_address(&mut self, now: Instant, server: SocketAddr) -> oneshot::Receiver<Mapped> {
+        let (sender, receiver) = oneshot::channel();
+        if !self.sockets.iter().any(|(local, _)| local.is_ipv4() == server.is_ipv4()) {
+            let _ = sender.send(Err("there is no UDP socket of its address family".to_owned()));
+        } else if self.bindings.len() >= stun::BINDINGS {
+            let _ = sender.send(Err("too many such questions are under way".to_owned()));
+        } else {
+            let id = (u128::from(self.random.next_u64()) << 64) | u128::from(self.random.next_u64());
+            self.bindings.push((Binding::new(now, server, id), sender));
+        }
+        receiver
+    }
+
+    fn send_bindings(&mut self, now: Instant) {
+        let mut silent = Vec::new();
+        for (index, (binding, waiting)) in self.bindings.iter_mut().enumerate() {
+            let server = binding.server();
+            match binding.handle_timeout(now) {
+                _ if waiting.is_closed() => silent.push(index),
+                Some(Step::Send) => {
+                    let socket = self.sockets.iter().find(|(local, _)| local.is_ipv4() == server.is_ipv4());
+                    if let Some((_, socket)) = socket {
+                        // What is lost is sent again.
+                        let _ = socket.try_send_to(&binding.request(), server);
+                    }
+                }
+                Some(Step::GiveUp) => silent.push(index),
+                None => {}
+            }
+        }
+        for index in silent.into_iter().rev() {
+            let (_, waiting) = self.bindings.swap_remove(index);
+            let _ = waiting.send(Err("it does not answer".to_owned()));
+        }
+    }
+
     pub(super) async fn run(mut self, mut inputs: Inputs) {
         let mut buffer = vec![0; DATAGRAM_BYTES];
         loop {
@@ -163,11 +206,13 @@ impl Driver {
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
-        self.next_pulse.into_iter().chain(self.endpoint.poll_timeout()).min()
+        let bindings = self.bindings.iter().map(|(binding, _)| binding.poll_timeout());
+        bindings.chain(self.next_pulse).chain(self.endpoint.poll_timeout()).min()
     }
 
     fn handle_timeout(&mut self, now: Instant) {
         self.endpoint.handle_timeout(now);
+        self.send_bindings(now);
         if self.next_pulse.is_none_or(|at| at > now) {
             return;
         }
@@ -195,6 +240,14 @@ impl Driver {
             match socket.try_recv_from(buffer) {
                 Ok((length, remote)) => {
                     let bytes = buffer.get(..length).unwrap_or_default();
+                    if stun::is_stun(bytes) {
+                        let mut answered = self.bindings.iter().enumerate();
+                        let answered = answered.find_map(|(i, (binding, _))| Some((i, binding.handle(remote, bytes)?)));
+                        if let Some((index, outcome)) = answered {
+                            let _ = self.bindings.swap_remove(index).1.send(outcome);
+                        }
+                        continue;
+                    }
                     let received = Received { transport: Transport::Udp, local: *local, remote, bytes };
                     self.endpoint.handle_datagram(Instant::now(), received);
                 }
