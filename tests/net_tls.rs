@@ -103,8 +103,7 @@ async fn an_unknown_authority_is_refused_by_name_and_the_way_out_is_told() {
 async fn a_self_signed_certificate_is_accepted_only_when_it_is_named_itself() {
     let authority = Authority::new("Test authority");
     let identity = authority.self_signed("bob", &["127.0.0.1"]);
-    let pinned =
-        Arc::new(ClientTls { ca_file: Some(identity.certificate_file.clone()), ..ClientTls::default() });
+    let pinned = Arc::new(ClientTls { ca_file: Some(identity.certificate_file.clone()), ..ClientTls::default() });
     let (bob, _bobs) = server(authority.server(identity));
     assert!(ask(&client(), "127.0.0.1", bob.local_addr(), &authority.trusted()).await.is_err());
     assert_eq!(ask(&client(), "127.0.0.1", bob.local_addr(), &pinned).await, Ok(200));

@@ -208,13 +208,7 @@ impl Line {
         }
     }
 
-    fn obey(
-        &self,
-        order: Order,
-        framer: &mut Framer,
-        pulse: &mut Option<(KeepAlive, Random)>,
-        out: &mut Vec<u8>,
-    ) {
+    fn obey(&self, order: Order, framer: &mut Framer, pulse: &mut Option<(KeepAlive, Random)>, out: &mut Vec<u8>) {
         match order {
             Order::Send(bytes) => {
                 self.queued.fetch_sub(bytes.len().saturating_add(QUEUED_OVERHEAD_BYTES), Ordering::Relaxed);

@@ -108,8 +108,7 @@ impl<H> Connections<H> {
             *count = count.saturating_add(1);
         }
         self.by_remote.insert((transport, remote), id);
-        let connection =
-            Connection { transport, local, remote, is_ours, searched: 0, aliases: Vec::new(), handle };
+        let connection = Connection { transport, local, remote, is_ours, searched: 0, aliases: Vec::new(), handle };
         self.by_id.insert(id, connection);
     }
 

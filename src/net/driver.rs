@@ -273,8 +273,7 @@ impl Driver {
             tracing::warn!(%source, %refused, "sip_stream_refused");
             return;
         }
-        let deadlines =
-            if is_acquainted { self.config.peer_deadlines } else { self.config.stranger_deadlines };
+        let deadlines = if is_acquainted { self.config.peer_deadlines } else { self.config.stranger_deadlines };
         let id = self.streams.next_id();
         let reports = self.reports.clone();
         socket::tune(&stream);
@@ -504,4 +503,3 @@ async fn readable(sockets: &[(SocketAddr, UdpSocket)], first: usize) -> usize {
     })
     .await
 }
-

@@ -43,8 +43,7 @@ pub(super) struct KeepAlive {
 
 impl KeepAlive {
     pub(super) fn new(now: Instant, period: Duration, random: &mut Random) -> Self {
-        let mut this =
-            Self { period: period.max(PERIOD_FLOOR), next: now, pong_until: None, answers: false };
+        let mut this = Self { period: period.max(PERIOD_FLOOR), next: now, pong_until: None, answers: false };
         this.next = now + this.jittered(random);
         this
     }

@@ -36,8 +36,8 @@ use tls::Demand;
 use tokio::sync::{mpsc, oneshot};
 
 pub use locate::Destination;
-pub use tls::{CertificateFacts, ClientTls, ServerTls, TlsIdentity, describe_certificate};
 pub use start::{start, start_udp, start_with};
+pub use tls::{CertificateFacts, ClientTls, ServerTls, TlsIdentity, describe_certificate};
 
 /// Why the network side could not do what it was asked.
 #[derive(Debug, thiserror::Error)]

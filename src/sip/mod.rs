@@ -15,6 +15,7 @@
     )
 )]
 
+pub mod admission;
 pub mod bucket;
 pub mod compose;
 pub mod config;
@@ -32,6 +33,7 @@ pub mod limits;
 pub mod message;
 pub mod method;
 pub mod multipart;
+pub mod nonce;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod pair;
 pub mod parse;
@@ -42,6 +44,7 @@ pub mod replaces;
 pub mod session_timer;
 pub mod status;
 pub mod stream;
+pub mod table;
 pub mod timer;
 pub mod transaction;
 pub mod uri;

@@ -165,7 +165,8 @@ mod tests {
 
     #[test]
     fn the_session_description_is_found_beside_other_parts() {
-        let isup = "--b 1\r\nContent-Type: application/ISUP\r\nContent-Disposition: signal;handling=optional\r\n\r\nxx\r\n";
+        let isup =
+            "--b 1\r\nContent-Type: application/ISUP\r\nContent-Disposition: signal;handling=optional\r\n\r\nxx\r\n";
         let sdp = "--b 1\r\nContent-Type: application/sdp\r\n\r\nv=0\r\ns=-\r\n";
         assert_eq!(found(MIXED, &format!("preamble\r\n{isup}{sdp}--b 1--\r\n")), "v=0\r\ns=-");
         assert_eq!(found(MIXED, &format!("{sdp}{isup}--b 1--")), "v=0\r\ns=-");
@@ -201,7 +202,8 @@ mod tests {
 
     #[test]
     fn an_encoded_description_or_a_missing_boundary_is_not_understood() {
-        let encoded = "--b 1\r\nContent-Type: application/sdp\r\nContent-Transfer-Encoding: base64\r\n\r\ndj0w\r\n--b 1--";
+        let encoded =
+            "--b 1\r\nContent-Type: application/sdp\r\nContent-Transfer-Encoding: base64\r\n\r\ndj0w\r\n--b 1--";
         assert_eq!(found(MIXED, encoded), "other");
         assert_eq!(found("Content-Type: multipart/mixed\r\n", "--\r\n\r\nv=0"), "other");
         let long = "x".repeat(71);

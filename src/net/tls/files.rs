@@ -41,9 +41,8 @@ pub(super) fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, 
 }
 
 fn key(file: &Path) -> Result<PrivateKeyDer<'static>, NetError> {
-    PrivateKeyDer::from_pem_slice(&read(file)?).map_err(|_| {
-        unusable(file, "it holds no private key that can be used; PEM without a passphrase is expected")
-    })
+    PrivateKeyDer::from_pem_slice(&read(file)?)
+        .map_err(|_| unusable(file, "it holds no private key that can be used; PEM without a passphrase is expected"))
 }
 
 fn identity(identity: &TlsIdentity) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), NetError> {

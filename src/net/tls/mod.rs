@@ -129,10 +129,7 @@ pub(super) async fn check(demand: Demand, certificates: PeerCertificates) -> Res
 }
 
 /// Makes the TLS handshake of a connection of ours.
-pub(super) async fn connect(
-    stream: TcpStream,
-    demands: Vec<Demand>,
-) -> Result<(TlsStream, PeerCertificates), String> {
+pub(super) async fn connect(stream: TcpStream, demands: Vec<Demand>) -> Result<(TlsStream, PeerCertificates), String> {
     let Some(name) = demands.last().map(|demand| demand.name.clone()) else {
         return Err("nobody said whom its certificate must name".to_owned());
     };

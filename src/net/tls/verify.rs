@@ -132,12 +132,7 @@ impl Check {
 }
 
 impl ByChain {
-    fn judge(
-        &self,
-        own: &CertificateDer<'_>,
-        rest: &[CertificateDer<'_>],
-        now: UnixTime,
-    ) -> Result<(), rustls::Error> {
+    fn judge(&self, own: &CertificateDer<'_>, rest: &[CertificateDer<'_>], now: UnixTime) -> Result<(), rustls::Error> {
         if !self.pinned.iter().any(|pinned| pinned.as_ref() == own.as_ref()) {
             return self.chain.verify_server_cert(own, rest, &self.name, &[], now).map(|_| ());
         }

@@ -47,7 +47,10 @@ pub(super) fn of_certificate(
     };
     match fault {
         CertificateError::ExpiredContext { not_after, .. } => {
-            format!("the certificate of {host} expired on {}: it has to be renewed there", date(not_after, |f| f.not_after))
+            format!(
+                "the certificate of {host} expired on {}: it has to be renewed there",
+                date(not_after, |f| f.not_after)
+            )
         }
         CertificateError::Expired => format!(
             "the certificate of {host} expired on {}: it has to be renewed there",
@@ -63,7 +66,8 @@ pub(super) fn of_certificate(
         ),
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
             let names = facts.map(|f| f.names).unwrap_or_default();
-            let names = if names.is_empty() { "no host (it has no subjectAltName)".to_owned() } else { names.join(", ") };
+            let names =
+                if names.is_empty() { "no host (it has no subjectAltName)".to_owned() } else { names.join(", ") };
             format!("the certificate is for {names}, not for {host}: use its name as the host, or set `server_name`")
         }
         CertificateError::UnknownIssuer => {
