@@ -10,6 +10,7 @@ use super::stun::{self, Binding, Step};
 use super::tls::{self, Acceptor, Demand, Demands, PeerCertificates};
 use super::{Arrival, Command, LegEvents, NetConfig, ProbeAnswer, TransportErrors};
 use crate::base::Random;
+use crate::sip::endpoint::Welcome;
 use crate::sip::{Endpoint, Event, LegId, Message, ProbeId, Received, Target, Transmit, Transport};
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -64,11 +65,13 @@ pub(super) type Mapped = Result<SocketAddr, String>;
 pub(super) struct Stream {
     handle: Handle,
     certificates: PeerCertificates,
+    /// Whether it has the deadlines of a peer.
+    is_peer: bool,
 }
 
-impl From<Handle> for Stream {
-    fn from(handle: Handle) -> Self {
-        Self { handle, certificates: PeerCertificates::new() }
+impl Stream {
+    fn new(handle: Handle, is_peer: bool) -> Self {
+        Self { handle, certificates: PeerCertificates::new(), is_peer }
     }
 }
 
@@ -264,16 +267,16 @@ impl Driver {
     fn take_in(&mut self, accepted: Accepted) {
         let Accepted { local, transport, remote, stream } = accepted;
         let source = remote.ip();
-        if !self.endpoint.hears(source) {
+        let welcome = self.endpoint.welcome(Instant::now(), source, transport);
+        if welcome == Welcome::None {
             tracing::debug!(%source, "stream of a stranger closed");
             return;
         }
-        let is_acquainted = self.endpoint.is_acquainted(source);
-        if let Err(refused) = self.streams.admit(source, is_acquainted) {
+        if let Err(refused) = self.streams.admit(source, welcome == Welcome::Peer) {
             tracing::warn!(%source, %refused, "sip_stream_refused");
             return;
         }
-        let deadlines = if is_acquainted { self.config.peer_deadlines } else { self.config.stranger_deadlines };
+        let deadlines = if welcome == Welcome::Peer { self.config.peer_deadlines } else { self.config.stranger_deadlines };
         let id = self.streams.next_id();
         let reports = self.reports.clone();
         socket::tune(&stream);
@@ -292,7 +295,7 @@ impl Driver {
                 })
             }
         };
-        self.streams.insert(id, (transport, remote), local, false, handle.into());
+        self.streams.insert(id, (transport, remote), local, false, Stream::new(handle, welcome == Welcome::Peer));
     }
 
     /// The certificates shown on the open stream to a TLS target; empty without one.
@@ -325,9 +328,24 @@ impl Driver {
                     }
                 }
                 let received = Received { transport, local, remote, bytes: &bytes };
-                self.endpoint.handle_datagram(Instant::now(), received);
+                let now = Instant::now();
+                self.endpoint.handle_datagram(now, received);
+                self.befriend(now, id, &bytes);
             }
             Report::Closed(id, reason) => self.close(id, &reason),
+        }
+    }
+
+    /// A stream that a call has come by is kept like that of a peer.
+    fn befriend(&mut self, now: Instant, id: ConnectionId, message: &[u8]) {
+        let may_begin = message.starts_with(b"INVITE ") || message.starts_with(b"ACK ");
+        let Some(stream) = self.streams.get_mut(id).filter(|stream| may_begin && !stream.handle.is_peer) else { return };
+        let (transport, remote) = (stream.transport, stream.remote);
+        if self.endpoint.welcome(now, remote.ip(), transport) == Welcome::Peer
+            && let Some(stream) = self.streams.get_mut(id)
+        {
+            stream.handle.is_peer = true;
+            stream.handle.handle.order(Order::Deadlines(self.config.peer_deadlines));
         }
     }
 
@@ -442,7 +460,7 @@ impl Driver {
         if let Some(Pulse::Stream(period)) = self.keep_alives.get(&target) {
             handle.order(Order::KeepAlive(Some(*period)));
         }
-        self.streams.insert(id, (transport, remote), local, true, handle.into());
+        self.streams.insert(id, (transport, remote), local, true, Stream::new(handle, true));
         Some(id)
     }
 
