@@ -10,6 +10,7 @@ use super::stream::{Framer, StreamDeadlines, StreamFault, StreamItem};
 use super::uri::{Uri, UriRef};
 use super::validate::{Verdict, judge};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Instant;
 
 /// Reads a datagram in every way there is. Checks that a stream is framed as the datagram is, that what is written out
 /// reads back the same, and that an answer to it stays one message.
@@ -68,7 +69,7 @@ pub fn sip_stream(bytes: &[u8]) {
 }
 
 fn stream_items(stream: &[u8], size: usize) -> (Vec<StreamItem>, Option<StreamFault>) {
-    let now = std::time::Instant::now();
+    let now = Instant::now();
     let (mut framer, mut items) = (Framer::new(now, StreamDeadlines::STRANGER), Vec::new());
     for mut piece in stream.chunks(size.min(stream.len()).max(1)) {
         loop {
