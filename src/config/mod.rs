@@ -14,7 +14,7 @@ mod server;
 
 pub use diagnostic::{ConfigError, ConfigErrors};
 pub use peers::{Extension, Outgoing, OwnCredentials, PeerAddress, Trunk};
-pub use profile::{NumberFormat, Questions, ReferTarget, SipProfile};
+pub use profile::{Questions, ReferTarget, SipProfile};
 pub use secret::Secret;
 pub use sections::{AgentEntry, Inference, LogFormat, Logging, Media, PortRange, ToolHost, Tools};
 pub use server::{Advertised, Server};

@@ -1,6 +1,6 @@
 //! From `offhook.toml` to what a server is started with.
 
-pub(super) mod peers;
+mod peers;
 
 use super::engines;
 use super::server::ServerPlan;
@@ -68,7 +68,7 @@ pub(super) async fn read(path: &Path, models: Option<PathBuf>, mut say: impl FnM
 ///
 /// # Errors
 /// A host that cannot stand in a SIP address.
-pub(super) fn server_plan(config: &Config) -> Result<ServerPlan, String> {
+pub fn server_plan(config: &Config) -> Result<ServerPlan, String> {
     let profiles = config.extensions.iter().map(|e| &e.profile).chain(config.trunks.iter().map(|t| &t.profile));
     let media = MediaConfig {
         bind_ip: config.media.bind,

@@ -1,5 +1,6 @@
 //! Extensions and trunks of the configuration, as registrations, known peers and ways out.
 
+use crate::base::Pii;
 use crate::call::{CallerIdentity, Gateway, PeerTerms};
 use crate::cli::server::{ExtensionPlan, RegistrationPlan, TrunkPlan};
 use crate::config::{Extension, Outgoing, PeerAddress, ReferTarget, SipProfile, Trunk};
@@ -9,7 +10,7 @@ use crate::sip::{Account, CallLimits, KnownPeer, RegistrationConfig, Transport, 
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 
-pub(in crate::cli) fn extension(extension: &Extension) -> Result<ExtensionPlan, String> {
+pub(super) fn extension(extension: &Extension) -> Result<ExtensionPlan, String> {
     let terms = terms(&extension.profile);
     let tls = extension.tls.clone().map(Arc::new);
     let wrong = |what: &str| format!("extension {}: {what} cannot be part of a SIP address", extension.name);
@@ -26,7 +27,7 @@ pub(in crate::cli) fn extension(extension: &Extension) -> Result<ExtensionPlan, 
     let destination = destination(proxy.unwrap_or(&extension.registrar), tls);
     let account = Account {
         credentials: Credentials {
-            username: crate::base::Pii::new(extension.auth_user.clone()),
+            username: Pii::new(extension.auth_user.clone()),
             password: extension.password.clone(),
         },
         realm: extension.realm.clone(),
@@ -63,7 +64,7 @@ pub(in crate::cli) fn extension(extension: &Extension) -> Result<ExtensionPlan, 
     Ok(ExtensionPlan { name: extension.name.clone(), registration, gateway, agent: extension.agent.clone(), terms })
 }
 
-pub(in crate::cli) fn trunk(trunk: &Trunk) -> Result<TrunkPlan, String> {
+pub(super) fn trunk(trunk: &Trunk) -> Result<TrunkPlan, String> {
     let mut terms = terms(&trunk.profile);
     terms.called_numbers.clone_from(&trunk.called_numbers);
     let known = KnownPeer {
@@ -106,10 +107,7 @@ fn gateway(trunk: &Trunk, terms: &PeerTerms, tls: Option<&Arc<ClientTls>>) -> Re
         _ => domain,
     };
     let account = trunk.credentials.as_ref().map(|own| Account {
-        credentials: Credentials {
-            username: crate::base::Pii::new(own.auth_user.clone()),
-            password: own.password.clone(),
-        },
+        credentials: Credentials { username: Pii::new(own.auth_user.clone()), password: own.password.clone() },
         realm: own.realm.clone(),
     });
     let username = trunk.credentials.as_ref().map(|own| own.username.clone());
@@ -194,7 +192,7 @@ fn contact_user(name: &str, user: &str, host: &str) -> String {
 fn identity(outgoing: &Outgoing, profile: &SipProfile, display_name: Option<&str>) -> CallerIdentity {
     CallerIdentity {
         number: outgoing.caller_number.clone(),
-        name: outgoing.caller_name.clone().or_else(|| display_name.map(|name| crate::base::Pii::new(name.to_owned()))),
+        name: outgoing.caller_name.clone().or_else(|| display_name.map(|name| Pii::new(name.to_owned()))),
         is_private: outgoing.is_private,
         assert: profile.assert_identity,
         diverted_from: outgoing.diversion.clone(),

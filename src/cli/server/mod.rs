@@ -6,7 +6,7 @@ mod plan;
 mod qualify;
 
 use crate::base::Random;
-use crate::call::{EventStream, PeerTerms, Program, Route, Supervisor, SupervisorConfig};
+use crate::call::{EventStream, Gateway, PeerTerms, Program, Route, Supervisor, SupervisorConfig};
 use crate::media::{MediaError, Workers};
 use crate::net::{self, Listen, NetError, Sip};
 use crate::sip::event::RegistrationState;
@@ -19,7 +19,7 @@ use std::time::Duration;
 use tokio::task::AbortHandle;
 
 pub use plan::{ExtensionPlan, RegistrationPlan, ServerPlan, TrunkPlan};
-pub use qualify::TrunkReachability;
+pub use qualify::{Answer, Reply, TrunkReachability};
 
 /// How long the last BYEs and un-REGISTERs may take at the end: an un-REGISTER gives up after 5 s by itself.
 const GOODBYE: Duration = Duration::from_secs(6);
@@ -156,6 +156,14 @@ impl Server {
     #[must_use]
     pub fn extension(&self, name: Option<&str>) -> Option<&ExtensionPlan> {
         self.plan.extensions.iter().find(|extension| name.is_none_or(|name| name == extension.name))
+    }
+
+    /// Asks a gateway by OPTIONS whether it is there.
+    ///
+    /// # Errors
+    /// Why nothing came back, in words.
+    pub async fn ask(&self, gateway: &Gateway) -> Result<Reply, String> {
+        qualify::once(&self.sip, gateway).await
     }
 
     /// Takes no more calls; living calls go on.
