@@ -96,7 +96,7 @@ impl Named {
         let number = number.map_or(gateway.user.as_str(), |number| number.expose());
         Self {
             name: name.map(|name| name.expose().clone()),
-            uri: gateway.domain.with_user(&gateway.terms.numbers.apply(number)),
+            uri: gateway.own_address(&gateway.terms.numbers.apply(number)),
         }
     }
 }

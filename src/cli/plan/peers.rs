@@ -210,7 +210,7 @@ fn terms(profile: &SipProfile) -> PeerTerms {
         digits: profile.dtmf,
         header_variables: profile.header_variables.clone(),
         dialog: profile.dialog(),
-        called_numbers: Vec::new(),
+        numbers: profile.number_format,
         ..PeerTerms::default()
     }
 }
