@@ -8,6 +8,7 @@ mod streams;
 use certificates::Authority;
 use offhook::net::{
     ClientTls, Destination, Inbox, Listen, NetConfig, NetError, ServerTls, Sip, TlsIdentity, describe_certificate,
+    limits,
 };
 use offhook::sip::{StreamDeadlines, Target, Transport};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -219,6 +220,27 @@ async fn a_handshake_that_does_not_come_is_given_up() {
     let (bob, _bobs) = endpoint(config, &[Listen::tls(any(Ipv4Addr::LOCALHOST), tls)], &PEERS);
     let mut stream = TcpStream::connect(bob.local_addr()).await.unwrap();
     assert!(is_closed(&mut stream).await);
+}
+
+#[tokio::test]
+async fn no_more_than_200_handshakes_are_under_way_at_one_time() {
+    let authority = Authority::new("Test authority");
+    let tls = authority.server(authority.sign("bob", &["127.0.0.1"], |_| {}));
+    let (bob, _bobs) = endpoint(NetConfig::default(), &[Listen::tls(any(Ipv4Addr::LOCALHOST), tls)], &["127.0.0.1/32"]);
+    let mut waiting = Vec::new();
+    for _ in 0..limits::HANDSHAKES {
+        waiting.push(TcpStream::connect(bob.local_addr()).await.unwrap());
+    }
+    let mut one_too_many = TcpStream::connect(bob.local_addr()).await.unwrap();
+    assert!(is_closed(&mut one_too_many).await);
+    drop(waiting);
+    let alice = client();
+    let answered = async {
+        while ask(&alice, "127.0.0.1", bob.local_addr(), &authority.trusted()).await != Ok(200) {
+            tokio::task::yield_now().await;
+        }
+    };
+    soon("a handshake once there is room", answered).await;
 }
 
 #[tokio::test]

@@ -1,0 +1,40 @@
+//! What a stream of a peer may expect of us before anything is read from it.
+
+use super::Endpoint;
+use crate::sip::admission::Standing;
+use crate::sip::config::{KnownPeer, Transport};
+use std::net::IpAddr;
+use std::time::Instant;
+
+/// How welcome a stream is. A transaction alone makes no difference: whoever may send a request could buy it with one.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Welcome {
+    /// Nothing from there is read: the stream is not worth keeping open.
+    None,
+    /// A known peer may come from there, out of a network or by its credentials.
+    Guest,
+    /// A known peer's own address, a registrar's, or that of the other end of a call; or somebody who has shown the
+    /// credentials of a peer.
+    Peer,
+}
+
+impl Endpoint {
+    /// How welcome a stream from this address is.
+    pub fn welcome(&mut self, now: Instant, source: IpAddr, transport: Transport) -> Welcome {
+        let source = source.to_canonical();
+        let is_own = |peer: &KnownPeer| {
+            let mut networks = peer.networks.iter();
+            peer.authentication.is_none() && networks.any(|n| n.prefix_len() == n.max_prefix_len() && n.contains(&source))
+        };
+        match self.standing(now, source, transport) {
+            Standing::Stranger => Welcome::None,
+            Standing::Proven => Welcome::Peer,
+            Standing::Unproven | Standing::InTouch | Standing::Known => {
+                let is_peer = self.config.known_peers.iter().any(is_own)
+                    || self.registrations.values().any(|registration| registration.has_address(source))
+                    || self.legs.values().any(|leg| leg.trusted.contains(&source));
+                if is_peer { Welcome::Peer } else { Welcome::Guest }
+            }
+        }
+    }
+}
