@@ -4,7 +4,7 @@
 use offhook::agent::Agent;
 use offhook::base::{Pii, Random, TurnId};
 use offhook::call::{
-    AgentSetup, CallEvent, Engines, EventStream, Gateway, Line, LineError, LineEvent, PeerTerms, Program,
+    AgentSetup, CallEvent, DigitsBy, Engines, EventStream, Gateway, Line, LineError, LineEvent, PeerTerms, Program,
 };
 use offhook::cli::server::{Server, ServerPlan, TrunkPlan};
 use offhook::media::{LegMode, MediaConfig, Workers};
@@ -293,6 +293,38 @@ impl Phone {
             }
         };
         tokio::time::timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("no event: {what}"))
+    }
+
+    /// Sends a key in one of the ways there are.
+    pub fn press(&mut self, key: char, way: DigitsBy) {
+        match way {
+            DigitsBy::Rfc4733 => self.line.media.send_digit(key).unwrap(),
+            DigitsBy::Inband => self.line.media.send_tone(key).unwrap(),
+            DigitsBy::Info => {
+                let (leg, body) = (self.line.leg, format!("Signal={key}\r\nDuration=160\r\n"));
+                self.sip.post(move |endpoint, now| {
+                    endpoint.info(now, leg, "application/dtmf-relay", body.into_bytes()).unwrap();
+                });
+            }
+        }
+    }
+
+    /// Whether nothing audible comes for this long. What was under way when it began does not count.
+    pub async fn hears_nothing_for(&mut self, span: Duration) -> bool {
+        let (mut quiet_since, deadline) = (Instant::now(), Instant::now() + PATIENCE);
+        while quiet_since.elapsed() < span {
+            let _ = tokio::time::timeout(span / 4, self.line.next()).await;
+            while self.line.media.events.try_pop().is_some() {}
+            while let Some(frame) = self.line.media.uplink.try_pop() {
+                if frame.level_dbfs > -50.0 {
+                    quiet_since = Instant::now();
+                }
+            }
+            if Instant::now() > deadline {
+                return false;
+            }
+        }
+        true
     }
 
     /// Speaks (hums) for `milliseconds` and returns when the last sample has been queued and heard by the line.
