@@ -5,24 +5,7 @@ mod support;
 
 use std::{process::Command, time::Duration};
 
-use support::{Asterisk, Bench, compare, pause, read_wav, run, script, sipp, sipp_count, write_ulaw, write_wav};
-
-/// Seconds of made-up speech: bursts of a gliding tone, so that no two frames are alike.
-fn babble(seconds: usize) -> Vec<i16> {
-    let (mut phase, mut seed) = (0.0_f64, 7_u32);
-    let mut frequency = 300.0;
-    (0..seconds * support::RATE as usize)
-        .map(|n| {
-            if n % 400 == 0 {
-                seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-                frequency = 250.0 + f64::from(seed >> 22);
-            }
-            phase += std::f64::consts::TAU * frequency / f64::from(support::RATE);
-            let syllable = (n as f64 / 1_300.0).sin().max(0.0);
-            (phase.sin() * syllable * 8_000.0) as i16
-        })
-        .collect()
-}
+use support::{Asterisk, Bench, babble, compare, pause, read_wav, run, script, sipp, sipp_count, write_ulaw, write_wav};
 
 #[test]
 fn the_comparison_finds_delayed_audio_and_misses_dropped_audio() {

@@ -1,7 +1,7 @@
 //! REFER: RFC 3515. What a transfer of ours learns from responses and NOTIFYs, and the sipfrag in between.
 
 use super::event::TransferOutcome;
-use super::{Message, StatusCode};
+use super::{Message, StatusCode, Uri};
 
 /// The status of a `message/sipfrag` body (RFC 3420): `SIP/2.0 200 OK`, perhaps with headers after it.
 ///
@@ -24,6 +24,14 @@ pub fn sipfrag(status: StatusCode) -> Vec<u8> {
     format!("SIP/2.0 {status} {}\r\n", status.default_reason()).into_bytes()
 }
 
+/// Whether a Refer-To asks for a call: a SIP or telephone URI without another method (RFC 3515 §2.1).
+#[must_use]
+pub fn is_invitation(target: &Uri) -> bool {
+    let uri = target.view();
+    uri.parameter("method").is_none_or(|method| method.eq_ignore_ascii_case("INVITE"))
+        && (uri.is_sip() || uri.scheme() == super::uri::Scheme::Tel)
+}
+
 /// News of a transfer of ours.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum TransferNews {
@@ -36,18 +44,32 @@ pub enum TransferNews {
 /// A transfer that we asked the peer for. It is over with the first [`TransferNews::Finished`].
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Transfer {
+    /// CSeq number of the REFER, or below it when a challenge made us send it again.
+    number: u32,
     last_progress: u16,
 }
 
 impl Transfer {
+    /// Asked for by the REFER with this CSeq number.
+    #[must_use]
+    pub fn new(number: u32) -> Self {
+        Self { number, last_progress: 0 }
+    }
+
     /// The REFER got a final response. 2xx only means that the peer will try (and with `Refer-Sub: false`, RFC 4488,
     /// that it will not report): the time-out or the peer's BYE decides then.
     pub fn handle_response(&mut self, status: StatusCode, phrase: &str) -> Option<TransferNews> {
         (!status.is_success()).then(|| refused(status, phrase))
     }
 
-    /// A NOTIFY for the subscription of the REFER came; it may even come before the response to the REFER.
+    /// A NOTIFY for the subscription of the REFER came; it may even come before the response to the REFER. One whose
+    /// `id` (RFC 3515 §2.4.6) names an earlier REFER is no news of this.
     pub fn handle_notify(&mut self, notify: &Message<'_>) -> Option<TransferNews> {
+        let event = notify.tagged(super::HeaderName::Event).ok().flatten();
+        let id = event.and_then(|event| event.params.value("id")?.parse::<u32>().ok());
+        if id.is_some_and(|id| id < self.number) {
+            return None;
+        }
         let terminated = notify
             .tagged(super::HeaderName::SubscriptionState)
             .ok()

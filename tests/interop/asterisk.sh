@@ -17,6 +17,8 @@
 # TRUNK_IP, TRUNK_PORT                                where its trunk leads (127.0.0.20, 5060)
 # ASTERISK_EXPIRY  longest registration it grants, in seconds (3600)
 #
+# It speaks SIP by UDP and TCP, and by TLS on port 5061; on 5062 its certificate is over, on 5063 it is somebody
+# else's. keys/ in its directory has the authority and more certificates (certificates.sh says which).
 # Extensions 1001, 1002 and 1003 have the password secretNNNN. Their dial plan: asterisk/extensions.conf.
 set -euo pipefail
 
@@ -53,8 +55,9 @@ configure() {
   done
   # Its data directory is read from the packages; its database is ours.
   for file in "$root"/usr/share/asterisk/*; do ln -sfn "$file" "$run/lib/$(basename "$file")"; done
-  # Something to play while on hold.
-  ln -sfn "$root/usr/share/asterisk/sounds/en/tt-weasels.gsm" "$run/hold/hold.gsm"
+  # Something to play while on hold, unless hold/ has music already.
+  if [ -z "$(ls "$run/hold")" ]; then ln -s "$root/usr/share/asterisk/sounds/en/tt-weasels.gsm" "$run/hold/hold.gsm"; fi
+  [ -s "$run/keys/good.crt" ] || "$here/certificates.sh" "$run/keys" "$ip" "${TRUNK_IP:-127.0.0.20}"
 }
 
 up() {

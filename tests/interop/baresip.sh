@@ -12,6 +12,7 @@
 # BARESIP_RTP (30000-30999)                            its RTP ports
 # BARESIP_USER, BARESIP_PASSWORD, BARESIP_REGISTRAR    register there first (ADDRESS:PORT)
 # BARESIP_CODECS (PCMU,PCMA)                           PLAY.wav has the codec's rate, mono
+# BARESIP_CA                                           the authority whose certificates it takes: TLS, on the next port
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -40,6 +41,8 @@ ausrc_format s16
 auplay_format s16
 auenc_format s16
 audec_format s16
+sip_cafile ${BARESIP_CA:-/dev/null}
+sip_verify_server yes
 rtp_ports ${BARESIP_RTP:-30000-30999}
 rtcp_mux no
 jitter_buffer_type fixed
@@ -57,7 +60,7 @@ module_app menu.so
 C
 user=${BARESIP_USER:-baresip}
 if [ -n "${BARESIP_REGISTRAR:-}" ]; then
-  account="<sip:$user@$BARESIP_REGISTRAR>;auth_user=$user;auth_pass=${BARESIP_PASSWORD:-};regint=120"
+  account="<sip:$user@$BARESIP_REGISTRAR${BARESIP_CA:+;transport=tls}>;auth_user=$user;auth_pass=${BARESIP_PASSWORD:-};regint=120"
 else
   account="<sip:$user@$ip:$port>;regint=0"
 fi

@@ -7,9 +7,9 @@
 use std::{
     fs::{self, File},
     io::Write as _,
-    net::Ipv4Addr,
+    net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
-    process::{Child, Command, Output, Stdio},
+    process::{Child, ChildStdin, Command, Output, Stdio},
     time::{Duration, Instant},
 };
 
@@ -120,6 +120,8 @@ impl Asterisk {
     pub fn start(bench: &Bench, expiry_s: u32) -> Self {
         let this =
             Self { run: bench.path().join("ast"), ip: bench.address(10), trunk: bench.address(20), expiry: expiry_s };
+        fs::create_dir_all(this.run.join("hold")).expect("its directory can be made");
+        write_wav(&this.run.join("hold/hold.wav"), &music(60));
         run(this.script().arg("up"));
         this
     }
@@ -136,7 +138,28 @@ impl Asterisk {
 
     /// Its SIP address as `IP:PORT`.
     pub fn address(&self) -> String {
-        format!("{}:{}", self.ip, Self::PORT)
+        self.socket().to_string()
+    }
+
+    /// Its SIP address.
+    pub fn socket(&self) -> SocketAddr {
+        SocketAddr::from((self.ip, Self::PORT))
+    }
+
+    /// A file of its directory of keys and certificates.
+    pub fn key(&self, name: &str) -> PathBuf {
+        self.run.join("keys").join(name)
+    }
+
+    /// From here on every SIP message goes to its log; [`Self::messages`] takes it apart.
+    pub fn trace(&self) {
+        self.cli("pjsip set logger on");
+    }
+
+    /// The SIP messages since [`Self::trace`], in order.
+    pub fn messages(&self) -> Vec<Message> {
+        let log = self.log();
+        log.split("<--- ").skip(1).filter_map(Message::parse).collect()
     }
 
     /// The answer of its console to `command`.
@@ -201,6 +224,38 @@ impl Asterisk {
     }
 }
 
+/// A SIP message in Asterisk's log.
+#[derive(Clone, Debug)]
+pub struct Message {
+    /// Asterisk sent it.
+    pub sent: bool,
+    /// From its first line to the end of its body.
+    pub text: String,
+}
+
+impl Message {
+    /// `Transmitting SIP request (838 bytes) to UDP:127.0.0.20:5060 --->` and the message.
+    fn parse(entry: &str) -> Option<Self> {
+        let (head, text) = entry.split_once(" --->\n")?;
+        let sent = head.starts_with("Transmitting");
+        (sent || head.starts_with("Received")).then(|| Self { sent, text: text.replace('\r', "") })
+    }
+
+    /// Whether its first line begins with `start`.
+    pub fn is(&self, start: &str) -> bool {
+        self.text.starts_with(start)
+    }
+
+    /// The value of a header field.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let head = self.text.split("\n\n").next()?;
+        head.lines().find_map(|line| {
+            let (found, value) = line.split_once(':')?;
+            found.eq_ignore_ascii_case(name).then(|| value.trim())
+        })
+    }
+}
+
 impl Drop for Asterisk {
     fn drop(&mut self) {
         if std::thread::panicking() {
@@ -227,10 +282,14 @@ impl Server {
     /// it listens within 30 seconds; it loads the models before.
     #[track_caller]
     pub fn start(bench: &Bench, config: &str) -> Self {
+        Self::start_on(bench, &format!("sip_listen = \"{}:5060\"", bench.address(20)), config)
+    }
+
+    /// The same with the lines of `[server]` given.
+    #[track_caller]
+    pub fn start_on(bench: &Bench, server: &str, config: &str) -> Self {
         let ip = bench.address(20);
-        let head = format!(
-            "[server]\nsip_listen = \"{ip}:5060\"\n\n[media]\nbind = \"{ip}\"\nrtp_ports = \"40000-49999\"\n\n"
-        );
+        let head = format!("[server]\n{server}\n\n[media]\nbind = \"{ip}\"\nrtp_ports = \"40000-49999\"\n\n");
         let file = bench.write("offhook.toml", &(head + config));
         let errors = bench.path().join("offhook.log");
         let mut command = offhook();
@@ -357,10 +416,26 @@ impl Running {
         Self::spawn(name, command.stdout(out).stderr(error), log)
     }
 
+    /// The same for one that is told what to do through [`Self::input`].
+    pub fn start_piped(name: &str, command: &mut Command, log: PathBuf) -> Self {
+        let out = File::create(&log).expect("the log can be made");
+        let error = out.try_clone().expect("the log can be shared");
+        Self::adopt(name, command.stdin(Stdio::piped()).stdout(out).stderr(error), log)
+    }
+
     /// Starts `command`, whose output goes to `log` already.
     pub fn spawn(name: &str, command: &mut Command, log: PathBuf) -> Self {
-        let child = command.stdin(Stdio::null()).spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        Self::adopt(name, command.stdin(Stdio::null()), log)
+    }
+
+    fn adopt(name: &str, command: &mut Command, log: PathBuf) -> Self {
+        let child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
         Self { child, name: name.to_owned(), log }
+    }
+
+    /// Where it reads what to do.
+    pub fn input(&mut self) -> &mut ChildStdin {
+        self.child.stdin.as_mut().expect("started by start_piped")
     }
 
     /// Its process id.
@@ -469,6 +544,32 @@ pub fn write_wav(path: &Path, samples: &[i16]) {
         writer.write_sample(*sample).expect("the file can be written");
     }
     writer.finalize().expect("the file can be finished");
+}
+
+/// Seconds of made-up speech: bursts of a gliding tone, so that no two frames are alike.
+pub fn babble(seconds: usize) -> Vec<i16> {
+    gliding(seconds, 7, 400, 1_300.0)
+}
+
+/// Seconds of what the PBX plays to those on hold: like [`babble`], but other.
+pub fn music(seconds: usize) -> Vec<i16> {
+    gliding(seconds, 41, 640, 4_700.0)
+}
+
+/// A tone of random height, another every `note` samples, that swells and fades every `swell` samples.
+fn gliding(seconds: usize, mut seed: u32, note: usize, swell: f64) -> Vec<i16> {
+    let (mut phase, mut frequency) = (0.0_f64, 300.0);
+    (0..seconds * RATE as usize)
+        .map(|n| {
+            if n % note == 0 {
+                seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                frequency = 250.0 + f64::from(seed >> 22);
+            }
+            phase += std::f64::consts::TAU * frequency / f64::from(RATE);
+            let syllable = (n as f64 / swell).sin().max(0.0);
+            (phase.sin() * syllable * 8_000.0) as i16
+        })
+        .collect()
 }
 
 /// Writes headerless µ-law, as sipp plays it. The G.711 steps, kept apart from the code under test.

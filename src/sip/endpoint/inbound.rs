@@ -77,21 +77,15 @@ impl Endpoint {
             return self.handle_in_dialog(now, request, head, key, path);
         }
         if request.max_forwards().ok().flatten() == Some(0) {
-            return self.answer_request(now, request, key, path, StatusCode::TOO_MANY_HOPS, &[]);
+            return self.answer_stateless(request, path, StatusCode::TOO_MANY_HOPS, &[]);
         }
         if let Some(merge) = merge_key(request)
             && self.is_merged(&merge)
         {
-            return self.answer_request(now, request, key, path, StatusCode::LOOP_DETECTED, &[]);
+            return self.answer_stateless(request, path, StatusCode::LOOP_DETECTED, &[]);
         }
         // A peer that is heard only because we called it may answer and hang up, but not call us.
-        match self.attribute(now, request, path, sender.standing) {
-            Attribution::Peer(peer, policy, limits) => {
-                self.serve(now, request, head, key, path, (peer, policy, limits));
-            }
-            Attribution::Challenge { realm, stale } => self.challenge(now, request, path, sender, &realm, stale),
-            Attribution::Nobody => {}
-        }
+        self.attribute_and_serve(now, request, head, key, path, sender);
     }
 
     /// A request of somebody who has not shown credentials lately. Nothing is kept for it before it does, and only what
@@ -111,6 +105,18 @@ impl Endpoint {
             Some(Method::Register) => return self.strike(now, path.remote.ip(), Strike::Claimed),
             _ => return,
         }
+        self.attribute_and_serve(now, request, head, key, path, sender);
+    }
+
+    fn attribute_and_serve(
+        &mut self,
+        now: Instant,
+        request: &Message<'_>,
+        head: &Head<'_>,
+        key: Key,
+        path: Path,
+        sender: Sender,
+    ) {
         match self.attribute(now, request, path, sender.standing) {
             Attribution::Peer(peer, policy, limits) => {
                 self.serve(now, request, head, key, path, (peer, policy, limits));
@@ -120,7 +126,8 @@ impl Endpoint {
         }
     }
 
-    /// A request outside a dialog of a peer that may make it.
+    /// A request outside a dialog of a peer that may make it. Only a call is kept in mind; everything else gets the same
+    /// answer to each copy (RFC 3261 §8.2.7), so that a flood of it, or one in a peer's name, leaves nothing behind.
     fn serve(
         &mut self,
         now: Instant,
@@ -133,7 +140,7 @@ impl Endpoint {
         let Some(method) = request.method() else { return };
         if let Some(unsupported) = unsupported_extensions(request, &policy) {
             let headers = [(HeaderName::Unsupported, unsupported.as_str())];
-            return self.answer_request(now, request, key, path, StatusCode::BAD_EXTENSION, &headers);
+            return self.answer_stateless(request, path, StatusCode::BAD_EXTENSION, &headers);
         }
         if let (Method::Invite, Peer::Known(name)) = (method, &peer)
             && !self.admit_call(now, name, limits)
@@ -145,16 +152,14 @@ impl Endpoint {
             Method::Options if self.draining => self.answer_unavailable(request, path),
             Method::Options => {
                 let headers = [(HeaderName::Allow, ALLOW), (HeaderName::Accept, "application/sdp")];
-                self.answer_request(now, request, key, path, StatusCode::OK, &headers);
+                self.answer_stateless(request, path, StatusCode::OK, &headers);
             }
-            Method::Notify if is_unsolicited(request) => {
-                self.answer_request(now, request, key, path, StatusCode::OK, &[])
-            }
+            Method::Notify if is_unsolicited(request) => self.answer_stateless(request, path, StatusCode::OK, &[]),
             Method::Bye | Method::Info | Method::Notify | Method::Prack | Method::Update => {
-                self.answer_request(now, request, key, path, StatusCode::CALL_DOES_NOT_EXIST, &[]);
+                self.answer_stateless(request, path, StatusCode::CALL_DOES_NOT_EXIST, &[]);
             }
             // Nobody makes us dial without a call.
-            Method::Refer => self.answer_request(now, request, key, path, StatusCode::DECLINE, &[]),
+            Method::Refer => self.answer_stateless(request, path, StatusCode::DECLINE, &[]),
             Method::Ack
             | Method::Cancel
             | Method::Extension(_)
@@ -163,7 +168,7 @@ impl Endpoint {
             | Method::Register
             | Method::Subscribe => {
                 let headers = [(HeaderName::Allow, ALLOW)];
-                self.answer_request(now, request, key, path, StatusCode::METHOD_NOT_ALLOWED, &headers);
+                self.answer_stateless(request, path, StatusCode::METHOD_NOT_ALLOWED, &headers);
             }
         }
     }
@@ -177,7 +182,7 @@ impl Endpoint {
         let invite = key.cancelled_invite().and_then(|key| self.transactions.find(&key));
         let owner = invite.and_then(|id| self.transactions.get(id)).map(|t| (t.owner, t.path().remote.ip()));
         let Some((owner, source)) = owner.filter(|(_, source)| *source == path.remote.ip()) else {
-            return self.answer_request(now, cancel, key, path, StatusCode::CALL_DOES_NOT_EXIST, &[]);
+            return self.answer_stateless(cancel, path, StatusCode::CALL_DOES_NOT_EXIST, &[]);
         };
         debug_assert_eq!(source, path.remote.ip());
         let tag = match owner {
@@ -255,7 +260,7 @@ impl Endpoint {
     pub(super) fn transmit_stateless(&mut self, request: &Message<'_>, path: Path, response: Vec<u8>) {
         let Ok(via) = request.via() else { return };
         if request.method() != Some(&Method::Ack) {
-            let path = Path { remote: reply_address(&via, path.remote), ..path };
+            let path = Path { remote: reply_address(&via, path.transport, path.remote), ..path };
             self.transmit(&path, response);
         }
     }

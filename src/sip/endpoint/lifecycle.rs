@@ -1,10 +1,10 @@
 //! The life of legs: their timers, their ends, and when they are forgotten.
 
-use super::leg::{InboundRefer, Leg, LegTimer, Offer, Phase, Purpose, REOFFER_GIVE_UP};
+use super::leg::{InboundRefer, Leg, LegTimer, Offer, Phase, Purpose};
 use super::transactions::Owner;
 use super::{Endpoint, Wake};
 use crate::sip::event::{EndCause, Event, LegId, Missing, TransferOutcome};
-use crate::sip::header::{HeaderName, HeaderValue};
+use crate::sip::session_timer::Duty;
 use crate::sip::timer::T1_64;
 use crate::sip::{Method, Request};
 use std::time::Instant;
@@ -25,11 +25,13 @@ impl Endpoint {
     /// Hears the address that the leg's dialog sends to.
     pub(super) fn trust_leg(&mut self, id: LegId) {
         if let Some(leg) = self.legs.get_mut(&id) {
-            let address = leg.dialog.path.remote.ip();
-            // Home and one address per change of target; a peer that keeps moving keeps the first few.
-            if !leg.trusted.contains(&address) && leg.trusted.len() < 8 {
-                leg.trusted.push(address);
-                self.trust.add(address);
+            let early = leg.early.iter().map(|early| early.dialog.path.remote.ip());
+            for address in early.chain([leg.home.ip(), leg.dialog.path.remote.ip()]) {
+                // Home and one address per change of target; a peer that keeps moving keeps the first few.
+                if !leg.trusted.contains(&address) && leg.trusted.len() < 8 {
+                    leg.trusted.push(address);
+                    self.trust.add(address);
+                }
             }
         }
     }
@@ -46,7 +48,7 @@ impl Endpoint {
             }
             return;
         }
-        let next = leg.timers.next();
+        let next = [leg.timers.next(), leg.session.poll_timeout()].into_iter().flatten().min();
         let previous = std::mem::replace(&mut leg.wake, next);
         self.reschedule(Wake::Leg(id), previous, next);
     }
@@ -56,11 +58,24 @@ impl Endpoint {
         let Some(leg) = self.legs.get_mut(&id).filter(|leg| leg.phase != Phase::Over) else { return };
         leg.phase = Phase::Over;
         self.live_legs = self.live_legs.saturating_sub(1);
-        for timer in
-            [LegTimer::Ring, LegTimer::ReofferAnswer, LegTimer::Glare, LegTimer::ReferAnswer, LegTimer::Transfer]
-        {
+        for timer in [
+            LegTimer::Ring,
+            LegTimer::ReofferAnswer,
+            LegTimer::Glare,
+            LegTimer::ReferAnswer,
+            LegTimer::Failover,
+            LegTimer::ResendProvisional,
+            LegTimer::GiveUpProvisional,
+            LegTimer::Subscription,
+            LegTimer::Transfer,
+        ] {
             leg.timers.stop(timer);
         }
+        leg.session.stop();
+        leg.attempt = None;
+        leg.pending_answer = None;
+        leg.bare_update = None;
+        leg.queued_offer = None;
         // A peer that never decides a request of ours must not keep the leg.
         leg.timers.set(LegTimer::LastResponses, now + T1_64);
         let offer = std::mem::replace(&mut leg.offer, Offer::None);
@@ -99,7 +114,11 @@ impl Endpoint {
             }
             Phase::Ringing => {
                 if let Some(invite) = leg.invite {
-                    let code = if matches!(cause, EndCause::TimedOut(_)) { 480 } else { 603 };
+                    let code = match cause {
+                        EndCause::TimedOut(Missing::Prack) => 504,
+                        EndCause::TimedOut(_) => 480,
+                        _ => 603,
+                    };
                     self.respond_code(now, invite, code);
                 }
             }
@@ -147,6 +166,12 @@ impl Endpoint {
         while let Some(timer) = self.legs.get_mut(&id).and_then(|leg| leg.timers.expire(now)) {
             self.handle_leg_timer(now, id, timer);
         }
+        while let Some(duty) = self.legs.get_mut(&id).and_then(|leg| leg.session.handle_timeout(now)) {
+            match duty {
+                Duty::Refresh => self.refresh_session(now, id),
+                Duty::Expire => self.hang_up(now, id, EndCause::TimedOut(Missing::Refresh), &[]),
+            }
+        }
         self.settle_leg(id);
     }
 
@@ -176,7 +201,11 @@ impl Endpoint {
                 }
             }
             LegTimer::ReofferAnswer => self.withdraw_their_offer(now, id, 500),
-            LegTimer::Glare => self.send_reoffer(now, id),
+            LegTimer::Glare => self.send_offer(now, id),
+            LegTimer::Failover => self.abandon_target(now, id),
+            LegTimer::ResendProvisional => self.resend_provisional(now, id),
+            LegTimer::GiveUpProvisional => self.give_up_provisional(now, id),
+            LegTimer::Subscription => self.expire_subscription(now, id),
             LegTimer::ReferAnswer => {
                 if let Some(InboundRefer::Pending(transaction)) = leg.inbound_refer.take() {
                     self.respond_code(now, transaction, 603);
@@ -186,45 +215,12 @@ impl Endpoint {
                 leg.transfer = None;
                 self.events.push_back(Event::TransferFinished { leg: id, outcome: TransferOutcome::TimedOut });
             }
-            LegTimer::ReofferGiveUp => {
-                if let Offer::Ours { transaction: Some(transaction), .. } = leg.offer {
-                    leg.offer = Offer::None;
-                    self.start_cancel(now, transaction);
-                    self.events.push_back(Event::ReofferAnswered { leg: id, outcome: Err(408) });
-                }
-            }
+            LegTimer::ReofferGiveUp => self.give_up_offer(now, id),
             LegTimer::LastResponses => {
                 for transaction in std::mem::take(&mut leg.open) {
                     self.abandon(now, transaction);
                 }
             }
         }
-    }
-
-    /// Sends our pending offer as a re-INVITE.
-    pub(super) fn send_reoffer(&mut self, now: Instant, id: LegId) {
-        let Some(leg) = self.legs.get_mut(&id) else { return };
-        let Offer::Ours { sdp, transaction: None, .. } = &leg.offer else { return };
-        let body = sdp.clone();
-        let mut request = leg.dialog.request(Method::Invite);
-        request.headers.push(HeaderName::Allow, HeaderValue::cleaned(super::offered::ALLOW));
-        let request = request.with_body(HeaderValue::cleaned("application/sdp"), body);
-        let (path, identity) = (leg.dialog.path, leg.identity.clone());
-        let started = self.start_client(now, request, path, Owner::Leg(id, Purpose::Reoffer), identity);
-        let Some(leg) = self.legs.get_mut(&id) else { return };
-        match started {
-            Ok(new) => {
-                leg.open.push(new);
-                leg.timers.set(LegTimer::ReofferGiveUp, now + REOFFER_GIVE_UP);
-                if let Offer::Ours { transaction, .. } = &mut leg.offer {
-                    *transaction = Some(new);
-                }
-            }
-            Err(_) => {
-                leg.offer = Offer::None;
-                self.events.push_back(Event::ReofferAnswered { leg: id, outcome: Err(503) });
-            }
-        }
-        self.settle_leg(id);
     }
 }

@@ -6,8 +6,10 @@
 //! 3. wait for a datagram or until [`Endpoint::poll_timeout`], then `handle_datagram` or `handle_timeout`.
 
 mod advertised;
+mod answering;
 mod auth;
 mod call_limits;
+mod calling;
 mod challenge;
 mod commands;
 mod counters;
@@ -17,15 +19,19 @@ mod leg;
 mod lifecycle;
 mod offered;
 mod outcomes;
+mod referring;
 mod registrations;
+mod reoffers;
+mod size;
 mod transactions;
 mod trust;
 
 use super::admission::Admission;
-use super::config::{EndpointConfig, Transport};
+use super::config::{EndpointConfig, KnownPeer, Transport};
 use super::event::{Event, LegId, RegistrationId};
 use super::nonce::Nonces;
 use super::registration::Registration;
+use super::table::Table;
 use crate::base::Random;
 use auth::PinnedRealms;
 use call_limits::CallRates;
@@ -34,7 +40,7 @@ use leg::Leg;
 use registrations::{Pace, Upkeeps};
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 use transactions::{TransactionId, Transactions, Trust};
 
@@ -138,6 +144,8 @@ pub struct Endpoint {
     pace: Pace,
     admission: Admission,
     nonces: Nonces,
+    /// Hosts that took no TCP, and until when they are spared.
+    without_tcp: Table<IpAddr, Instant>,
     trust: Trust,
     pinned: PinnedRealms,
     call_rates: CallRates,
@@ -178,6 +186,7 @@ impl Endpoint {
             pace: Pace::default(),
             admission: Admission::new(&mut random),
             nonces: Nonces::new(&mut random),
+            without_tcp: Table::new(size::WITHOUT_TCP, random.next_u64()),
             trust: Trust::default(),
             pinned: PinnedRealms::default(),
             call_rates: CallRates::default(),
@@ -229,6 +238,23 @@ impl Endpoint {
     /// While draining, new calls and OPTIONS get 503, so that dispatchers route around us; calls in progress go on.
     pub fn set_draining(&mut self, draining: bool) {
         self.draining = draining;
+    }
+
+    /// Whether messages from this address are read at all. A stream from elsewhere is not worth keeping open.
+    #[must_use]
+    pub fn hears(&self, source: IpAddr) -> bool {
+        self.trust.holds(source) || self.known_peer(source).is_some()
+    }
+
+    /// Whether this address belongs to a registrar, a call or a transaction of ours, or to a known peer that is one host:
+    /// what a wide network admits is no acquaintance yet.
+    #[must_use]
+    pub fn is_acquainted(&self, source: IpAddr) -> bool {
+        let is_host = |peer: &KnownPeer| {
+            let source = source.to_canonical();
+            peer.networks.iter().any(|net| net.contains(&source) && net.prefix_len() == net.max_prefix_len())
+        };
+        self.trust.holds(source) || self.config.known_peers.iter().any(is_host)
     }
 
     /// Legs that have not ended.

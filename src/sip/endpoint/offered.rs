@@ -4,11 +4,15 @@ use super::Endpoint;
 use super::leg::{Leg, LegTimer, Phase, Purpose};
 use super::transactions::Owner;
 use crate::base::Pii;
-use crate::sip::config::DialogPolicy;
+use crate::sip::config::{DialogPolicy, ReliableProvisional};
 use crate::sip::dialog::{Dialog, Path};
 use crate::sip::event::{Event, Header, IncomingCall, LegId, Party, Peer};
 use crate::sip::header::{HeaderName, NameAddr};
 use crate::sip::message::unfolded;
+use crate::sip::multipart::{Body, body, session_description};
+use crate::sip::reliable::Sender;
+use crate::sip::replaces::{Named, judge};
+use crate::sip::session_timer::{Asked, Session};
 use crate::sip::transaction::Key;
 use crate::sip::validate::Head;
 use crate::sip::{Message, Response, StatusCode};
@@ -36,10 +40,58 @@ impl Endpoint {
         if let Err((status, headers)) = acceptable_body(request) {
             return self.answer_request(now, request, key, path, status, headers);
         }
+        if policy.reliable_provisional == ReliableProvisional::Required && !wants_reliable(request).0 {
+            let headers = [(HeaderName::Require, "100rel")];
+            return self.answer_request(now, request, key, path, StatusCode::EXTENSION_REQUIRED, &headers);
+        }
+        if let Some(min_se) = Session::new(policy.session_timer).refuses(&Asked::of(request)) {
+            let headers = [(HeaderName::MinSe, &*min_se.to_string())];
+            return self.answer_request(now, request, key, path, StatusCode::SESSION_INTERVAL_TOO_SMALL, &headers);
+        }
+        let replaces = match self.replaced_leg(request, path, &peer, &policy) {
+            Ok(replaces) => replaces,
+            Err(status) => return self.answer_request(now, request, key, path, status, &[]),
+        };
         match self.incoming_call(now, request, head, key, path, peer, policy) {
-            Ok(call) => self.events.push_back(Event::IncomingCall(call)),
+            Ok(mut call) => {
+                call.replaces = replaces;
+                self.events.push_back(Event::IncomingCall(call));
+            }
             Err(status) => self.answer_stateless(request, path, status, &[]),
         }
+    }
+
+    /// The leg that an INVITE wants to take over (RFC 3891 §3). Only one of the same peer: whoever learns the names of
+    /// another's call must not get it.
+    fn replaced_leg(
+        &self,
+        request: &Message<'_>,
+        path: Path,
+        peer: &Peer,
+        policy: &DialogPolicy,
+    ) -> Result<Option<LegId>, StatusCode> {
+        let Some(replaces) = request.replaces().map_err(|fault| fault.status)? else { return Ok(None) };
+        if request.values_spelled("Join").next().is_some() {
+            return Err(StatusCode::BAD_REQUEST);
+        }
+        if !policy.accept_replaces {
+            return Err(StatusCode::DECLINE);
+        }
+        let found = self.by_tag.get(replaces.to_tag).and_then(|id| self.legs.get(id)).filter(|leg| {
+            let is_of_peer = leg.peer.as_ref() == Some(peer) || self.is_same_peer(leg.home, path.remote.ip());
+            is_of_peer && *leg.dialog.call_id == *replaces.call_id
+        });
+        let has_tag = |tag: &str| *tag == *replaces.from_tag || (tag.is_empty() && replaces.from_tag == "0");
+        let named = found.map_or(Named::Unknown, |leg| match leg.phase {
+            Phase::Calling if leg.early.iter().any(|early| has_tag(&early.dialog.remote_tag)) => Named::Outgoing,
+            Phase::Calling => Named::Unknown,
+            _ if !has_tag(&leg.dialog.remote_tag) => Named::Unknown,
+            Phase::Ringing => Named::Incoming,
+            Phase::Answered | Phase::Confirmed => Named::Confirmed,
+            Phase::Over => Named::Over,
+        });
+        judge(named, replaces.early_only)?;
+        Ok(found.map(|leg| leg.id))
     }
 
     #[expect(clippy::too_many_arguments, reason = "the request, its head and key, and who sent it")]
@@ -67,7 +119,7 @@ impl Endpoint {
             to: Pii::new(party(&head.to)?),
             request_uri: Pii::new(request.request_uri().map_err(|f| f.status)?.to_owned()),
             headers: call_headers(request),
-            sdp: (!request.body().is_empty()).then(|| request.body().to_vec()),
+            sdp: session_description(request).map(<[u8]>::to_vec),
         };
         let contact_user = call.request_uri.expose().view().user().map(crate::sip::uri::unescaped);
         let is_registered = |user: &String| self.registrations.values().any(|r| r.config().contact_user == *user);
@@ -78,15 +130,21 @@ impl Endpoint {
         let transaction = self.start_server(request, path, key, owner, &tag).ok_or(StatusCode::SERVICE_UNAVAILABLE)?;
         let trying = Response::to_request(request, StatusCode::TRYING, path.remote, None);
         self.respond(now, transaction, &trying);
-        let mut leg = Leg::new(id, Phase::Ringing, dialog, path.remote);
+        let mut leg = Leg::new(id, Phase::Ringing, dialog, path.remote, policy);
         if let Peer::Registration(id) = &peer {
             leg.identity = self.registrations.get(id).and_then(|r| self.pinned.identity_of(r));
         }
         leg.peer = Some(peer);
-        leg.policy = policy;
         leg.invite = Some(transaction);
         leg.invite_cseq = head.cseq.number;
         leg.has_offer = call.sdp.is_some();
+        leg.remote_sdp = call.sdp.clone().unwrap_or_default();
+        leg.asked = Asked::of(request);
+        leg.note_allow(request);
+        let (supports, requires) = wants_reliable(request);
+        if requires || (supports && policy.reliable_provisional == ReliableProvisional::Required) {
+            leg.provisional = Some(Sender::new(head.cseq.number, self.random.next_u32()));
+        }
         leg.timers.set(LegTimer::Ring, now + self.config.ring_timeout);
         self.add_leg(leg);
         Ok(Box::new(call))
@@ -127,10 +185,22 @@ pub(super) fn call_headers(message: &Message<'_>) -> Vec<Header> {
         .collect()
 }
 
-/// The required extensions that we do not have, as the Unsupported header lists them.
-pub(super) fn unsupported_extensions(request: &Message<'_>, _policy: &DialogPolicy) -> Option<String> {
-    let tags: Vec<&str> = request.tokens(HeaderName::Require).collect();
+/// The required extensions that we do not have, as the Unsupported header lists them. An unwanted Replaces is refused
+/// by policy and not for its name.
+pub(super) fn unsupported_extensions(request: &Message<'_>, policy: &DialogPolicy) -> Option<String> {
+    let is_served = |tag: &str| match tag.to_ascii_lowercase().as_str() {
+        "100rel" => policy.reliable_provisional != ReliableProvisional::Off,
+        "replaces" | "timer" => true,
+        _ => false,
+    };
+    let tags: Vec<&str> = request.tokens(HeaderName::Require).filter(|tag| !is_served(tag)).collect();
     (!tags.is_empty()).then(|| tags.join(", "))
+}
+
+/// Whether an INVITE supports reliable provisional responses, and whether it requires them.
+fn wants_reliable(invite: &Message<'_>) -> (bool, bool) {
+    let requires = invite.has_token(HeaderName::Require, "100rel");
+    (requires || invite.has_token(HeaderName::Supported, "100rel"), requires)
 }
 
 /// A status with the header fields that belong to it.
@@ -138,16 +208,12 @@ pub(super) type Refusal = (StatusCode, &'static [(HeaderName, &'static str)]);
 
 /// Whether we can read the body of an INVITE or UPDATE; otherwise what to answer.
 pub(super) fn acceptable_body(request: &Message<'_>) -> Result<(), Refusal> {
-    const ACCEPT: &[(HeaderName, &str)] = &[(HeaderName::Accept, "application/sdp")];
+    const ACCEPT: &[(HeaderName, &str)] = &[(HeaderName::Accept, "application/sdp, multipart/mixed")];
     const PLAIN: &[(HeaderName, &str)] = &[(HeaderName::AcceptEncoding, "identity")];
-    if request.body().is_empty() {
-        return Ok(());
-    }
-    let is_sdp = request.content_type().ok().flatten().is_some_and(|t| t.is("application", "sdp"));
     let is_encoded = request.tokens(HeaderName::ContentEncoding).any(|t| !t.eq_ignore_ascii_case("identity"));
-    match (is_sdp, is_encoded) {
-        (true, false) => Ok(()),
-        (true, true) => Err((StatusCode::UNSUPPORTED_MEDIA_TYPE, PLAIN)),
-        (false, _) => Err((StatusCode::UNSUPPORTED_MEDIA_TYPE, ACCEPT)),
+    match body(request) {
+        Body::Sdp(_) if is_encoded => Err((StatusCode::UNSUPPORTED_MEDIA_TYPE, PLAIN)),
+        Body::Sdp(_) | Body::Empty => Ok(()),
+        Body::Other => Err((StatusCode::UNSUPPORTED_MEDIA_TYPE, ACCEPT)),
     }
 }

@@ -7,10 +7,12 @@ use std::time::Duration;
 mod calls;
 mod chaos;
 mod failover;
+mod passwords;
 mod registrar;
 mod registrations;
 mod rules;
 mod sessions;
+mod size;
 
 const MINUTE: Duration = Duration::from_secs(60);
 

@@ -1,0 +1,221 @@
+//! Our own side of a call in this process: the rooms `net`, `media` and `call` without an agent, so that a test says
+//! and hears what it wants and sees what the peer does.
+#![allow(dead_code, reason = "each test binary uses its part")]
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use offhook::{
+    base::{Random, TurnId},
+    call::{Line, LineError, LineEvent},
+    media::{LegEvent, LegMode, LegStats, MediaConfig, Workers},
+    net::{self, Arrival, Inbox, Listen, Sip},
+    sdp::Codec,
+    sip::{Account, DialogPolicy, EndpointConfig, KnownPeer, OutgoingInvite, Target, Uri, event::Party},
+};
+use tokio::{sync::mpsc, task::JoinHandle, time::timeout};
+
+use super::support::{Bench, pause};
+
+/// A SIP side on the bench's address 20, UDP port 5060: the far end of Asterisk's lines.
+pub struct Own {
+    pub sip: Sip,
+    inbox: Inbox,
+    workers: Workers,
+    ip: IpAddr,
+    dialog: DialogPolicy,
+}
+
+impl Own {
+    /// Opens it. Calls are taken from the PBX at `pbx`; `dialog` is what calls may do in either direction.
+    pub fn open(bench: &Bench, pbx: SocketAddr, dialog: DialogPolicy) -> Self {
+        let ip = IpAddr::from(bench.address(20));
+        let known = KnownPeer { dialog, ..KnownPeer::by_source("pbx", vec![pbx.ip().into()]) };
+        let (sip, inbox) = net::start(&[Listen::udp(SocketAddr::new(ip, 5060))], Random::system(), |bound| {
+            let socket = bound.first().expect("one socket is open").address;
+            EndpointConfig { known_peers: vec![known], ..EndpointConfig::udp(socket, socket) }
+        })
+        .expect("the socket opens");
+        let media = MediaConfig { bind_ip: ip, workers: 1, ..MediaConfig::default() };
+        let workers = Workers::start(media, Random::system()).expect("the workers start");
+        Self { sip, inbox, workers, ip, dialog }
+    }
+
+    /// Calls `number` at `pbx` as `user`, which is the line that Asterisk takes us for, and waits for the answer.
+    pub async fn dial(&self, pbx: SocketAddr, number: &str, user: &str) -> Result<Conversation, LineError> {
+        self.dial_with(pbx, number, user, |_| ()).await
+    }
+
+    /// The same with `change` applied to the INVITE.
+    pub async fn dial_with(
+        &self,
+        pbx: SocketAddr,
+        number: &str,
+        user: &str,
+        change: impl FnOnce(&mut OutgoingInvite),
+    ) -> Result<Conversation, LineError> {
+        let from = Party { display: None, uri: Uri::sip_address(self.sip.local_addr()).with_user(user) };
+        let target = Uri::sip_address(pbx).with_user(number);
+        let prepare = |offer| {
+            let mut invite = OutgoingInvite::new(target, pbx, from, offer);
+            invite.dialog = self.dialog;
+            change(&mut invite);
+            invite
+        };
+        let mut random = Random::system();
+        let line =
+            Line::dial(&self.sip, self.ip, &self.workers, &Codec::ALL, LegMode::Agent, &mut random, prepare).await?;
+        Ok(Conversation::begin(line))
+    }
+
+    /// Waits for the next call and answers it.
+    pub async fn answer(&mut self) -> Conversation {
+        loop {
+            let arrival = timeout(Duration::from_secs(15), self.inbox.recv()).await.expect("a call comes in time");
+            let Some(Arrival::Call(call, events)) = arrival else { continue };
+            let mut random = Random::system();
+            let line =
+                Line::answer(&self.sip, &call, events, &self.workers, &Codec::ALL, LegMode::Agent, &mut random).await;
+            return Conversation::begin(line.expect("the call can be answered"));
+        }
+    }
+}
+
+/// An account whose credentials answer any realm.
+pub fn account(user: &str, password: &str) -> Account {
+    Account::new(user, password)
+}
+
+/// Where an INVITE goes, over UDP.
+pub fn over_udp(remote: SocketAddr) -> Vec<Target> {
+    vec![Target::udp(remote)]
+}
+
+type Wish = Box<dyn FnOnce(&mut Line) + Send>;
+
+#[derive(Default)]
+struct Happened {
+    heard: Vec<i16>,
+    events: Vec<LineEvent>,
+    digits: String,
+    stats: LegStats,
+}
+
+/// A call that is up: it goes on by itself, keeps what is heard and does what it is told.
+pub struct Conversation {
+    wishes: mpsc::UnboundedSender<Wish>,
+    speech: mpsc::UnboundedSender<Vec<i16>>,
+    happened: Arc<Mutex<Happened>>,
+    task: JoinHandle<()>,
+}
+
+impl Conversation {
+    fn begin(mut line: Line) -> Self {
+        let (wishes, mut wished) = mpsc::unbounded_channel::<Wish>();
+        let (speech, mut spoken) = mpsc::unbounded_channel::<Vec<i16>>();
+        let happened = Arc::new(Mutex::new(Happened::default()));
+        let seen = Arc::clone(&happened);
+        let task = tokio::spawn(async move {
+            let mut left = Vec::new();
+            loop {
+                let event = tokio::select! {
+                    event = line.next() => event,
+                    Some(wish) = wished.recv() => { wish(&mut line); continue; }
+                    Some(more) = spoken.recv() => { left.extend(more); None }
+                };
+                let mut seen = seen.lock().expect("no test thread panicked with it");
+                while let Some(event) = line.media.events.try_pop() {
+                    if let LegEvent::Digit(digit) = event {
+                        seen.digits.push(digit);
+                    }
+                }
+                while let Some(frame) = line.media.uplink.try_pop() {
+                    seen.heard.extend_from_slice(frame.samples.samples());
+                }
+                let taken = line.media.downlink.push(TurnId(1), &left);
+                left.drain(..taken);
+                seen.stats = line.media.stats();
+                if let Some(LineEvent::Digit(digit)) = event {
+                    seen.digits.push(digit);
+                }
+                if let Some(event) = event {
+                    let over = matches!(event, LineEvent::Ended(_));
+                    seen.events.push(event);
+                    if over {
+                        break;
+                    }
+                }
+            }
+        });
+        Self { wishes, speech, happened, task }
+    }
+
+    /// Says this after what it has still to say.
+    pub fn say(&self, samples: &[i16]) {
+        // A call that has ended says nothing.
+        let _ = self.speech.send(samples.to_vec());
+    }
+
+    /// Runs `wish` on the line.
+    pub fn wish(&self, wish: impl FnOnce(&mut Line) + Send + 'static) {
+        assert!(self.wishes.send(Box::new(wish)).is_ok(), "the call is up");
+    }
+
+    /// Sends keys as agreed with the peer.
+    pub fn press(&self, digits: &'static str) {
+        self.wish(move |line| {
+            for digit in digits.chars() {
+                line.media.send_digit(digit).expect("the worker takes digits");
+            }
+        });
+    }
+
+    /// Hangs up; [`Self::ended`] waits for the rest.
+    pub fn hang_up(&self) {
+        let _ = self.wishes.send(Box::new(|line| line.hang_up()));
+    }
+
+    /// What was heard since the last time this was asked.
+    pub fn take_heard(&self) -> Vec<i16> {
+        std::mem::take(&mut self.happened().heard)
+    }
+
+    /// Keys that came, in whatever way.
+    pub fn digits(&self) -> String {
+        self.happened().digits.clone()
+    }
+
+    /// What happened so far.
+    pub fn events(&self) -> Vec<LineEvent> {
+        self.happened().events.clone()
+    }
+
+    /// Counters of the media leg.
+    pub fn stats(&self) -> LegStats {
+        self.happened().stats
+    }
+
+    fn happened(&self) -> std::sync::MutexGuard<'_, Happened> {
+        self.happened.lock().expect("the call's task lives")
+    }
+
+    /// Lets the call go on until `condition` holds.
+    #[track_caller]
+    pub fn wait_until(&self, limit: Duration, what: &str, condition: impl Fn(&Self) -> bool) {
+        let start = std::time::Instant::now();
+        while !condition(self) {
+            assert!(start.elapsed() < limit, "waited {limit:?} for: {what}; happened: {:?}", self.events());
+            pause(Duration::from_millis(50));
+        }
+    }
+
+    /// Waits for the end of the call.
+    pub async fn ended(self) -> Vec<LineEvent> {
+        timeout(Duration::from_secs(40), self.task).await.expect("the call ends in time").expect("the task is whole");
+        let happened = self.happened.lock().expect("nobody else has it");
+        happened.events.clone()
+    }
+}
