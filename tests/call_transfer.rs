@@ -322,3 +322,67 @@ async fn a_peer_that_may_not_refer_is_refused() {
     assert!(matches!(outcome, TransferOutcome::Refused { code: 603, .. }), "{outcome:?}");
     phone.wait_for(true, 5).await;
 }
+
+/// The phone's policy for calls that replace others, and a server that lets its peers do so.
+fn replacing() -> PeerTerms {
+    PeerTerms { dialog: DialogPolicy { accept_replaces: true, ..DialogPolicy::default() }, ..PeerTerms::default() }
+}
+
+/// The dialog of a phone's call, as Replaces names it to the server.
+async fn dialog_of(phone: &Phone) -> String {
+    let leg = phone.line.leg;
+    phone.sip.run(move |endpoint, _| endpoint.replaces_value(leg)).await.unwrap().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_that_replaces_another_gets_its_agent_and_the_other_is_hung_up() {
+    let desk = Desk::open(DESK);
+    let mut server = server(TALKER, &desk, replacing(), &[]).await;
+    let mut first = Phone::call(&server.server, CALLER).await.unwrap();
+    first.wait_for(true, 10).await;
+    let dialog = dialog_of(&first).await;
+    let mut second = Phone::dial(&server.server, CALLER, |invite| invite.replaces = Some(dialog)).await.unwrap();
+    second.line.answered().await.unwrap();
+    assert_eq!(first.ended().await, EndCause::Remote);
+    server.event("the exchange", |e| matches!(e, CallEvent::LegReplaced { by: "replaces", .. }).then_some(())).await;
+    second.wait_for(true, 20).await;
+    assert_eq!(server.server.supervisor.active_calls(), 1, "it is the same call");
+    second.line.hang_up();
+    call_end(&mut server).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bridged_leg_is_replaced_without_ending_the_bridge() {
+    let mut desk = Desk::open(DESK);
+    let terms = PeerTerms { transfer: TransferBy::Bridge, ..replacing() };
+    let server = server(&agent("blind"), &desk, terms, &[]).await;
+    let mut first = Phone::call(&server.server, CALLER).await.unwrap();
+    let (ringing, ()) = tokio::join!(desk.ringing(), async { while first.pass_frame().await < -50.0 {} });
+    let mut human = ringing.answer().await;
+    is_heard(&mut first, &mut human).await;
+    let dialog = dialog_of(&first).await;
+    let mut second = Phone::dial(&server.server, CALLER, |invite| invite.replaces = Some(dialog)).await.unwrap();
+    second.line.answered().await.unwrap();
+    assert_eq!(first.ended().await, EndCause::Remote);
+    human.wait_for(false, 10).await;
+    is_heard(&mut second, &mut human).await;
+    is_heard(&mut human, &mut second).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_unknown_call_cannot_be_replaced_nor_any_call_by_a_peer_that_may_not() {
+    let desk = Desk::open(DESK);
+    let may = server(TALKER, &desk, replacing(), &[]).await;
+    let unknown = "nobody;to-tag=1;from-tag=2".to_owned();
+    let mut phone = Phone::dial(&may.server, CALLER, |invite| invite.replaces = Some(unknown)).await.unwrap();
+    let error = phone.line.answered().await.unwrap_err();
+    assert!(error.to_string().contains("481"), "{error}");
+
+    let may_not = server(TALKER, &desk, PeerTerms::default(), &[]).await;
+    let mut first = Phone::call(&may_not.server, CALLER).await.unwrap();
+    let dialog = dialog_of(&first).await;
+    let mut second = Phone::dial(&may_not.server, CALLER, |invite| invite.replaces = Some(dialog)).await.unwrap();
+    let error = second.line.answered().await.unwrap_err();
+    assert!(error.to_string().contains("declined"), "{error}");
+    first.wait_for(true, 10).await;
+}
