@@ -37,7 +37,7 @@ pub(super) async fn start(mut plan: ServerPlan) -> Result<(Server, bool), Server
 pub(super) async fn registration(server: &Server, name: &str) -> Option<RegistrationState> {
     let decided = async {
         loop {
-            match server.supervisor.registration_states().remove(name) {
+            match server.supervisor.registration_state(name) {
                 Some(state @ (RegistrationState::Registered { .. } | RegistrationState::Failed { .. })) => {
                     return state;
                 }

@@ -1,7 +1,7 @@
 //! Extensions and trunks of the configuration, as registrations, known peers and ways out.
 
 use crate::base::Pii;
-use crate::call::{CallerIdentity, Gateway, PeerTerms};
+use crate::call::{BeforeAnswer, CallerIdentity, Gateway, PeerTerms};
 use crate::cli::server::{ExtensionPlan, RegistrationPlan, TrunkPlan};
 use crate::config::{Extension, Outgoing, PeerAddress, ReferTarget, SipProfile, Trunk};
 use crate::net::{ClientTls, Destination};
@@ -9,9 +9,10 @@ use crate::sip::digest::Credentials;
 use crate::sip::{Account, CallLimits, KnownPeer, RegistrationConfig, Transport, Uri};
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
+use std::time::Duration;
 
 pub(super) fn extension(extension: &Extension) -> Result<ExtensionPlan, String> {
-    let terms = terms(&extension.profile);
+    let terms = terms(&extension.profile, extension.ring);
     let tls = extension.tls.clone().map(Arc::new);
     let wrong = |what: &str| format!("extension {}: {what} cannot be part of a SIP address", extension.name);
     let registrar = uri(&extension.registrar).ok_or_else(|| wrong(&extension.registrar.host))?;
@@ -65,7 +66,7 @@ pub(super) fn extension(extension: &Extension) -> Result<ExtensionPlan, String> 
 }
 
 pub(super) fn trunk(trunk: &Trunk) -> Result<TrunkPlan, String> {
-    let mut terms = terms(&trunk.profile);
+    let mut terms = terms(&trunk.profile, trunk.ring);
     terms.called_numbers.clone_from(&trunk.called_numbers);
     let known = KnownPeer {
         name: trunk.name.clone(),
@@ -200,7 +201,7 @@ fn identity(outgoing: &Outgoing, profile: &SipProfile, display_name: Option<&str
 }
 
 /// The part of a profile that calls need.
-fn terms(profile: &SipProfile) -> PeerTerms {
+fn terms(profile: &SipProfile, ring: Option<Duration>) -> PeerTerms {
     PeerTerms {
         codecs: profile.codecs.clone(),
         context_header: profile.context_header.clone(),
@@ -211,6 +212,7 @@ fn terms(profile: &SipProfile) -> PeerTerms {
         header_variables: profile.header_variables.clone(),
         dialog: profile.dialog(),
         numbers: profile.number_format,
+        before_answer: ring.map_or(BeforeAnswer::Nothing, BeforeAnswer::Ringing),
         ..PeerTerms::default()
     }
 }
