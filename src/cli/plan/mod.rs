@@ -36,6 +36,9 @@ pub(super) struct Plan {
 /// Everything that is wrong, with positions.
 pub(super) async fn read(path: &Path, models: Option<PathBuf>, mut say: impl FnMut(&str)) -> Result<Plan, String> {
     let config = Config::load(path).map_err(|e| e.to_string())?;
+    for danger in config.dangers() {
+        tracing::warn!(danger, "security_weakened");
+    }
     let mut agents = HashMap::from([(ECHO.to_owned(), Program::Echo)]);
     let mut compiled = Vec::new();
     for (name, entry) in &config.agents {

@@ -194,9 +194,8 @@ impl Server {
                 let _ = endpoint.unregister(now, id);
             }
         });
-        let is_registered = |name: &str| {
-            matches!(self.supervisor.registration_state(name), Some(RegistrationState::Registered { .. }))
-        };
+        let is_registered =
+            |name: &str| matches!(self.supervisor.registration_state(name), Some(RegistrationState::Registered { .. }));
         let taken_back = async {
             while ids.keys().any(|name| is_registered(name)) {
                 tokio::time::sleep(GOODBYE_LOOK).await;
