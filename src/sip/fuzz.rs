@@ -5,6 +5,7 @@ use super::digest::{Authority, Authorization, Challenge};
 use super::header::{Elements, HeaderName, NameAddr, RAck, Reason, Tagged, Via, Warning, field};
 use super::limits;
 use super::message::{Message, frame_length};
+use super::multipart;
 use super::status::StatusCode;
 use super::stream::{Framer, StreamDeadlines, StreamFault, StreamItem};
 use super::uri::{Uri, UriRef};
@@ -91,6 +92,10 @@ fn views(message: &Message<'_>) {
     let _ = (message.max_forwards(), message.contacts(), message.contact(), message.session_expires());
     let _ = (message.replaces(), message.content_type(), message.rseq(), message.reason_phrase());
     let _ = Challenge::strongest(message);
+    if let Some(sdp) = multipart::session_description(message) {
+        let (part, whole) = (sdp.as_ptr_range(), message.body().as_ptr_range());
+        assert!(whole.start <= part.start && part.end <= whole.end && !sdp.is_empty());
+    }
     if let Ok(uri) = message.request_uri() {
         uri_views(uri);
     }
