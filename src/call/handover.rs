@@ -116,8 +116,10 @@ impl Session {
         outbound.ring_for = to.ring_for;
         outbound.identity = Some(self.identity_towards(&gateway));
         let target = match &to.target {
-            Target::Extension(number) if self.terms.refer_as_tel => Uri::parse(format!("tel:{number}")),
-            Target::Extension(number) => Ok(self.gateway.domain.with_user(number)),
+            Target::Extension(number) if self.terms.refer_as_tel => {
+                Uri::parse(format!("tel:{}", self.terms.numbers.apply(number)))
+            }
+            Target::Extension(number) => Ok(self.gateway.domain.with_user(&self.terms.numbers.apply(number))),
             Target::Uri(uri) => Uri::parse(uri.as_str()),
         };
         let mut refer = Refer::blind(target.map_err(|e| format!("{written} is no SIP address: {e}"))?);

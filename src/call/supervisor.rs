@@ -9,7 +9,7 @@ use super::outbound::{Outbound, place};
 use super::session::{Session, SessionSeed};
 use super::sounds::Sounds;
 use super::switchboard::{Switchboard, Takeover};
-use super::{CallEvent, EventStream, Gateway, Line, LineError, LineEvent, Unanswered};
+use super::{CallEvent, EventStream, Gateway, Line, LineError, LineEvent, NumberFormat, Unanswered};
 use crate::agent::Agent;
 use crate::base::{CallId, Pii, Random, SampleRate};
 use crate::media::{LegMode, Workers};
@@ -151,6 +151,8 @@ pub struct PeerTerms {
     pub called_numbers: Vec<String>,
     /// What callers get before the agent answers.
     pub before_answer: BeforeAnswer,
+    /// How numbers are written in calls to it.
+    pub numbers: NumberFormat,
 }
 
 impl Default for PeerTerms {
@@ -166,6 +168,7 @@ impl Default for PeerTerms {
             dialog: DialogPolicy::default(),
             called_numbers: Vec::new(),
             before_answer: BeforeAnswer::default(),
+            numbers: NumberFormat::default(),
         }
     }
 }
@@ -276,6 +279,12 @@ impl Supervisor {
             }
             changed.await;
         }
+    }
+
+    /// The latest state of the registration of this extension or trunk.
+    #[must_use]
+    pub fn registration_state(&self, name: &str) -> Option<RegistrationState> {
+        self.states.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
     }
 
     /// The latest state of every registration, by the extension's name.
