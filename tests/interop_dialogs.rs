@@ -14,7 +14,10 @@ use std::time::Duration;
 
 use offhook::{
     call::LineEvent,
-    sip::{DialogPolicy, event::EndCause, event::TransferOutcome, Refer, Uri},
+    sip::{
+        DialogPolicy, OutgoingInvite, Refer, Refresher, SessionTimer, Uri,
+        event::{EndCause, TransferOutcome},
+    },
 };
 use own::Own;
 use phones::{Line, Pjsua};
@@ -126,18 +129,61 @@ async fn media_goes_directly_to_the_telephone_after_a_reinvite_and_both_hear_eac
     assert_hears(&heard[heard.len().saturating_sub(16_000)..], &ours, "us, at the telephone");
 }
 
+/// Sessions of the shortest length that RFC 4028 allows.
+fn short_sessions(refresher: Refresher) -> DialogPolicy {
+    let (expires, min_se) = (Duration::from_secs(90), Duration::from_secs(90));
+    DialogPolicy { session_timer: Some(SessionTimer { expires, min_se, refresher }), ..DialogPolicy::default() }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn a_pbx_that_wants_longer_sessions_gets_them() {
+    let _case = Case::begin(ASTERISK, "session timers: 422, then with the PBX's Min-SE", "UDP");
+    let bench = Bench::open();
+    let asterisk = Asterisk::start(&bench, 60);
+    asterisk.trace();
+    let own = Own::open(&bench, asterisk.socket(), short_sessions(Refresher::Either));
+    let call = own.dial(asterisk.socket(), "600", "line-timers-long").await.expect("the echo answers");
+    let messages = asterisk.messages();
+    assert!(messages.iter().any(|m| m.sent && m.is("SIP/2.0 422") && m.header("Min-SE") == Some("300")));
+    let agreed = messages.iter().find(|m| m.sent && m.is("SIP/2.0 200") && m.text.contains("m=audio"));
+    assert!(agreed.and_then(|m| m.header("Session-Expires")).is_some_and(|value| value.starts_with("300")), "{agreed:?}");
+    call.hang_up();
+    call.ended().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn a_pbx_that_insists_on_reliable_provisional_responses_gets_its_acknowledgements_and_ours() {
+    let _case = Case::begin(ASTERISK, "100rel and PRACK, both ways", "UDP");
+    let bench = Bench::open();
+    let asterisk = Asterisk::start(&bench, 60);
+    asterisk.trace();
+    let mut own = Own::open(&bench, asterisk.socket(), DialogPolicy::default());
+    let call = own.dial(asterisk.socket(), "613", "line-100rel").await.expect("it answers after ringing");
+    call.hang_up();
+    call.ended().await;
+    let pracked = |sent: bool| asterisk.messages().iter().any(|m| m.sent == sent && m.is("PRACK"));
+    assert!(pracked(false), "we acknowledged its 180");
+    asterisk.cli(&format!("channel originate PJSIP/line-100rel/sip:4711@{} extension echo@interop", own.sip.local_addr()));
+    let call = own.ring_and_answer().await;
+    pause(Duration::from_secs(1));
+    call.hang_up();
+    call.ended().await;
+    assert!(pracked(true), "it acknowledged ours");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn sessions_of_90_seconds_are_refreshed_whoever_called() {
     let _case = Case::begin(ASTERISK, "session timers of 90 s, both roles", "UDP");
     let bench = Bench::open();
     let asterisk = Asterisk::start(&bench, 60);
     asterisk.trace();
-    let mut own = Own::open(&bench, asterisk.socket(), DialogPolicy::default());
     // Four at once, so that the 45 s to the first refresh pass once: each side calls, with timers that the PBX offers
-    // and with timers that it insists on.
+    // and with timers that it insists on. Who is called refreshes.
+    let mut own = Own::open(&bench, asterisk.socket(), DialogPolicy::default());
     let mut calls = Vec::new();
     for line in ["line-timers", "line-timers-required"] {
-        calls.push(own.dial(asterisk.socket(), "600", line).await.expect("the echo answers"));
+        let theirs = |invite: &mut OutgoingInvite| invite.dialog = short_sessions(Refresher::Theirs);
+        calls.push(own.dial_with(asterisk.socket(), "600", line, theirs).await.expect("the echo answers"));
         asterisk.cli(&format!("channel originate PJSIP/{line}/sip:4711@{} extension echo@interop", own.sip.local_addr()));
         calls.push(own.answer().await);
     }
@@ -166,7 +212,7 @@ async fn sessions_of_90_seconds_are_refreshed_whoever_called() {
     };
     let (by_pbx, by_us) = (refreshes(true), refreshes(false));
     assert_eq!(by_pbx.len() + by_us.len(), 4, "refreshed by the PBX: {by_pbx:?}, by us: {by_us:?}");
-    assert!(!by_pbx.is_empty() && !by_us.is_empty(), "by the PBX: {by_pbx:?}, by us: {by_us:?}");
+    assert_eq!(by_pbx.len(), 2, "by the PBX: {by_pbx:?}, by us: {by_us:?}");
     for call in calls {
         assert_eq!(call.events(), [], "the call is up and was not disturbed");
         call.hang_up();

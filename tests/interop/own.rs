@@ -71,11 +71,25 @@ impl Own {
         Ok(Conversation::begin(line))
     }
 
+    /// Waits for the next call, lets it ring for half a second and answers it.
+    pub async fn ring_and_answer(&mut self) -> Conversation {
+        self.take(true).await
+    }
+
     /// Waits for the next call and answers it.
     pub async fn answer(&mut self) -> Conversation {
+        self.take(false).await
+    }
+
+    async fn take(&mut self, ring: bool) -> Conversation {
         loop {
             let arrival = timeout(Duration::from_secs(15), self.inbox.recv()).await.expect("a call comes in time");
             let Some(Arrival::Call(call, events)) = arrival else { continue };
+            if ring {
+                let leg = call.leg;
+                self.sip.post(move |endpoint, now| endpoint.ring(now, leg).expect("the call is there"));
+                pause(Duration::from_millis(500));
+            }
             let mut random = Random::system();
             let line =
                 Line::answer(&self.sip, &call, events, &self.workers, &Codec::ALL, LegMode::Agent, &mut random).await;
