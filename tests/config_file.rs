@@ -1,6 +1,11 @@
 //! The configuration file: what a good one gives, and what each mistake in a bad one says, and where.
 
-use offhook::config::{Config, ConfigErrors, DtmfMode, HostPort, LogFormat, PortRange, ProfileCodec};
+use offhook::call::{DigitsBy, TransferBy};
+use offhook::config::{Config, ConfigErrors, LogFormat, PeerAddress, PortRange};
+use offhook::net::Listen;
+use offhook::sdp::Codec;
+use offhook::sip::Transport;
+use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -71,19 +76,21 @@ fn the_example_file_reads_and_its_values_are_the_defaults_it_claims() {
 #[test]
 fn a_minimal_file_gets_working_defaults() {
     let config = parse(&format!("{AGENTS}{EXTENSION}")).unwrap();
-    assert_eq!(config.server.sip_listen, "0.0.0.0:5060".parse().unwrap());
-    assert_eq!(config.server.advertised_address, None);
+    let everywhere = "0.0.0.0:5060".parse().unwrap();
+    let tcp = Listen { transport: Transport::Tcp, address: everywhere, tls: None };
+    assert_eq!(config.server.sip_listen, [Listen::udp(everywhere), tcp]);
+    assert!(config.server.advertised.is_empty());
     assert_eq!(config.media.rtp_ports, PortRange { first: 20_000, last: 29_999 });
     assert_eq!(config.media.rtp_ports.calls(), 5_000);
     assert_eq!(config.models_dir, None);
     assert_eq!(config.agents["clinic"].file, Path::new("/etc/offhook/clinic.yaml"));
     let extension = &config.extensions[0];
-    assert_eq!(extension.registrar, HostPort { host: "pbx.example.com".into(), port: 5060 });
+    assert_eq!(extension.registrar, PeerAddress { host: "pbx.example.com".into(), port: None, transport: None });
     assert_eq!((extension.user.as_str(), extension.auth_user.as_str()), ("1001", "1001"));
     assert_eq!(extension.password.expose(), "hunter2");
     assert_eq!(extension.profile.name, "generic");
-    assert_eq!(extension.profile.codecs, [ProfileCodec::Pcmu, ProfileCodec::Pcma]);
-    assert_eq!(extension.profile.dtmf, DtmfMode::Rfc4733);
+    assert_eq!(extension.profile.codecs, [Codec::Pcmu, Codec::Pcma]);
+    assert_eq!(extension.profile.dtmf, DigitsBy::Rfc4733);
     assert!(config.trunks.is_empty());
 }
 
@@ -125,6 +132,8 @@ fn every_key_arrives_where_it_belongs() {
     )
     .unwrap_or_else(|errors| panic!("{errors}"));
     assert_eq!(config.server.drain, Duration::from_secs(3_600));
+    assert_eq!(config.server.advertised[0].address, "203.0.113.9".parse::<IpAddr>().unwrap());
+    assert_eq!(config.extensions[0].registrar.to_string(), "[2001:db8::1]:5080");
     assert_eq!(config.models_dir.as_deref(), Some(Path::new("/var/lib/offhook/models")));
     assert_eq!(config.media.rtp_ports, PortRange { first: 30_000, last: 30_099 }, "the last port is RTCP's");
     assert_eq!((config.media.workers, config.inference.threads, config.inference.queue), (Some(3), Some(2), Some(8)));
@@ -133,7 +142,7 @@ fn every_key_arrives_where_it_belongs() {
     assert_eq!(config.agents["clinic"].settings["open"], "true");
     assert_eq!(config.extensions[0].auth_user, "a8f3k2");
     assert_eq!(config.extensions[0].profile.name, "3cx");
-    assert_eq!(config.trunks[0].hosts.len(), 2);
+    assert_eq!(config.trunks[0].networks.len(), 2);
     assert_eq!(config.tools.budget.calls, 5);
     assert_eq!(config.tools.ca_file.as_deref(), Some(Path::new("/etc/offhook/root.pem")));
     let policy = config.tools.egress_policy();
@@ -186,7 +195,7 @@ fn unknown_keys_and_wrong_types() {
     mistake_in("[sever]", 1, 2, "no key `sever`", "write `server`");
     mistake_in("[databases]", 1, 2, "no key `databases`", "known here are");
     mistake_in("server = 5060", 1, 10, "but a table is wanted", "table");
-    mistake_in("[server]\nsip_listen = 5060", 2, 14, "but a string is wanted", "string");
+    mistake_in("[server]\nsip_listen = 5060", 2, 14, "but a string or list is wanted", "0.0.0.0:5060");
     mistake_in("[server]\nsip_listen = \"\"", 2, 14, "empty", "value");
     mistake_in("[media]\nworkers = \"two\"", 2, 11, "whole number", "whole number");
     mistake_in("[[tools.host]]\nname = \"h\"\ndanger_allow_http = 1", 3, 21, "boolean", "boolean");
@@ -285,7 +294,7 @@ fn trunk_mistakes() {
     mistake_in_trunk("hosts = [\"203.0.113.7\"]\n", "", 1, 1, "has no `hosts`", "203.0.113.7");
     mistake_in_trunk("[\"203.0.113.7\"]", "\"203.0.113.7\"", 3, 9, "list of strings", "list");
     mistake_in_trunk("[\"203.0.113.7\"]", "[]", 3, 1, "empty", "addresses");
-    mistake_in_trunk("203.0.113.7", "carrier.example", 3, 10, "neither an address", "198.51.100.0/24");
+    mistake_in_trunk("203.0.113.7", "carrier/example", 3, 10, "neither an address", "sip.example.com");
     mistake_in_trunk("203.0.113.7", "203.0.113.7/24", 3, 10, "beyond its prefix", "\"203.0.113.0/24\"");
     mistake_in_trunk("203.0.113.7", "0.0.0.0/0", 3, 10, "large part of the internet", "danger_allow_any_host");
     let wide = TRUNK.replace("203.0.113.7", "0.0.0.0/0") + "danger_allow_any_host = true\n";
@@ -354,4 +363,180 @@ fn no_text_makes_the_reader_panic() {
         odd.replace_range(cut..=cut, "\"");
         let _ = parse(&odd).map_err(|errors| errors.to_string());
     }
+}
+
+#[test]
+fn every_key_of_signalling_arrives_where_it_belongs() {
+    let config = parse(
+        r#"
+        [server]
+        sip_listen = ["udp:0.0.0.0:5060", "tcp:[::]:5060", "tls:0.0.0.0:5061"]
+        advertised_address = "203.0.113.9"
+        advertised_addresses = [
+            { address = "10.8.0.2", for = ["10.0.0.0/8"] },
+            { address = "10.9.0.2", for = ["10.9.0.0/16"] },
+        ]
+        stun = "stun.example.com:3479"
+        dns_servers = ["192.0.2.53", "[2001:db8::53]:5353"]
+        control_socket = "run/control.sock"
+        tls = { certificate = "sip.pem", key = "sip.key", client_ca = "peers.pem" }
+        [[extension]]
+        name = "front"
+        registrar = "pbx.example.com;transport=tls"
+        outbound_proxy = "edge.example.com:5071"
+        domain = "example.com"
+        user = "1001"
+        password = "s"
+        realm = "asterisk"
+        display_name = "Front desk"
+        tls = { ca = "house.pem", certificate = "us.pem", key = "us.key", server_name = "pbx.inside" }
+        expires = "3m"
+        caller_name = "Example & Co."
+        header_variables = ["X-Customer"]
+        agent = "echo"
+        overrides = { transfer = "bridge", keep_alive = "none" }
+        [[trunk]]
+        name = "carrier"
+        hosts = ["sip.carrier.example", "198.51.100.0/24"]
+        transports = ["tls"]
+        gateways = ["a.carrier.example;transport=tls", "192.0.2.9:5070"]
+        username = "acme"
+        password_env = "PBX_PASSWORD"
+        realm = "carrier"
+        inbound_username = "carrier"
+        inbound_password = "theirs"
+        inbound_realm = "offhook.example"
+        user = "+15550134"
+        caller_number = "+15550135"
+        privacy = true
+        diversion = "+15550136"
+        assert_identity = true
+        accept_refer = true
+        headers = { "X-Token" = "abc" }
+        max_calls = 10
+        max_calls_per_second = 2
+        qualify = "30s"
+        allowed_prefixes = ["+49", "0"]
+        agent = "echo"
+        profile = "generic"
+        "#,
+    )
+    .unwrap_or_else(|errors| panic!("{errors}"));
+    let server = &config.server;
+    let transports: Vec<_> = server.sip_listen.iter().map(|listen| listen.transport).collect();
+    assert_eq!(transports, [Transport::Udp, Transport::Tcp, Transport::Tls]);
+    let shown = server.sip_listen[2].tls.as_ref().unwrap();
+    assert_eq!(shown.identity.key_file, Path::new("/etc/offhook/sip.key"));
+    assert!(shown.client_ca_file.is_some() && server.sip_listen[0].tls.is_none());
+    let addresses: Vec<_> = server.advertised.iter().map(|entry| entry.address.to_string()).collect();
+    assert_eq!(addresses, ["10.9.0.2", "10.8.0.2", "203.0.113.9"], "the narrowest network first");
+    assert_eq!(server.stun.as_ref().unwrap().port, Some(3479));
+    assert_eq!(server.dns_servers, ["192.0.2.53:53".parse().unwrap(), "[2001:db8::53]:5353".parse().unwrap()]);
+    assert_eq!(server.control_socket.as_deref(), Some(Path::new("/etc/offhook/run/control.sock")));
+    let front = &config.extensions[0];
+    assert_eq!(front.registrar.transport, Some(Transport::Tls));
+    assert_eq!(front.outbound_proxy.as_ref().unwrap().port, Some(5071));
+    assert_eq!((front.domain.as_deref(), front.realm.as_deref()), (Some("example.com"), Some("asterisk")));
+    let tls = front.tls.as_ref().unwrap();
+    assert_eq!(tls.ca_file.as_deref(), Some(Path::new("/etc/offhook/house.pem")));
+    assert_eq!(tls.server_name.as_deref(), Some("pbx.inside"));
+    assert!(tls.identity.is_some() && !tls.danger_accept_any_certificate);
+    assert_eq!(front.expires, Duration::from_secs(180));
+    assert_eq!(front.profile.transfer, TransferBy::Bridge);
+    assert_eq!(front.profile.keep_alive, None);
+    assert_eq!(front.profile.header_variables, ["X-Customer"]);
+    let carrier = &config.trunks[0];
+    assert_eq!(carrier.host_names, ["sip.carrier.example", "a.carrier.example"], "gateways may call, too");
+    assert_eq!(carrier.networks.len(), 2);
+    assert_eq!(carrier.gateways[0].transport, Some(Transport::Tls));
+    assert_eq!(carrier.credentials.as_ref().unwrap().auth_user, "acme");
+    assert_eq!(carrier.inbound.as_ref().unwrap().realm, "offhook.example");
+    assert_eq!((carrier.max_calls, carrier.max_calls_per_second), (Some(10), Some(2)));
+    assert_eq!(carrier.qualify, Some(Duration::from_secs(30)));
+    assert!(carrier.profile.assert_identity && carrier.profile.accept_refer && !carrier.profile.accept_replaces);
+    assert!(carrier.outgoing.is_private);
+    assert_eq!(carrier.outgoing.allowed_prefixes, ["+49", "0"]);
+    assert_eq!(carrier.outgoing.headers, [("X-Token".to_owned(), "abc".to_owned())]);
+}
+
+#[test]
+fn listener_and_address_mistakes() {
+    mistake_in("[server]\nsip_listen = [\"udp:5060\"]", 2, 15, "not an address and port", "0.0.0.0:5060");
+    mistake_in("[server]\nsip_listen = []", 2, 1, "0 addresses", "1 to 16");
+    mistake_in("[server]\nsip_listen = \"tls:0.0.0.0:5061\"", 2, 14, "needs a certificate", "[server.tls]");
+    let tls = "tls = { certificate = \"a\", key = \"b\" }";
+    mistake_in(&format!("[server]\n{tls}"), 2, 1, "nothing listens for TLS", "tls:0.0.0.0:5061");
+    mistake_in(&format!("[server]\nsip_listen = \"0.0.0.0:5060\"\n{tls}"), 3, 1, "nothing listens", "tls:");
+    mistake_in("[server]\nsip_listen = [\"udp:0.0.0.0:5060\", \"0.0.0.0:5060\"]", 2, 35, "already", "remove");
+    mistake_in("[server]\nadvertised_addresses = [{ address = \"10.0.0.1\" }]", 2, 25, "has no `for`", "10.8.0.0/16");
+    mistake_in("[server]\ndns_servers = [\"dns\"]", 2, 16, "name server", "192.0.2.53");
+    mistake_in("[server]\nstun = \"stun:x\"", 2, 8, "not a STUN server", "stun.example.com");
+}
+
+#[test]
+fn signalling_mistakes_of_extensions() {
+    let add = |line: &str| format!("agent = \"clinic\"\n{line}");
+    let mistake = |line: &str, column, message: &str, fix: &str| {
+        mistake_in_extension("agent = \"clinic\"", &add(line), 7, column, message, fix);
+    };
+    mistake("transport = \"tsl\"", 13, "known are", "write \"tls\"");
+    mistake("outbound_proxy = \"sip:x\"", 18, "not a host", "pbx.example.com");
+    mistake("domain = \"x:5060\"", 10, "not a domain", "without port");
+    mistake("display_name = \"a\\u0007\"", 16, "control characters", "name");
+    mistake("tls = { certificate = \"a\" }", 23, "go together", "both");
+    mistake("tls = { ca = \"a\", danger_accept_any_certificate = true }", 9, "no effect", "danger");
+    mistake("overrides = { dtfm = \"info\" }", 15, "no key `dtfm`", "write `dtmf`");
+    mistake("overrides = { srtp = \"required\" }", 1, "SRTP", "Secure Trunking");
+    mistake("headers = { Via = \"x\" }", 13, "protocol itself", "remove");
+    mistake("headers = { \"X Y\" = \"x\" }", 13, "not a header name", "hyphens");
+    mistake("headers = { X-Y = \"a\\r\\nb\" }", 19, "cannot stand", "one line");
+    mistake("header_variables = [\"X:\"]", 21, "not a header name", "X-Customer");
+    mistake("allowed_prefixes = [\"\"]", 21, "beginning of a number", "digits");
+    mistake("profile = \"twilio\"", 11, "no registrations", "[[trunk]]");
+    mistake("max_calls = 5", 1, "no key `max_calls`", "known here");
+}
+
+#[test]
+fn signalling_mistakes_of_trunks() {
+    let mistake = |line: &str, at: usize, column, message: &str, fix: &str| {
+        mistake_in_trunk("agent = \"clinic\"", &format!("agent = \"clinic\"\n{line}"), at, column, message, fix);
+    };
+    mistake("gateways = [\"sip:x\"]", 5, 13, "not a gateway", "transport=tls");
+    mistake("qualify = \"30s\"", 5, 1, "no gateway to ask", "gateways");
+    mistake("register = true", 5, 1, "no gateway to register", "gateways");
+    mistake("username = \"a\"", 5, 1, "has no password", "password_env");
+    mistake("password = \"a\"", 1, 1, "has no `username`", "account");
+    mistake("inbound_username = \"a\"", 5, 20, "has no password", "inbound_password_env");
+    mistake("inbound_password = \"a\"", 1, 1, "has no `inbound_username`", "carrier");
+    mistake("transports = [\"ws\"]", 5, 15, "no transport `ws`", "\"tls\"");
+    mistake("max_calls = 0", 5, 13, "outside 1", "1 to 100000");
+    mistake(
+        "profile = \"twilio\"\ngateways = [\"x.pstn.twilio.com\"]\nregister = true",
+        7,
+        1,
+        "no registrations",
+        "remove `register`",
+    );
+    mistake("gateways = [\"x.example\"]\nregister = true", 6, 1, "needs an account", "username");
+}
+
+#[test]
+fn a_trunk_with_gateways_or_a_carrier_s_profile_needs_no_hosts() {
+    let gateways = TRUNK.replace("hosts = [\"203.0.113.7\"]", "gateways = [\"198.51.100.9\", \"sip.example.com\"]");
+    let trunk = &parse(&format!("{AGENTS}{gateways}")).unwrap().trunks[0];
+    assert_eq!(trunk.networks, ["198.51.100.9/32".parse().unwrap()]);
+    assert_eq!(trunk.host_names, ["sip.example.com"]);
+    let profile = TRUNK.replace("hosts = [\"203.0.113.7\"]", "profile = \"twilio\"");
+    let trunk = &parse(&format!("{AGENTS}{profile}")).unwrap().trunks[0];
+    assert_eq!(trunk.networks.len(), 8, "one network in each region");
+}
+
+#[test]
+fn trunks_of_one_network_may_be_told_apart_by_what_they_have_to_know() {
+    let inbound = |name: &str| {
+        TRUNK.replace("carrier", name) + &format!("inbound_username = \"{name}\"\ninbound_password = \"s\"\n")
+    };
+    assert!(parse(&format!("{AGENTS}{}{}", inbound("a"), inbound("b"))).is_ok());
+    let errors = parse(&format!("{AGENTS}{}{}", inbound("a"), TRUNK)).unwrap_err();
+    assert!(errors.0[0].message.contains("both take calls"), "{errors}");
 }

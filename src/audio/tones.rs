@@ -15,8 +15,12 @@ pub enum Tone {
     Beep,
     /// 480 and 620 Hz, half a second on and off (North America).
     Busy,
+    /// 440 and 554 Hz, softly, a third of a second every six: "you are not forgotten".
+    Hold,
     /// 440 and 480 Hz, two seconds on and four off (North America).
     Ringback,
+    /// 425 Hz, one second on and four off (ITU-T E.182: most other countries).
+    RingbackItu,
     /// 480 and 620 Hz, a quarter of a second on and off: the network is busy.
     Reorder,
 }
@@ -26,8 +30,18 @@ const fn shape(tone: Tone) -> ([f32; 2], usize, usize) {
     match tone {
         Tone::Beep => ([1_000.0, 0.0], 1_600, 0),
         Tone::Busy => ([480.0, 620.0], 4_000, 4_000),
+        Tone::Hold => ([440.0, 554.0], 2_700, 45_300),
+        Tone::RingbackItu => ([425.0, 0.0], 8_000, 32_000),
         Tone::Ringback => ([440.0, 480.0], 16_000, 32_000),
         Tone::Reorder => ([480.0, 620.0], 2_000, 2_000),
+    }
+}
+
+/// Amplitude of each frequency.
+const fn level(tone: Tone) -> f32 {
+    match tone {
+        Tone::Hold => AMPLITUDE / 4.0,
+        _ => AMPLITUDE,
     }
 }
 
@@ -55,7 +69,7 @@ impl ToneGenerator {
             *sample = if at < on {
                 let ramp = at.min(on - 1 - at).min(RAMP) as f32 / RAMP as f32;
                 let wave: f32 = hz.iter().map(|hz| (at as f32 * hz / rate * TAU).sin()).sum();
-                (wave * AMPLITUDE * ramp) as i16
+                (wave * level(self.tone) * ramp) as i16
             } else {
                 0
             };
@@ -98,7 +112,7 @@ mod tests {
 
     #[test]
     fn bursts_begin_and_end_softly_and_never_clip() {
-        for tone in [Tone::Beep, Tone::Busy, Tone::Ringback, Tone::Reorder] {
+        for tone in [Tone::Beep, Tone::Busy, Tone::Hold, Tone::Ringback, Tone::RingbackItu, Tone::Reorder] {
             let period = samples(tone);
             let on = shape(tone).1;
             assert!(period[..4].iter().chain(&period[on - 4..on]).all(|s| s.abs() < 900), "{tone:?}");

@@ -142,6 +142,52 @@ pub enum CallEvent {
         /// Stage by stage.
         record: TurnRecord,
     },
+    /// Before a call of ours is answered.
+    CallProgress {
+        /// Which.
+        call: CallId,
+        /// The provisional status: 180 rings, 183 is in progress.
+        code: u16,
+        /// The callee's side lets us hear something.
+        early_media: bool,
+    },
+    /// A call of ours was not taken.
+    CallUnanswered {
+        /// Which.
+        call: CallId,
+        /// Why, in words.
+        reason: String,
+    },
+    /// Another call took the place of one of this call's legs.
+    LegReplaced {
+        /// Which call.
+        call: CallId,
+        /// `refer` when the peer asked us to call, `replaces` when the new call came in (RFC 3891).
+        by: &'static str,
+    },
+    /// A transfer began.
+    TransferStarted {
+        /// Which call.
+        call: CallId,
+        /// The destination's id.
+        destination: String,
+    },
+    /// A transfer got on: the status that the peer, or the target of our own call, last said.
+    TransferProgress {
+        /// Which call.
+        call: CallId,
+        /// The destination's id.
+        destination: String,
+        /// 100 trying, 180 ringing, 183 early media, 200 answered.
+        code: u16,
+    },
+    /// The peer asked us to call somebody else, in vain.
+    TransferRefused {
+        /// Which call.
+        call: CallId,
+        /// Why.
+        reason: String,
+    },
     /// A transfer ended.
     TransferFinished {
         /// Which call.
@@ -229,6 +275,18 @@ impl CallEvent {
                     .collect();
                 ("turn_latency", Some(call), json!({"turn": record.turn.0, "ms_after_caller_silent": stages}))
             }
+            Self::CallProgress { call, code, early_media } => {
+                ("call_progress", Some(call), json!({"code": code, "early_media": early_media}))
+            }
+            Self::CallUnanswered { call, reason } => ("call_unanswered", Some(call), json!({"reason": reason})),
+            Self::LegReplaced { call, by } => ("leg_replaced", Some(call), json!({"by": by})),
+            Self::TransferStarted { call, destination } => {
+                ("transfer_started", Some(call), json!({"destination": destination}))
+            }
+            Self::TransferProgress { call, destination, code } => {
+                ("transfer_progress", Some(call), json!({"destination": destination, "code": code}))
+            }
+            Self::TransferRefused { call, reason } => ("transfer_refused", Some(call), json!({"reason": reason})),
             Self::TransferFinished { call, destination, accepted, reason } => (
                 "transfer_finished",
                 Some(call),

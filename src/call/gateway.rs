@@ -3,7 +3,8 @@
 use super::PeerTerms;
 use crate::base::Pii;
 use crate::net::Destination;
-use crate::sip::{Account, Uri};
+use crate::sip::{Account, Transport, Uri};
+use std::net::SocketAddr;
 
 /// Whom a call of ours says it is from.
 #[derive(Clone, Debug, Default)]
@@ -46,4 +47,37 @@ pub struct Gateway {
     pub allowed_prefixes: Vec<String>,
     /// The peer's ways.
     pub terms: PeerTerms,
+}
+
+impl Gateway {
+    /// The way back to a peer that no gateway is configured for: to where its call came from, without account.
+    #[must_use]
+    pub fn back_to(peer: &str, transport: Transport, source: SocketAddr, user: &str, terms: PeerTerms) -> Self {
+        let destination = Destination {
+            host: source.ip().to_string(),
+            port: Some(source.port()),
+            transport: Some(transport),
+            tls: None,
+        };
+        Self {
+            peer: peer.to_owned(),
+            domain: Uri::sip_address(source),
+            user: user.to_owned(),
+            destinations: vec![destination],
+            route: Vec::new(),
+            account: None,
+            contact_user: None,
+            identity: CallerIdentity::default(),
+            headers: Vec::new(),
+            allowed_prefixes: Vec::new(),
+            terms,
+        }
+    }
+
+    /// The hosts that mean this gateway in a peer's REFER: its domain and where its INVITEs go.
+    #[must_use]
+    pub fn hosts(&self) -> Vec<String> {
+        let domain = self.domain.view().host().map(|host| host.to_string());
+        domain.into_iter().chain(self.destinations.iter().map(|destination| destination.host.clone())).collect()
+    }
 }

@@ -1,12 +1,18 @@
 //! A telephone line as the call holds it: the SIP leg, the media leg and what offer and answer agreed.
 
-use crate::base::Random;
-use crate::media::{Leg, LegMedia, LegMode, MediaError, Workers};
+use super::supervisor::DigitsBy;
+use super::unanswered::Unanswered;
+use crate::audio::ToneDetector;
+use crate::base::{Pii, Random};
+use crate::media::{Leg, LegMedia, LegMode, MediaError, UplinkFrame, Workers};
 use crate::net::{LegEvents, NetError, Sip};
 use crate::sdp::{Codec, Direction, Negotiated, Negotiation, SdpError};
-use crate::sip::event::{EndCause, IncomingCall, Missing, TransferOutcome};
-use crate::sip::{CommandError, Event, LegId, OutgoingInvite};
+use crate::sip::event::{EndCause, Header, IncomingCall, Missing, TransferOutcome};
+use crate::sip::{CommandError, Event, LegId, OutgoingInvite, Uri};
 use std::net::IpAddr;
+
+/// Content-Type of keys that we send by SIP INFO.
+const DTMF_RELAY: &str = "application/dtmf-relay";
 
 /// Why there is no line.
 #[derive(Debug, thiserror::Error)]
@@ -22,7 +28,10 @@ pub enum LineError {
     Sdp(#[from] SdpError),
     /// The peer did not take the call.
     #[error("the call was not answered: {0}")]
-    NotAnswered(String),
+    NotAnswered(Unanswered),
+    /// Nothing may be called by this name, or nothing can be made of it.
+    #[error("{0}")]
+    NotDialled(String),
 }
 
 impl LineError {
@@ -32,25 +41,58 @@ impl LineError {
         match self {
             Self::Media(error) => error.sip_status(),
             Self::Sdp(error) => error.sip_status(),
-            Self::Net(_) | Self::NotAnswered(_) => 500,
+            Self::NotAnswered(unanswered) => unanswered.sip_status(),
+            Self::NotDialled(_) => 403,
+            Self::Net(_) => 500,
         }
+    }
+
+    /// The Warning header beside that status, where there is something to say (RFC 3261 §20.43).
+    #[must_use]
+    pub fn warning(&self) -> Option<String> {
+        let Self::Sdp(error) = self else { return None };
+        let (code, text) = error.warning();
+        Some(format!("{code} offhook \"{text}\""))
     }
 }
 
 /// What a line tells the call, after it has seen to offers and answers itself.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub enum LineEvent {
+    /// A call of ours was taken, with the header fields of the 200.
+    Answered(Vec<Header>),
     /// A key came by SIP INFO.
     Digit(char),
-    /// The peer put us on hold (`true`) or took us back.
-    Held(bool),
+    /// The callee's side lets us hear something before it answers: its audio comes from here on.
+    EarlyMedia(u16),
     /// The call is over.
     Ended(EndCause),
+    /// The peer put us on hold (`true`) or took us back.
+    Held(bool),
+    /// Our hold or resume was refused with this status; the session is as it was.
+    HoldRefused(u16),
+    /// The callee's phone rings, or whatever its side says with a provisional response.
+    Ringing(u16),
+    /// The peer works on the transfer that was asked for: its latest status.
+    TransferProgress(u16),
+    /// The peer asks us to call somebody else (REFER). To be accepted or refused within 5 s.
+    TransferRequested(TransferRequest),
     /// The transfer that was asked for is decided.
     Transferred(TransferOutcome),
 }
 
-/// See the module.
+/// A peer's REFER. Every text in it is a claim.
+#[derive(Clone, PartialEq, Debug)]
+pub struct TransferRequest {
+    /// Whom to call.
+    pub target: Pii<Uri>,
+    /// Who asks.
+    pub referred_by: Option<Pii<String>>,
+    /// The dialog at the target that the call replaces.
+    pub replaces: Option<Pii<String>>,
+}
+
+/// See the module. Dropping a line ends its call.
 #[derive(Debug)]
 pub struct Line {
     /// The network side.
@@ -64,6 +106,15 @@ pub struct Line {
     signalling_ip: IpAddr,
     codec: Option<Codec>,
     held: bool,
+    /// The direction that we want: less than both ways while we hold the peer.
+    wanted: Direction,
+    digits: DigitsBy,
+    has_events: bool,
+    detector: ToneDetector,
+    /// Our description for the peer's undecided INVITE, and whether it answers an offer.
+    prepared: Option<(Vec<u8>, bool)>,
+    early_fork: Option<u8>,
+    fault: Option<Unanswered>,
 }
 
 impl Line {
@@ -81,29 +132,97 @@ impl Line {
         mode: LegMode,
         random: &mut Random,
     ) -> Result<Self, LineError> {
-        let media = workers.open(mode)?;
-        let negotiation = Negotiation::new(call.local.ip(), media.local_addr().port(), codecs.to_vec(), random);
-        let mut line = Self {
+        let mut line = Self::prepare(sip, call, events, workers, codecs, mode, random)?;
+        line.pick_up().await?;
+        Ok(line)
+    }
+
+    /// Makes everything ready for an incoming call without telling it: [`Self::ring`], [`Self::progress`] and
+    /// [`Self::pick_up`] follow. Dropping it refuses the call; an error leaves that to the caller of this function.
+    ///
+    /// # Errors
+    /// No media, no common codec.
+    pub fn prepare(
+        sip: &Sip,
+        call: &IncomingCall,
+        events: LegEvents,
+        workers: &Workers,
+        codecs: &[Codec],
+        mode: LegMode,
+        random: &mut Random,
+    ) -> Result<Self, LineError> {
+        let mut media = workers.open(mode)?;
+        let mut negotiation = Negotiation::new(call.local.ip(), media.local_addr().port(), codecs.to_vec(), random);
+        let (mut codec, mut has_events) = (None, false);
+        let (sdp, answers) = match &call.sdp {
+            Some(offer) => {
+                let answer = negotiation.answer(offer, Direction::SendRecv)?;
+                (codec, has_events) = (Some(answer.negotiated.codec), answer.negotiated.telephone_event.is_some());
+                media.configure(LegMedia::new(&answer.negotiated, call.source.ip()))?;
+                (answer.sdp, true)
+            }
+            None => (negotiation.offer(Direction::SendRecv), false),
+        };
+        let mut line = Self::new(sip, call.leg, media, events, negotiation, call.source.ip());
+        (line.codec, line.has_events) = (codec, has_events);
+        line.prepared = Some((sdp.into_bytes(), answers));
+        Ok(line)
+    }
+
+    fn new(
+        sip: &Sip,
+        leg: LegId,
+        media: Leg,
+        events: LegEvents,
+        negotiation: Negotiation,
+        signalling_ip: IpAddr,
+    ) -> Self {
+        Self {
             sip: sip.clone(),
-            leg: call.leg,
+            leg,
             media,
             events,
             negotiation,
-            signalling_ip: call.source.ip(),
+            signalling_ip,
             codec: None,
             held: false,
-        };
-        let sdp = match &call.sdp {
-            Some(offer) => {
-                let answer = line.negotiation.answer(offer, Direction::SendRecv)?;
-                line.apply(&answer.negotiated)?;
-                answer.sdp
+            wanted: Direction::SendRecv,
+            digits: DigitsBy::default(),
+            has_events: false,
+            detector: ToneDetector::default(),
+            prepared: None,
+            early_fork: None,
+            fault: None,
+        }
+    }
+
+    /// Lets the caller's phone ring: 180.
+    pub fn ring(&self) {
+        let leg = self.leg;
+        self.sip.post(move |endpoint, now| log_refused(endpoint.ring(now, leg)));
+    }
+
+    /// Lets the caller hear what is pushed into the downlink, before the call is taken: 183 with our answer. A caller
+    /// who made no offer hears its own ringing tone instead (180), since an unreliable 183 cannot make one.
+    pub fn progress(&self) {
+        let leg = self.leg;
+        match &self.prepared {
+            Some((sdp, true)) => {
+                let sdp = sdp.clone();
+                self.sip.post(move |endpoint, now| log_refused(endpoint.progress(now, leg, sdp)));
             }
-            None => line.negotiation.offer(Direction::SendRecv),
-        };
-        let leg = call.leg;
-        sip.run(move |endpoint, now| endpoint.answer(now, leg, sdp.into_bytes())).await?.map_err(NetError::from)?;
-        Ok(line)
+            _ => self.ring(),
+        }
+    }
+
+    /// Takes the call: 200.
+    ///
+    /// # Errors
+    /// The caller has hung up already.
+    pub async fn pick_up(&mut self) -> Result<(), LineError> {
+        let (leg, sdp) = (self.leg, self.prepared.take().map(|(sdp, _)| sdp).unwrap_or_default());
+        self.sip.run(move |endpoint, now| endpoint.answer(now, leg, sdp)).await?.map_err(NetError::from)?;
+        Ok(())
     }
 
     /// Places a call and waits until it is answered. `prepare` gets our offer and makes the INVITE.
@@ -119,29 +238,60 @@ impl Line {
         random: &mut Random,
         prepare: impl FnOnce(Vec<u8>) -> OutgoingInvite,
     ) -> Result<Self, LineError> {
+        let mut line = Self::place(sip, local_ip, workers, codecs, mode, random, prepare).await?;
+        line.answered().await?;
+        Ok(line)
+    }
+
+    /// Places a call. [`LineEvent::Ringing`], [`LineEvent::EarlyMedia`] and then [`LineEvent::Answered`] or
+    /// [`LineEvent::Ended`] follow; [`Self::unanswered`] says why in words.
+    ///
+    /// # Errors
+    /// No media, or the network side refuses.
+    pub async fn place(
+        sip: &Sip,
+        local_ip: IpAddr,
+        workers: &Workers,
+        codecs: &[Codec],
+        mode: LegMode,
+        random: &mut Random,
+        prepare: impl FnOnce(Vec<u8>) -> OutgoingInvite,
+    ) -> Result<Self, LineError> {
         let media = workers.open(mode)?;
         let mut negotiation = Negotiation::new(local_ip, media.local_addr().port(), codecs.to_vec(), random);
         let invite = prepare(negotiation.offer(Direction::SendRecv).into_bytes());
         let signalling_ip = invite.targets.first().map_or(local_ip, |target| target.remote.ip());
         let (leg, events) = sip.invite(invite).await?;
-        let mut line =
-            Self { sip: sip.clone(), leg, media, events, negotiation, signalling_ip, codec: None, held: false };
-        while let Some(event) = line.events.recv().await {
-            match event {
-                Event::Answered { sdp: Some(sdp), .. } => {
-                    let negotiated = line.negotiation.accept_answer(&sdp).inspect_err(|_| line.hang_up())?;
-                    line.apply(&negotiated)?;
-                    return Ok(line);
-                }
-                Event::Answered { sdp: None, .. } => {
-                    line.hang_up();
-                    return Err(LineError::NotAnswered("the peer's 200 carries no session description".into()));
-                }
-                Event::Ended { cause, .. } => return Err(LineError::NotAnswered(describe(&cause))),
+        Ok(Self::new(sip, leg, media, events, negotiation, signalling_ip))
+    }
+
+    /// Waits until a call of ours is answered and returns the header fields of the 200. Early media is in the uplink
+    /// meanwhile, which nobody need read.
+    ///
+    /// # Errors
+    /// The peer did not answer.
+    pub async fn answered(&mut self) -> Result<Vec<Header>, LineError> {
+        loop {
+            let event = self.events.recv().await.ok_or(NetError::Stopped)?;
+            match self.take(event) {
+                Some(LineEvent::Answered(headers)) => return Ok(headers),
+                Some(LineEvent::Ended(cause)) => return Err(LineError::NotAnswered(self.unanswered(&cause))),
                 _ => {}
             }
         }
-        Err(NetError::Stopped.into())
+    }
+
+    /// Why a call of ours ended before it was answered.
+    #[must_use]
+    pub fn unanswered(&self, cause: &EndCause) -> Unanswered {
+        self.fault.clone().unwrap_or_else(|| Unanswered::of(cause))
+    }
+
+    /// How keys come from this peer and go to it.
+    #[must_use]
+    pub fn with_digits(mut self, digits: DigitsBy) -> Self {
+        self.digits = digits;
+        self
     }
 
     /// The codec in use; `None` until offer and answer are complete.
@@ -179,16 +329,85 @@ impl Line {
 
     /// Ends the call. [`LineEvent::Ended`] follows.
     pub fn hang_up(&self) {
+        self.hang_up_with(Vec::new());
+    }
+
+    /// Ends the call with these header fields in the BYE. A field that cannot be sent is left out.
+    pub fn hang_up_with(&self, headers: Vec<(String, String)>) {
         let leg = self.leg;
         self.sip.post(move |endpoint, now| {
-            // An ended leg needs no hang-up.
-            let _ = endpoint.hangup(now, leg, &[]);
+            let headers: Vec<(&str, &str)> = headers.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+            if endpoint.hangup(now, leg, &headers) == Err(CommandError::InvalidHeader) {
+                tracing::warn!(%leg, "the header fields for BYE cannot be sent");
+                let _ = endpoint.hangup(now, leg, &[]);
+            }
         });
+    }
+
+    /// Puts the peer on hold by re-INVITE: it hears what we send (`true`), or nothing, and we do not hear it. A
+    /// refusal comes as [`LineEvent::HoldRefused`].
+    ///
+    /// # Errors
+    /// The leg is not up, or another offer is in the air.
+    pub async fn hold(&mut self, with_music: bool) -> Result<(), LineError> {
+        self.reoffer(if with_music { Direction::SendOnly } else { Direction::Inactive }).await
+    }
+
+    /// Takes the peer back from hold.
+    ///
+    /// # Errors
+    /// As [`Self::hold`].
+    pub async fn resume(&mut self) -> Result<(), LineError> {
+        self.reoffer(Direction::SendRecv).await
+    }
+
+    async fn reoffer(&mut self, wanted: Direction) -> Result<(), LineError> {
+        let (leg, sdp) = (self.leg, self.negotiation.offer(wanted).into_bytes());
+        self.sip.run(move |endpoint, now| endpoint.reoffer(now, leg, sdp)).await?.map_err(NetError::from)?;
+        self.wanted = wanted;
+        Ok(())
+    }
+
+    /// Sends a key the way the peer wants it.
+    pub fn press(&mut self, key: char) {
+        let sent = match self.digits {
+            DigitsBy::Rfc4733 => self.media.send_digit(key),
+            DigitsBy::Inband => self.media.send_tone(key),
+            DigitsBy::Info => {
+                let (leg, body) = (self.leg, format!("Signal={key}\r\nDuration=160\r\n").into_bytes());
+                self.sip.post(move |endpoint, now| log_refused(endpoint.info(now, leg, DTMF_RELAY, body)));
+                Ok(())
+            }
+        };
+        if let Err(error) = sent {
+            tracing::warn!(leg = %self.leg, %error, "key_not_sent");
+        }
+    }
+
+    /// Whether RTP telephone-events count as keys: each press must count once, however many ways it comes.
+    #[must_use]
+    pub fn takes_event_keys(&self) -> bool {
+        self.digits == DigitsBy::Rfc4733
+    }
+
+    /// A key whose tones end within this frame, where tones count.
+    pub fn key_in(&mut self, frame: &UplinkFrame) -> Option<char> {
+        (self.digits == DigitsBy::Inband).then(|| self.detector.push(frame.samples.samples())).flatten()
+    }
+
+    fn takes_info_keys(&self) -> bool {
+        match self.digits {
+            DigitsBy::Info => true,
+            DigitsBy::Rfc4733 => !self.has_events,
+            DigitsBy::Inband => false,
+        }
     }
 
     fn take(&mut self, event: Event) -> Option<LineEvent> {
         match event {
             Event::Ended { cause, .. } => Some(LineEvent::Ended(cause)),
+            Event::Progress { code, sdp, fork, .. } => Some(self.take_progress(code, sdp, fork)),
+            Event::Answered { sdp, headers, .. } => self.take_answer(sdp, headers),
             Event::Established { sdp: Some(answer), .. } => match self.negotiation.accept_answer(&answer) {
                 Ok(negotiated) => self.settle(&negotiated),
                 Err(error) => {
@@ -201,20 +420,69 @@ impl Line {
             Event::ReofferAnswered { outcome: Ok(Some(answer)), .. } => {
                 self.negotiation.accept_answer(&answer).ok().and_then(|negotiated| self.settle(&negotiated))
             }
+            Event::ReofferAnswered { outcome: Err(code), .. } => self.take_refusal(code),
+            Event::TransferProgress { code, .. } => Some(LineEvent::TransferProgress(code)),
             Event::TransferFinished { outcome, .. } => Some(LineEvent::Transferred(outcome)),
-            Event::Info { content_type, body, .. } => digit_of_info(&content_type, body.expose()).map(LineEvent::Digit),
+            Event::TransferRequested { target, referred_by, replaces, .. } => {
+                Some(LineEvent::TransferRequested(TransferRequest { target, referred_by, replaces }))
+            }
+            Event::Info { content_type, body, .. } if self.takes_info_keys() => {
+                digit_of_info(&content_type, body.expose()).map(LineEvent::Digit)
+            }
             _ => None,
         }
+    }
+
+    fn take_progress(&mut self, code: u16, sdp: Option<Vec<u8>>, fork: u8) -> LineEvent {
+        let Some(sdp) = sdp.filter(|_| *self.early_fork.get_or_insert(fork) == fork) else {
+            return LineEvent::Ringing(code);
+        };
+        let applied = self.negotiation.accept_answer(&sdp).map(|negotiated| self.settle(&negotiated));
+        if let Err(error) = applied {
+            tracing::info!(leg = %self.leg, %error, "early_answer_unusable");
+            return LineEvent::Ringing(code);
+        }
+        LineEvent::EarlyMedia(code)
+    }
+
+    fn take_answer(&mut self, sdp: Option<Vec<u8>>, headers: Vec<Header>) -> Option<LineEvent> {
+        let fault = match sdp {
+            Some(sdp) => match self.negotiation.accept_answer(&sdp) {
+                Ok(negotiated) => {
+                    self.settle(&negotiated);
+                    return Some(LineEvent::Answered(headers));
+                }
+                Err(error) => error.to_string(),
+            },
+            None if self.codec.is_some() => return Some(LineEvent::Answered(headers)),
+            None => "its 200 carries no session description".to_owned(),
+        };
+        tracing::info!(leg = %self.leg, fault, "answer_unusable");
+        self.fault = Some(Unanswered::Unusable(fault));
+        self.hang_up();
+        None
+    }
+
+    /// Our re-offer was refused. After a glare it is made anew from the state that the peer's offer left.
+    fn take_refusal(&mut self, code: u16) -> Option<LineEvent> {
+        const REQUEST_PENDING: u16 = 491;
+        if code == REQUEST_PENDING {
+            let (leg, sdp) = (self.leg, self.negotiation.offer(self.wanted).into_bytes());
+            self.sip.post(move |endpoint, now| log_refused(endpoint.reoffer(now, leg, sdp)));
+            return None;
+        }
+        let is_hold = std::mem::take(&mut self.wanted) != Direction::SendRecv;
+        is_hold.then_some(LineEvent::HoldRefused(code))
     }
 
     fn take_reoffer(&mut self, offer: Option<Vec<u8>>) -> Option<LineEvent> {
         let leg = self.leg;
         let Some(offer) = offer else {
-            let sdp = self.negotiation.offer(Direction::SendRecv).into_bytes();
+            let sdp = self.negotiation.offer(self.wanted).into_bytes();
             self.sip.post(move |endpoint, now| log_refused(endpoint.answer_reoffer(now, leg, sdp)));
             return None;
         };
-        match self.negotiation.answer(&offer, Direction::SendRecv) {
+        match self.negotiation.answer(&offer, self.wanted) {
             Ok(answer) => {
                 let sdp = answer.sdp.into_bytes();
                 self.sip.post(move |endpoint, now| log_refused(endpoint.answer_reoffer(now, leg, sdp)));
@@ -230,16 +498,21 @@ impl Line {
     }
 
     fn settle(&mut self, negotiated: &Negotiated) -> Option<LineEvent> {
-        if let Err(error) = self.apply(negotiated) {
+        self.codec = Some(negotiated.codec);
+        self.has_events = negotiated.telephone_event.is_some();
+        if let Err(error) = self.media.configure(LegMedia::new(negotiated, self.signalling_ip)) {
             tracing::warn!(leg = %self.leg, %error, "media_not_configured");
         }
-        let held = negotiated.is_held();
+        // While we hold, not sending is our own wish.
+        let held = negotiated.is_held() && self.wanted.sends();
         (held != std::mem::replace(&mut self.held, held)).then_some(LineEvent::Held(held))
     }
+}
 
-    fn apply(&mut self, negotiated: &Negotiated) -> Result<(), MediaError> {
-        self.codec = Some(negotiated.codec);
-        self.media.configure(LegMedia::new(negotiated, self.signalling_ip))
+impl Drop for Line {
+    fn drop(&mut self) {
+        // Usually the leg has ended already.
+        self.hang_up();
     }
 }
 

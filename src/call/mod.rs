@@ -4,19 +4,33 @@
 //! `session` drives the agent on a line, `effects` is the only place where an effect of the agent is executed.
 
 mod classify;
+mod context;
+pub mod dial_policy;
 mod ears;
 mod effects;
 pub mod event;
 mod fallback;
 pub mod gateway;
+mod handover;
 pub mod line;
+pub mod outbound;
 pub mod playout;
+mod referral;
 mod session;
+pub mod sounds;
 pub mod supervisor;
+mod switchboard;
+pub mod transfer;
+pub mod unanswered;
 
+pub use dial_policy::Approved;
 pub use event::{CallEvent, EventStream};
 pub use gateway::{CallerIdentity, Gateway};
-pub use line::{Line, LineError, LineEvent};
+pub use line::{Line, LineError, LineEvent, TransferRequest};
+pub use outbound::Outbound;
+pub use sounds::Sounds;
 pub use supervisor::{
-    AgentSetup, Dial, DigitsBy, Engines, PeerTerms, Program, Route, Supervisor, SupervisorConfig, TransferBy,
+    AgentSetup, BeforeAnswer, Dial, DigitsBy, Engines, PeerTerms, Program, Route, Supervisor, SupervisorConfig,
+    TransferBy,
 };
+pub use unanswered::Unanswered;

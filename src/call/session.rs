@@ -1,16 +1,19 @@
 //! The driver of one agent call: hears, decides through the pure machines, speaks.
 
 use super::ears::Ears;
+use super::gateway::Gateway;
+use super::handover::{FarSide, Handover};
 use super::line::describe;
 use super::playout::{Downlink, Playout, Spoken};
-use super::supervisor::{AgentSetup, DigitsBy, Engines, PeerTerms};
-use super::{CallEvent, EventStream, Line, LineEvent};
-use crate::agent::{Conversation, Input, RequestId, UtteranceId};
+use super::referral::Referral;
+use super::supervisor::{AgentSetup, Engines, PeerTerms};
+use super::switchboard::{Seat, Switchboard, Takeover};
+use super::{CallEvent, EventStream, Line, LineEvent, Unanswered};
+use crate::agent::{Conversation, Input, UtteranceId};
 use crate::base::{CallId, Pii, Random, SampleRate, TurnId};
-use crate::media::LegEvent;
+use crate::media::{LegEvent, LegMode, LegStats};
 use crate::providers::{ProviderError, SpeakRequest, SpeechStream, SttEvent, SttRequest, SttStream, TtsChunk};
-use crate::sip::event::{EndCause, TransferOutcome};
-use crate::sip::{Refer, Uri};
+use crate::sip::event::EndCause;
 use crate::tools::Gate;
 use crate::turn::{self, DigitCollector, Ledger, Stage, TurnInput, TurnOutput, TurnTaker};
 use std::sync::Arc;
@@ -56,10 +59,21 @@ pub(super) struct Session {
     pub(super) playout: Playout,
     /// Answers of tasks started by effects, as inputs of the conversation.
     pub(super) answers: mpsc::UnboundedSender<Input>,
-    pub(super) transfer: Option<(RequestId, String)>,
-    pub(super) pending_refer: Option<Refer>,
-    /// Host and port that transfers to an extension are addressed to, without a user.
-    pub(super) transfer_base: Uri,
+    /// The transfer under way.
+    pub(super) handover: Option<Handover>,
+    pub(super) far: FarSide,
+    /// The call that the peer asked for by REFER.
+    pub(super) referral: Option<Referral>,
+    pub(super) refer_failures: mpsc::UnboundedSender<String>,
+    refer_failed: mpsc::UnboundedReceiver<String>,
+    pub(super) switchboard: Arc<Switchboard>,
+    pub(super) seat: Seat,
+    takeovers: mpsc::UnboundedReceiver<Takeover>,
+    /// The way back to the peer, which is also the way out for transfers.
+    pub(super) gateway: Arc<Gateway>,
+    pub(super) caller_name: Option<Pii<String>>,
+    pub(super) called_number: Option<Pii<String>>,
+    pub(super) ended_by_far_side: bool,
     pub(super) terms: PeerTerms,
     pub(super) hangup: Option<(String, bool)>,
     pub(super) gate: Gate,
@@ -86,15 +100,20 @@ pub(super) struct SessionSeed {
     pub(super) engines: Engines,
     pub(super) events: EventStream,
     pub(super) variables: Vec<(String, Pii<String>)>,
-    pub(super) transfer_base: Uri,
+    pub(super) switchboard: Arc<Switchboard>,
+    pub(super) gateway: Arc<Gateway>,
+    pub(super) caller_name: Option<Pii<String>>,
+    pub(super) called_number: Option<Pii<String>>,
     pub(super) terms: PeerTerms,
 }
 
 impl Session {
     /// A session on an answered line.
     pub(super) fn new(seed: SessionSeed) -> Self {
-        let SessionSeed { call, line, setup, engines, events, variables, transfer_base, terms } = seed;
+        let SessionSeed { call, line, setup, engines, events, variables, switchboard, gateway, terms, .. } = seed;
         let now = Instant::now();
+        let (seat, takeovers) = switchboard.seat(line.leg, LegMode::Agent);
+        let (refer_failures, refer_failed) = mpsc::unbounded_channel();
         let (answers, answered) = mpsc::unbounded_channel();
         let (tool_time, tool_times) = mpsc::unbounded_channel();
         let mut session = Self {
@@ -114,9 +133,18 @@ impl Session {
             answered,
             tool_time,
             tool_times,
-            transfer: None,
-            pending_refer: None,
-            transfer_base,
+            handover: None,
+            far: FarSide::default(),
+            referral: None,
+            refer_failures,
+            refer_failed,
+            switchboard,
+            seat,
+            takeovers,
+            gateway,
+            caller_name: seed.caller_name,
+            called_number: seed.called_number,
+            ended_by_far_side: false,
             terms,
             hangup: None,
             speech: None,
@@ -163,6 +191,10 @@ impl Session {
                 (through, probability) = self.ears.verdict() => {
                     self.turn.handle(Instant::now(), TurnInput::Probability { through, probability });
                 }
+                event = self.far.next() => self.on_far_side(event),
+                Some(reason) = self.refer_failed.recv() => self.on_refer_failure(reason),
+                outcome = receive_referral(&mut self.referral) => self.on_referral(outcome),
+                Some(takeover) = self.takeovers.recv() => self.on_takeover(takeover),
                 chunk = receive_chunk(&mut self.synthesis) => self.on_chunk(chunk),
                 Some(input) = self.answered.recv() => self.conversation.handle(Instant::now(), input),
                 Some(took) = self.tool_times.recv() => self.gate.settle(took),
@@ -174,12 +206,14 @@ impl Session {
     fn deadline(&self) -> Option<Instant> {
         let pump = (!self.playout.is_empty()).then(|| Instant::now() + PUMP_INTERVAL);
         let retry = self.synthesis_retry.map(|(at, _)| at);
-        [pump, retry, self.turn.poll_timeout(), self.digits.poll_timeout()].into_iter().flatten().min()
+        let machines = [self.turn.poll_timeout(), self.digits.poll_timeout(), self.handover_timeout()];
+        machines.into_iter().chain([pump, retry]).flatten().min()
     }
 
     fn on_deadline(&mut self) {
         let now = Instant::now();
         self.turn.handle_timeout(now);
+        self.on_handover_timeout(now);
         if let Some(answer) = self.digits.expire(now) {
             self.answer_by_key(now, answer);
         }
@@ -190,6 +224,9 @@ impl Session {
         while let Some(frame) = self.line.media.uplink.try_pop() {
             if self.line.is_held() {
                 continue;
+            }
+            if let Some(key) = self.line.key_in(&frame) {
+                self.on_key(key);
             }
             if let Some(speech) = &mut self.speech {
                 speech.push(frame.samples.samples());
@@ -205,7 +242,8 @@ impl Session {
 
     fn on_media(&mut self, event: LegEvent) {
         match event {
-            LegEvent::Digit(_) if self.terms.digits == DigitsBy::Info => {}
+            // A bridged leg has passed it on already.
+            LegEvent::Digit(_) if self.far.coupled || !self.line.takes_event_keys() => {}
             LegEvent::Digit(key) => self.on_key(key),
             LegEvent::PlayoutStarted { turn, at, .. } => {
                 if self.playout.is_current(turn) {
@@ -246,42 +284,28 @@ impl Session {
     }
 
     fn on_line(&mut self, event: LineEvent) {
-        let now = Instant::now();
         match event {
-            LineEvent::Digit(key) => self.on_key(key),
-            LineEvent::Held(true) => self.playout.hold(&mut self.line.media.downlink),
-            LineEvent::Held(false) => self.playout.resume(),
+            LineEvent::Digit(key) => match self.far.line.as_mut().filter(|_| self.far.coupled) {
+                Some(far) => far.press(key),
+                None => self.on_key(key),
+            },
+            LineEvent::Held(held) => self.on_held(held),
             LineEvent::Ended(cause) => {
-                if self.transfer.take().is_some() && cause == EndCause::Transferred {
-                    self.hangup = Some(("transferred".into(), true));
+                if self.far.bridged || self.handover.take().is_some() && cause == EndCause::Transferred {
+                    self.hangup.get_or_insert_with(|| ("transferred".into(), true));
                 }
                 let reason = match (&cause, &self.hangup) {
+                    _ if self.ended_by_far_side => "the other side hung up".into(),
                     (EndCause::Local | EndCause::Transferred, Some((reason, _))) => reason.clone(),
                     (cause, _) => describe(cause),
                 };
                 self.ended = Some(reason);
             }
-            LineEvent::Transferred(outcome) => {
-                let Some((request, destination)) = self.transfer.clone() else { return };
-                let (accepted, reason) = match outcome {
-                    TransferOutcome::Accepted => (true, "accepted".to_owned()),
-                    TransferOutcome::Refused { code, phrase } => (false, format!("{code} {phrase}")),
-                    TransferOutcome::PeerHungUp => (true, "the peer took the call and hung up".to_owned()),
-                    TransferOutcome::TimedOut => (false, "the peer did not say what became of it".to_owned()),
-                };
-                if accepted {
-                    self.hangup = Some(("transferred".into(), true));
-                } else {
-                    self.transfer = None;
-                }
-                self.events.send(CallEvent::TransferFinished {
-                    call: self.call,
-                    destination,
-                    accepted,
-                    reason: reason.clone(),
-                });
-                self.conversation.handle(now, Input::TransferFinished { request, accepted, reason });
-            }
+            LineEvent::TransferProgress(code) => self.on_refer_progress(code),
+            LineEvent::TransferRequested(request) => self.on_transfer_requested(&request),
+            LineEvent::Transferred(outcome) => self.on_refer_decided(outcome),
+            // Of a call that is up, or of a hold that the agent did not ask for.
+            LineEvent::Answered(_) | LineEvent::EarlyMedia(_) | LineEvent::HoldRefused(_) | LineEvent::Ringing(_) => {}
         }
     }
 
@@ -347,8 +371,8 @@ impl Session {
                 break;
             }
         }
-        self.refer_when_silent();
-        if self.playout.is_empty() && self.synthesis.is_none() && self.hangup.is_some() && self.transfer.is_none() {
+        self.drive_handover(now);
+        if self.playout.is_empty() && self.synthesis.is_none() && self.hangup.is_some() && self.handover.is_none() {
             self.line.hang_up();
         }
     }
@@ -467,22 +491,35 @@ impl Session {
     }
 
     fn report_end(&self, reason: String) {
-        let stats = self.line.media.stats();
+        let mut media = figures(&self.line.media.stats(), &NEAR_FIGURES);
+        if let Some(far) = &self.far.line {
+            media.extend(figures(&far.media.stats(), &FAR_FIGURES));
+        }
         self.events.send(CallEvent::CallEnded {
             call: self.call,
             reason,
             completed: self.hangup.as_ref().is_some_and(|(_, completed)| *completed),
             duration: self.started.elapsed(),
-            media: vec![
-                ("sent", stats.sent),
-                ("received", stats.received),
-                ("lost", stats.lost),
-                ("late", stats.late),
-                ("rejected", stats.rejected),
-                ("starved_frames", stats.starved),
-                ("uplink_dropped", stats.uplink_dropped),
-            ],
+            media,
         });
+    }
+}
+
+/// Names of a leg's figures in the record of a call.
+const NEAR_FIGURES: [&str; 7] = ["sent", "received", "lost", "late", "rejected", "starved_frames", "uplink_dropped"];
+/// The same of the leg that the call was handed to.
+const FAR_FIGURES: [&str; 7] =
+    ["far_sent", "far_received", "far_lost", "far_late", "far_rejected", "far_starved_frames", "far_uplink_dropped"];
+
+fn figures(stats: &LegStats, names: &[&'static str; 7]) -> Vec<(&'static str, u64)> {
+    let LegStats { sent, received, lost, late, rejected, starved, uplink_dropped, .. } = *stats;
+    names.iter().copied().zip([sent, received, lost, late, rejected, starved, uplink_dropped]).collect()
+}
+
+async fn receive_referral(referral: &mut Option<Referral>) -> Result<Line, Unanswered> {
+    match referral {
+        Some(referral) => referral.await.unwrap_or(Err(Unanswered::GivenUp)),
+        None => std::future::pending().await,
     }
 }
 

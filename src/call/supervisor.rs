@@ -1,22 +1,26 @@
 //! Takes calls in, places them, and knows all that are up.
 
 use super::classify::Exemplars;
+use super::dial_policy::{Approved, Callee};
 use super::fallback::spare_line;
+use super::gateway::CallerIdentity;
 use super::line::describe;
+use super::outbound::{Outbound, place};
 use super::session::{Session, SessionSeed};
-use super::{CallEvent, EventStream, Gateway, Line, LineError, LineEvent};
+use super::sounds::Sounds;
+use super::switchboard::{Switchboard, Takeover};
+use super::{CallEvent, EventStream, Gateway, Line, LineError, LineEvent, Unanswered};
 use crate::agent::Agent;
-use crate::base::{CallId, Pii, Random};
+use crate::base::{CallId, Pii, Random, SampleRate};
 use crate::media::{LegMode, Workers};
 use crate::net::{Arrival, Inbox, LegEvents, Sip};
 use crate::providers::{Embedder, ProviderError, SpeechToText, TextToSpeech, VoiceDetector};
 use crate::sdp::Codec;
-use crate::sip::event::{EndCause, IncomingCall, Peer, RegistrationState};
-use crate::sip::{DialogPolicy, LegId, OutgoingInvite, RegistrationId, Uri};
+use crate::sip::event::{EndCause, Header, IncomingCall, Party, Peer, RegistrationState};
+use crate::sip::{DialogPolicy, RegistrationId, Uri};
 use crate::tools::{CallBudget, HttpTools, ToolSet};
 use crate::turn::TurnSettings;
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -111,6 +115,19 @@ pub enum DigitsBy {
     Inband,
 }
 
+/// What a caller gets before its call is answered.
+#[derive(Clone, Debug, Default)]
+pub enum BeforeAnswer {
+    /// Nothing: the agent answers at once.
+    #[default]
+    Nothing,
+    /// Its phone rings for this long (180).
+    Ringing(Duration),
+    /// It hears this once as early media (183), 8 kHz: an announcement that costs it nothing. Callers whose phone made
+    /// no offer hear ringing.
+    Announcement(Arc<[i16]>),
+}
+
 /// What a peer wants otherwise than others: the part of its profile that calls need.
 #[derive(Clone, Debug)]
 pub struct PeerTerms {
@@ -132,6 +149,8 @@ pub struct PeerTerms {
     pub dialog: DialogPolicy,
     /// The called numbers that are served; empty serves all.
     pub called_numbers: Vec<String>,
+    /// What callers get before the agent answers.
+    pub before_answer: BeforeAnswer,
 }
 
 impl Default for PeerTerms {
@@ -146,6 +165,7 @@ impl Default for PeerTerms {
             header_variables: Vec::new(),
             dialog: DialogPolicy::default(),
             called_numbers: Vec::new(),
+            before_answer: BeforeAnswer::default(),
         }
     }
 }
@@ -170,27 +190,31 @@ pub struct SupervisorConfig {
     pub trunks: HashMap<String, Route>,
     /// The ways out, by the name of the extension or trunk.
     pub gateways: HashMap<String, Arc<Gateway>>,
+    /// What callers hear while nobody talks to them.
+    pub sounds: Sounds,
 }
 
 /// A call to place.
 pub struct Dial {
     /// What talks when the callee answers.
     pub route: Route,
-    /// Makes the INVITE out of our offer.
-    pub prepare: Box<dyn FnOnce(Vec<u8>) -> OutgoingInvite + Send>,
-    /// The address our SDP names towards this peer.
-    pub local_ip: IpAddr,
-    /// Host and port that transfers to an extension are addressed to, without a user.
-    pub transfer_base: Uri,
+    /// The way out.
+    pub gateway: Arc<Gateway>,
+    /// Whom to call.
+    pub to: Approved,
+    /// Whom the call says it is from; `None` takes the gateway's identity.
+    pub identity: Option<CallerIdentity>,
+    /// Further header fields of the INVITE.
+    pub headers: Vec<(String, String)>,
+    /// How long to let it ring.
+    pub ring_for: Duration,
 }
 
 /// See the module. Share it with an [`Arc`].
 pub struct Supervisor {
-    sip: Sip,
-    workers: Arc<Workers>,
+    switchboard: Arc<Switchboard>,
     events: EventStream,
     trunks: HashMap<String, Route>,
-    gateways: HashMap<String, Arc<Gateway>>,
     registrations: Mutex<HashMap<RegistrationId, Route>>,
     states: Mutex<HashMap<String, RegistrationState>>,
     next_call: AtomicU64,
@@ -203,11 +227,9 @@ impl Supervisor {
     #[must_use]
     pub fn new(sip: Sip, workers: Arc<Workers>, events: EventStream, config: SupervisorConfig) -> Arc<Self> {
         Arc::new(Self {
-            sip,
-            workers,
+            switchboard: Switchboard::new(sip, workers, config.gateways, config.sounds),
             events,
             trunks: config.trunks,
-            gateways: config.gateways,
             registrations: Mutex::default(),
             states: Mutex::default(),
             next_call: AtomicU64::new(1),
@@ -224,7 +246,13 @@ impl Supervisor {
     /// The way out through an extension or trunk.
     #[must_use]
     pub fn gateway(&self, name: &str) -> Option<&Arc<Gateway>> {
-        self.gateways.get(name)
+        self.switchboard.gateways.get(name)
+    }
+
+    /// The agent that answers a trunk's calls.
+    #[must_use]
+    pub fn trunk_agent(&self, name: &str) -> Option<&str> {
+        self.trunks.get(name).map(|route| route.agent.as_str())
     }
 
     /// Calls that are up or being answered.
@@ -236,7 +264,7 @@ impl Supervisor {
     /// The media workers.
     #[must_use]
     pub fn workers(&self) -> &Arc<Workers> {
-        &self.workers
+        &self.switchboard.workers
     }
 
     /// Waits until no call is up.
@@ -274,21 +302,69 @@ impl Supervisor {
         }
     }
 
-    /// Places a call and drives it to its end; returns when it is over.
+    /// Places a call and drives it to its end; returns when it is over. Dropping the future gives the call up.
     ///
     /// # Errors
-    /// The callee did not answer.
+    /// The callee did not answer, and why in words: busy, declined, no answer, …
     pub async fn dial(self: &Arc<Self>, dial: Dial) -> Result<(), LineError> {
         let _count = Count::new(self);
         let call = CallId(self.next_call.fetch_add(1, Ordering::Relaxed));
         let asked = Instant::now();
-        let mut random = Random::system();
-        let mode = mode(&dial.route.program);
-        let codecs = dial.route.terms.codecs.clone();
-        let line =
-            Line::dial(&self.sip, dial.local_ip, &self.workers, &codecs, mode, &mut random, dial.prepare).await?;
-        self.drive(call, line, dial.route, Vec::new(), "outbound", asked.elapsed(), dial.transfer_base).await;
+        let Dial { route, gateway, to, identity, headers, ring_for } = dial;
+        let called = match to.callee() {
+            Callee::Number(number) => number.clone(),
+            Callee::Address(uri) => uri.view().user().unwrap_or_default().to_owned(),
+        };
+        let outbound = Outbound { identity, headers, ring_for, ..Outbound::to(to) };
+        let ring = self.ring_out(call, &gateway, &outbound, mode(&route.program));
+        let answered = tokio::time::timeout(ring_for, ring).await;
+        let (line, answer) =
+            answered.unwrap_or(Err(LineError::NotAnswered(Unanswered::NoAnswer))).inspect_err(|error| {
+                self.events.send(CallEvent::CallUnanswered { call, reason: error.to_string() });
+            })?;
+        let called = Pii::new(called);
+        let mut variables = vec![("called_number".to_owned(), called.clone())];
+        variables.extend(header_variables(&answer, &route));
+        let started = Started {
+            call,
+            line,
+            route,
+            gateway,
+            variables,
+            direction: "outbound",
+            setup: asked.elapsed(),
+            caller_name: Some(called),
+            called_number: None,
+        };
+        self.drive(started).await;
         Ok(())
+    }
+
+    /// Places a call and waits for the answer, telling what happens until then.
+    async fn ring_out(
+        &self,
+        call: CallId,
+        gateway: &Gateway,
+        outbound: &Outbound,
+        mode: LegMode,
+    ) -> Result<(Line, Vec<Header>), LineError> {
+        let Switchboard { sip, workers, .. } = &*self.switchboard;
+        let mut line = place(sip, workers, gateway, outbound, mode).await?;
+        loop {
+            let (code, early_media) = match line.next().await {
+                Some(LineEvent::Answered(headers)) => return Ok((line, headers)),
+                Some(LineEvent::Ended(cause)) => return Err(LineError::NotAnswered(line.unanswered(&cause))),
+                Some(LineEvent::Ringing(code)) => (code, false),
+                Some(LineEvent::EarlyMedia(code)) => (code, true),
+                Some(_) => continue,
+                None => {
+                    while line.media.uplink.try_pop().is_some() {}
+                    while line.media.events.try_pop().is_some() {}
+                    continue;
+                }
+            };
+            self.events.send(CallEvent::CallProgress { call, code, early_media });
+        }
     }
 
     fn spawn(self: &Arc<Self>, work: impl Future<Output = ()> + Send + 'static) {
@@ -304,6 +380,12 @@ impl Supervisor {
             let registrations = self.registrations.lock().unwrap_or_else(PoisonError::into_inner);
             registrations.get(&id).map_or_else(|| id.to_string(), |route| route.peer.clone())
         };
+        self.note_registration_state(&name, state);
+    }
+
+    /// Takes note of where the registration of the extension or trunk `name` stands. Whoever looks up its registrar says
+    /// so here when that fails; everything else comes from the endpoint.
+    pub fn note_registration_state(&self, name: &str, state: RegistrationState) {
         let (word, detail) = match &state {
             RegistrationState::Registering => ("registering", String::new()),
             RegistrationState::Registered { expires_at, contact } => {
@@ -319,8 +401,8 @@ impl Supervisor {
             }
             _ => tracing::info!(extension = name, detail, "registration_{word}"),
         }
-        self.events.send(CallEvent::Registration { extension: name.clone(), state: word, detail });
-        self.states.lock().unwrap_or_else(PoisonError::into_inner).insert(name, state);
+        self.events.send(CallEvent::Registration { extension: name.to_owned(), state: word, detail });
+        self.states.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), state);
         self.changed.notify_waiters();
     }
 
@@ -340,40 +422,107 @@ impl Supervisor {
         if !route.terms.called_numbers.is_empty() && !route.terms.called_numbers.contains(&called) {
             return self.refuse(call, &incoming, 404, "the called number is not served on this trunk");
         }
-        let mut random = Random::system();
-        let (codecs, mode) = (&route.terms.codecs, mode(&route.program));
-        let answered = Line::answer(&self.sip, &incoming, events, &self.workers, codecs, mode, &mut random).await;
-        let line = match answered {
+        if let Some(replaced) = incoming.replaces {
+            let Some(mode) = self.switchboard.mode_of(replaced) else {
+                return self.refuse(call, &incoming, 481, "nobody holds the call that this one wants to replace");
+            };
+            match self.pick_up(&incoming, events, &route.terms, mode).await {
+                Ok(line) => self.switchboard.hand(Takeover { replaced, line }),
+                Err(error) => self.refuse_for(call, &incoming, &error),
+            }
+            return;
+        }
+        let line = match self.pick_up(&incoming, events, &route.terms, mode(&route.program)).await {
             Ok(line) => line,
-            Err(error) => return self.refuse(call, &incoming, error.sip_status(), &error.to_string()),
+            Err(error) => return self.refuse_for(call, &incoming, &error),
         };
-        let variables = variables(&incoming, &route.program);
-        let transfer_base = Uri::sip_address(incoming.source);
-        self.drive(call, line, route, variables, "inbound", arrived.elapsed(), transfer_base).await;
+        let variables = variables(&incoming, &route);
+        let gateway = self.gateway(&route.peer).cloned().unwrap_or_else(|| {
+            let terms = route.terms.clone();
+            Arc::new(Gateway::back_to(&route.peer, incoming.transport, incoming.source, &called, terms))
+        });
+        let started = Started {
+            call,
+            line,
+            route,
+            gateway,
+            variables,
+            direction: "inbound",
+            setup: arrived.elapsed(),
+            caller_name: Some(name_of(&incoming.from)).filter(|name| !name.expose().is_empty()),
+            called_number: Some(Pii::new(called)).filter(|number| !number.expose().is_empty()),
+        };
+        self.drive(started).await;
+    }
+
+    /// Answers a call, after what its caller is to hear before.
+    async fn pick_up(
+        &self,
+        incoming: &IncomingCall,
+        events: LegEvents,
+        terms: &PeerTerms,
+        mode: LegMode,
+    ) -> Result<Line, LineError> {
+        let Switchboard { sip, workers, .. } = &*self.switchboard;
+        let line = Line::prepare(sip, incoming, events, workers, &terms.codecs, mode, &mut Random::system())?;
+        let mut line = line.with_digits(terms.digits);
+        let wait = match &terms.before_answer {
+            BeforeAnswer::Nothing => Duration::ZERO,
+            BeforeAnswer::Ringing(wait) => {
+                line.ring();
+                *wait
+            }
+            BeforeAnswer::Announcement(samples) => {
+                line.progress();
+                line.media.set_background(Some(Arc::clone(samples)))?;
+                SampleRate::NARROWBAND.duration_of(samples.len())
+            }
+        };
+        if !wait.is_zero() {
+            let gone = async {
+                loop {
+                    match line.next().await {
+                        Some(LineEvent::Ended(cause)) => return cause,
+                        Some(_) => {}
+                        None => {
+                            while line.media.uplink.try_pop().is_some() {}
+                            while line.media.events.try_pop().is_some() {}
+                        }
+                    }
+                }
+            };
+            if let Ok(cause) = tokio::time::timeout(wait, gone).await {
+                return Err(LineError::NotAnswered(Unanswered::of(&cause)));
+            }
+            line.media.set_background(None)?;
+        }
+        line.pick_up().await?;
+        Ok(line)
+    }
+
+    fn refuse_for(&self, call: CallId, incoming: &IncomingCall, error: &LineError) {
+        self.refuse_with(call, incoming, error.sip_status(), &error.to_string(), error.warning());
     }
 
     fn refuse(&self, call: CallId, incoming: &IncomingCall, code: u16, reason: &str) {
+        self.refuse_with(call, incoming, code, reason, None);
+    }
+
+    fn refuse_with(&self, call: CallId, incoming: &IncomingCall, code: u16, reason: &str, warning: Option<String>) {
         tracing::info!(%call, code, reason, "call_refused");
         self.events.send(CallEvent::CallRefused { call, code, reason: reason.to_owned() });
         let leg = incoming.leg;
-        self.sip.post(move |endpoint, now| {
-            let headers: &[(&str, &str)] = if code == 503 { &[("Retry-After", "10")] } else { &[] };
+        self.switchboard.sip.post(move |endpoint, now| {
+            let retry = (code == 503).then_some(("Retry-After", "10"));
+            let warning = warning.as_deref().map(|warning| ("Warning", warning));
+            let headers: Vec<(&str, &str)> = retry.into_iter().chain(warning).collect();
             // The caller may have hung up meanwhile.
-            let _ = endpoint.reject(now, leg, code, headers);
+            let _ = endpoint.reject(now, leg, code, &headers);
         });
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the one place where all parts of a call meet")]
-    async fn drive(
-        &self,
-        call: CallId,
-        line: Line,
-        route: Route,
-        variables: Vec<(String, Pii<String>)>,
-        direction: &'static str,
-        setup: Duration,
-        transfer_base: Uri,
-    ) {
+    async fn drive(&self, started: Started) {
+        let Started { call, line, route, gateway, variables, direction, setup, caller_name, called_number } = started;
         tracing::info!(%call, direction, peer = route.peer, agent = route.agent, "call_started");
         self.events.send(CallEvent::CallStarted {
             call,
@@ -383,26 +532,46 @@ impl Supervisor {
             codec: line.codec().map_or_else(|| "pending".to_owned(), |c| c.to_string()),
             setup,
         });
-        let guard = HangUp { sip: self.sip.clone(), leg: line.leg };
         match route.program {
             Program::Agent(agent, engines) => {
-                let events = self.events.clone();
                 let seed = SessionSeed {
                     call,
                     line,
                     setup: agent,
                     engines,
-                    events,
+                    events: self.events.clone(),
                     variables,
-                    transfer_base,
+                    switchboard: Arc::clone(&self.switchboard),
+                    gateway,
+                    caller_name,
+                    called_number,
                     terms: route.terms,
                 };
                 Session::new(seed).run().await;
             }
-            Program::Echo => echo(call, line, &self.events).await,
+            Program::Echo => echo(call, line, &self.switchboard, &self.events).await,
         }
-        drop(guard);
     }
+}
+
+/// A call that is up, with all that its driver needs.
+struct Started {
+    call: CallId,
+    line: Line,
+    route: Route,
+    gateway: Arc<Gateway>,
+    variables: Vec<(String, Pii<String>)>,
+    direction: &'static str,
+    setup: Duration,
+    caller_name: Option<Pii<String>>,
+    called_number: Option<Pii<String>>,
+}
+
+/// The caller's name, or its number where it gave none.
+fn name_of(from: &Pii<Party>) -> Pii<String> {
+    let Party { display, uri } = from.expose();
+    let number = || crate::sip::uri::unescaped(uri.view().user().unwrap_or_default());
+    Pii::new(display.clone().filter(|name| !name.is_empty()).unwrap_or_else(number))
 }
 
 fn mode(program: &Program) -> LegMode {
@@ -412,30 +581,52 @@ fn mode(program: &Program) -> LegMode {
     }
 }
 
-fn variables(incoming: &IncomingCall, program: &Program) -> Vec<(String, Pii<String>)> {
+fn variables(incoming: &IncomingCall, route: &Route) -> Vec<(String, Pii<String>)> {
     let user = |uri: &Uri| Pii::new(crate::sip::uri::unescaped(uri.view().user().unwrap_or_default()));
     let mut all = vec![
         ("caller_number".to_owned(), user(&incoming.from.expose().uri)),
         ("caller_name".to_owned(), Pii::new(incoming.from.expose().display.clone().unwrap_or_default())),
         ("called_number".to_owned(), user(&incoming.to.expose().uri)),
     ];
-    if let Program::Agent(setup, _) = program {
-        for wanted in &setup.header_variables {
-            if let Some((_, value)) = incoming.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted)) {
-                all.push((format!("sip_{}", wanted.to_lowercase().replace('-', "_")), value.clone()));
-            }
+    all.extend(header_variables(&incoming.headers, route));
+    all
+}
+
+/// The headers that the peer's profile and the agent want, as variables `sip_<name>`.
+fn header_variables(headers: &[Header], route: &Route) -> Vec<(String, Pii<String>)> {
+    let of_agent = match &route.program {
+        Program::Agent(setup, _) => setup.header_variables.as_slice(),
+        Program::Echo => &[],
+    };
+    let mut all: Vec<(String, Pii<String>)> = Vec::new();
+    for wanted in route.terms.header_variables.iter().chain(of_agent) {
+        let variable = format!("sip_{}", wanted.to_lowercase().replace('-', "_"));
+        let value = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, value)| value.clone());
+        if let Some(value) = value.filter(|_| all.iter().all(|(known, _)| *known != variable)) {
+            all.push((variable, value));
         }
     }
     all
 }
 
-async fn echo(call: CallId, mut line: Line, events: &EventStream) {
+async fn echo(call: CallId, mut line: Line, switchboard: &Arc<Switchboard>, events: &EventStream) {
     let started = Instant::now();
+    let (mut seat, mut takeovers) = switchboard.seat(line.leg, LegMode::Echo);
     let cause = loop {
-        match line.next().await {
-            Some(LineEvent::Ended(cause)) => break cause,
-            Some(_) => {}
-            None => while line.media.events.try_pop().is_some() {},
+        tokio::select! {
+            event = line.next() => match event {
+                Some(LineEvent::Ended(cause)) => break cause,
+                Some(LineEvent::TransferRequested(_)) => super::referral::refuse(&line),
+                Some(_) => {}
+                None => while line.media.events.try_pop().is_some() {},
+            },
+            Some(takeover) = takeovers.recv() => {
+                seat.release(line.leg);
+                seat.hold(takeover.line.leg);
+                // Dropping the old line hangs it up.
+                line = takeover.line;
+                events.send(CallEvent::LegReplaced { call, by: "replaces" });
+            }
         }
     };
     let stats = line.media.stats();
@@ -451,22 +642,6 @@ async fn echo(call: CallId, mut line: Line, events: &EventStream) {
             ("rejected", stats.rejected),
         ],
     });
-}
-
-/// Ends the leg when its driver is gone, by a bug or by a panic: no zombie call.
-struct HangUp {
-    sip: Sip,
-    leg: LegId,
-}
-
-impl Drop for HangUp {
-    fn drop(&mut self) {
-        let leg = self.leg;
-        self.sip.post(move |endpoint, now| {
-            // Usually the leg has ended already.
-            let _ = endpoint.hangup(now, leg, &[]);
-        });
-    }
 }
 
 /// Counts a call while it lives.

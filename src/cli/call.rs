@@ -3,13 +3,15 @@
 use super::fail;
 use super::plan::{self, Plan};
 use super::report::Report;
-use super::server::{Server, account};
+use super::server::Server;
 use super::terminal::{Ink, Style};
-use crate::call::{Dial, EventStream, PeerTerms, Route};
-use crate::sip::event::{Party, RegistrationState};
-use crate::sip::{OutgoingInvite, Uri};
+use crate::call::dial_policy::Callee;
+use crate::call::outbound::RING_FOR;
+use crate::call::{Approved, Dial, EventStream, Gateway, PeerTerms, Route};
+use crate::net::Destination;
+use crate::sip::Transport;
+use crate::sip::event::RegistrationState;
 use clap::Args;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -21,21 +23,24 @@ const REGISTRATION_WAIT: Duration = Duration::from_secs(10);
 /// Place a call and let an agent talk.
 #[derive(Args)]
 #[command(
-    after_help = "Examples:\n  offhook call 600 -c offhook.toml                       a number of the PBX, through the configured extension\n  offhook call sip:anna@192.0.2.7 -c offhook.toml --agent clinic"
+    after_help = "Examples:\n  offhook call 600 -c offhook.toml                       a number of the PBX, through the configured extension\n  offhook call +15550134 --through carrier --agent clinic    a number of the telephone network, through a trunk\n  offhook call sip:anna@192.0.2.7 --agent clinic             an address, directly"
 )]
 pub(super) struct Call {
-    /// A number on the extension's PBX, or a SIP address.
+    /// A number on the extension's PBX or the trunk's network, or a SIP address.
     #[arg(value_name = "URI")]
     target: String,
     /// The configuration.
     #[arg(short, long, value_name = "FILE", default_value = "offhook.toml")]
     config: PathBuf,
-    /// The agent that talks [default: the extension's].
+    /// The agent that talks [default: the extension's or trunk's].
     #[arg(long, value_name = "NAME")]
     agent: Option<String>,
-    /// The extension to call through [default: the first].
-    #[arg(long, value_name = "NAME")]
-    extension: Option<String>,
+    /// The extension or trunk to call through [default: the first extension; an address without one is called directly].
+    #[arg(long, visible_alias = "extension", value_name = "NAME")]
+    through: Option<String>,
+    /// How long to let it ring, in seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = RING_FOR.as_secs())]
+    ring: u64,
     /// Directory of the offline models.
     #[arg(long, value_name = "DIR")]
     models: Option<PathBuf>,
@@ -58,47 +63,19 @@ async fn place(call: &Call) -> Result<(), String> {
     let Plan { server, agents, .. } =
         plan::read(&call.config, call.models.clone(), |step| tracing::info!("{step}")).await?;
     let server = Server::start(server, &agents, EventStream::default()).await.map_err(|e| e.to_string())?;
-    let through = server.extension(call.extension.as_deref()).map(|(e, a)| (e.clone(), a));
-    if let (None, Some(name)) = (&through, &call.extension) {
-        return Err(format!("{} has no [[extension]] named {name}", call.config.display()));
-    }
-    let (target, remote, base) = match &through {
-        Some((extension, registrar)) => {
-            registered(&server, &extension.name).await?;
-            let base = Uri::sip(&extension.host, (extension.port != 5060).then_some(extension.port))
-                .map_err(|e| e.to_string())?;
-            let target = if is_address(&call.target) { parse(&call.target)? } else { base.with_user(&call.target) };
-            (target, *registrar, base)
-        }
-        None => {
-            let target = parse(&call.target)?;
-            let remote = resolve(&target).await?;
-            (target, remote, Uri::sip_address(remote))
-        }
-    };
-    let agent = call
-        .agent
-        .clone()
-        .or_else(|| through.as_ref().map(|(e, _)| e.agent.clone()))
-        .ok_or("which agent should talk? Give --agent NAME")?;
+    let to = Approved::by_operator(&call.target)?;
+    let (gateway, default_agent) = way_out(&server, call, &to).await?;
+    let agent = call.agent.clone().or(default_agent).ok_or("which agent should talk? Give --agent NAME")?;
     let program =
         agents.get(&agent).cloned().ok_or_else(|| format!("{} declares no agent {agent}", call.config.display()))?;
-    let own = match &through {
-        Some((extension, _)) => base.with_user(&extension.user),
-        None => Uri::sip_address(server.sip.local_addr()).with_user("offhook"),
-    };
-    let credentials = through.as_ref().map(|(e, _)| account(e));
-    let (peer, terms) = through.map_or_else(|| ("direct".to_owned(), PeerTerms::default()), |(e, _)| (e.name, e.terms));
     let mut events = server.events.subscribe();
     let dial = Dial {
-        route: Route { peer, agent, program, terms },
-        local_ip: server.media_ip_towards(remote),
-        transfer_base: base,
-        prepare: Box::new(move |offer| {
-            let mut invite = OutgoingInvite::new(target, remote, Party { display: None, uri: own }, offer);
-            invite.account = credentials;
-            invite
-        }),
+        route: Route { peer: gateway.peer.clone(), agent, program, terms: gateway.terms.clone() },
+        gateway,
+        to,
+        identity: None,
+        headers: Vec::new(),
+        ring_for: Duration::from_secs(call.ring),
     };
     let style = if call.json { Style::plain() } else { Style::stdout() };
     let mut report = Report::new(style);
@@ -128,6 +105,30 @@ async fn place(call: &Call) -> Result<(), String> {
     outcome
 }
 
+/// The gateway that the call goes through, and the agent that its calls have.
+async fn way_out(server: &Server, call: &Call, to: &Approved) -> Result<(Arc<Gateway>, Option<String>), String> {
+    if let Some(extension) = server.extension(call.through.as_deref()) {
+        registered(server, &extension.name).await?;
+        return Ok((Arc::new(extension.gateway.clone()), Some(extension.agent.clone())));
+    }
+    if let Some(name) = &call.through {
+        let gateway = server.supervisor.gateway(name).cloned().ok_or_else(|| {
+            format!("{} has no [[extension]] and no [[trunk]] with `gateways` named {name}", call.config.display())
+        })?;
+        return Ok((gateway, server.supervisor.trunk_agent(name).map(str::to_owned)));
+    }
+    let Callee::Address(uri) = to.callee() else {
+        return Err(format!("{} is a number: give the extension or trunk that calls it, --through NAME", call.target));
+    };
+    let destination = Destination::from_uri(&uri.view(), None).ok_or_else(|| format!("{uri} names no host"))?;
+    let targets = server.sip.locate(&destination).await.map_err(|e| e.to_string())?;
+    let target = *targets.first().ok_or_else(|| format!("{uri} leads nowhere"))?;
+    let ours =
+        server.sip.run(move |endpoint, _| endpoint.advertised_towards(target)).await.map_err(|e| e.to_string())?;
+    let ours = ours.ok_or_else(|| format!("there is no socket for {}: see sip_listen", target.transport.via_name()))?;
+    Ok((Arc::new(Gateway::back_to("direct", Transport::Udp, ours, "offhook", PeerTerms::default())), None))
+}
+
 async fn registered(server: &Server, extension: &str) -> Result<(), String> {
     let wait = async {
         loop {
@@ -144,27 +145,4 @@ async fn registered(server: &Server, extension: &str) -> Result<(), String> {
     tokio::time::timeout(REGISTRATION_WAIT, wait).await.map_err(|_| {
         format!("extension {extension}: the registrar did not answer within {} s", REGISTRATION_WAIT.as_secs())
     })?
-}
-
-fn is_address(target: &str) -> bool {
-    target.contains('@') || target.starts_with("sip:") || target.starts_with("sips:")
-}
-
-fn parse(target: &str) -> Result<Uri, String> {
-    let text = if target.starts_with("sip:") { target.to_owned() } else { format!("sip:{target}") };
-    Uri::parse(text)
-        .map_err(|e| format!("{target} is no SIP address ({e}); write sip:user@host or a number of the PBX"))
-}
-
-async fn resolve(target: &Uri) -> Result<SocketAddr, String> {
-    let view = target.view();
-    let port = view.port().unwrap_or(5060);
-    let host = view.host().ok_or_else(|| format!("{target} names no host"))?;
-    if let Some(ip) = host.address() {
-        return Ok(SocketAddr::new(ip, port));
-    }
-    let name = host.to_string();
-    let mut found =
-        tokio::net::lookup_host((name.as_str(), port)).await.map_err(|e| format!("{name} has no address: {e}"))?;
-    found.next().ok_or_else(|| format!("{name} has no address"))
 }

@@ -10,12 +10,14 @@ pub mod profile;
 mod reader;
 mod secret;
 mod sections;
+mod server;
 
 pub use diagnostic::{ConfigError, ConfigErrors};
-pub use peers::{Extension, HostPort, Trunk};
-pub use profile::{DtmfMode, ProfileCodec, ReferTarget, SipProfile};
+pub use peers::{Extension, Outgoing, OwnCredentials, PeerAddress, Trunk};
+pub use profile::{NumberFormat, Questions, ReferTarget, SipProfile};
 pub use secret::Secret;
-pub use sections::{AgentEntry, Inference, LogFormat, Logging, Media, PortRange, Server, ToolHost, Tools};
+pub use sections::{AgentEntry, Inference, LogFormat, Logging, Media, PortRange, ToolHost, Tools};
+pub use server::{Advertised, Server};
 
 use peers::{Names, Surroundings, check_overlaps};
 use reader::{Reader, Table};
@@ -88,7 +90,8 @@ impl Config {
         let base = file.parent().unwrap_or_else(|| Path::new(""));
         let root = Table::new(&reader, document.get_ref(), 0..0, "the file");
 
-        let server = root.table("server", "[server]").map_or_else(|| Some(Server::default()), Server::read);
+        let server =
+            root.table("server", "[server]").map_or_else(|| Some(Server::default()), |t| Server::read(t, base));
         let media = root.table("media", "[media]").map_or_else(|| Some(Media::default()), Media::read);
         let models_dir = root.table("models", "[models]").and_then(|table| sections::read_models(table, base));
         let inference =
@@ -106,7 +109,7 @@ impl Config {
             root.error(
                 0..0,
                 "there is nobody to take calls from: neither [[extension]] nor [[trunk]]",
-                "add an [[extension]] to register on a PBX, or a [[trunk]] to take calls from one",
+                "add an [[extension]] to register on a PBX, or a [[trunk]] to take calls from one; `offhook connect` writes it",
             );
         }
         let extensions: Vec<_> =

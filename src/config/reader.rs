@@ -120,8 +120,15 @@ impl<'r, 'a> Table<'r, 'a> {
     }
 
     fn get(&self, key: &'static str) -> Option<&'r Spanned<DeValue<'a>>> {
-        self.known.borrow_mut().push(key);
+        self.ask_for(key);
         self.table.get(key)
+    }
+
+    fn ask_for(&self, key: &'static str) {
+        let mut known = self.known.borrow_mut();
+        if !known.contains(&key) {
+            known.push(key);
+        }
     }
 
     fn wrong_type(&self, key: &str, value: &Spanned<DeValue<'a>>, wanted: &str) {
@@ -155,7 +162,7 @@ impl<'r, 'a> Table<'r, 'a> {
 
     /// Notes that a key is missing, unless a misspelt one stands for it: [`Table::finish`] reports that.
     pub fn missing(&self, key: &'static str, example: &str) {
-        self.known.borrow_mut().push(key);
+        self.ask_for(key);
         if self.table.keys().any(|written| nearest(written.get_ref(), [key]).is_some()) {
             return;
         }
@@ -215,15 +222,19 @@ impl<'r, 'a> Table<'r, 'a> {
         }
     }
 
+    /// `true` or `false`.
+    pub fn boolean(&self, key: &'static str) -> Option<bool> {
+        let value = self.get(key)?;
+        let on = value.get_ref().as_bool();
+        if on.is_none() {
+            self.wrong_type(key, value, "boolean");
+        }
+        on
+    }
+
     /// `true` or `false`; false when it is not there.
     pub fn switch(&self, key: &'static str) -> bool {
-        match self.get(key) {
-            None => false,
-            Some(value) => value.get_ref().as_bool().unwrap_or_else(|| {
-                self.wrong_type(key, value, "boolean");
-                false
-            }),
-        }
+        self.boolean(key).unwrap_or(false)
     }
 
     /// A duration such as `"90s"`, within `range`.
@@ -253,6 +264,20 @@ impl<'r, 'a> Table<'r, 'a> {
             }
         }
         Some(texts)
+    }
+
+    /// One text or a list of texts; `wanted` says what they should look like.
+    pub fn text_or_texts(&self, key: &'static str, wanted: &str) -> Option<Vec<Located<String>>> {
+        match self.get(key)?.get_ref() {
+            DeValue::Array(_) => self.texts(key),
+            DeValue::String(_) => self.text(key).map(|text| vec![text]),
+            other => {
+                let value = self.get(key)?;
+                let message = format!("`{key}` is of type {}, but a string or list is wanted", other.type_str());
+                self.error(value.span(), message, format!("write {wanted}"));
+                None
+            }
+        }
     }
 
     /// A list of whole numbers within `range`.

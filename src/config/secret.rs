@@ -1,6 +1,6 @@
 //! Passwords: written in the file, or better, in a file of their own or the environment.
 
-use super::reader::Table;
+use super::reader::{Located, Table};
 use crate::base::Pii;
 use std::path::Path;
 
@@ -10,6 +10,19 @@ pub type Secret = Pii<String>;
 /// Largest secret file that is read.
 const SECRET_BYTES: u64 = 4_096;
 
+/// The three keys a secret may stand under.
+pub(super) struct Keys {
+    written: &'static str,
+    variable: &'static str,
+    file: &'static str,
+}
+
+/// Our password at a peer.
+pub(super) const PASSWORD: Keys = Keys { written: "password", variable: "password_env", file: "password_file" };
+/// A peer's password with us.
+pub(super) const INBOUND_PASSWORD: Keys =
+    Keys { written: "inbound_password", variable: "inbound_password_env", file: "inbound_password_file" };
+
 /// Where `password_env` and `password_file` are looked up.
 pub(super) struct Secrets<'s> {
     pub base: &'s Path,
@@ -17,21 +30,38 @@ pub(super) struct Secrets<'s> {
 }
 
 impl Secrets<'_> {
-    /// Reads exactly one of `password`, `password_env` and `password_file`.
-    pub(super) fn read(&self, table: &Table<'_, '_>) -> Option<Secret> {
-        let given: Vec<_> =
-            ["password", "password_env", "password_file"].into_iter().filter(|key| table.has(key)).collect();
+    /// Reads exactly one of the three keys, one of which must be there.
+    pub(super) fn required(&self, table: &Table<'_, '_>, keys: &Keys) -> Option<Secret> {
+        let secret = self.optional(table, keys)?;
+        if secret.is_none() {
+            table.missing(keys.variable, "\"PBX_PASSWORD\"");
+        }
+        secret
+    }
+
+    /// Reads one of the three keys, if one is there. The outer `None` is for a mistake.
+    pub(super) fn optional(&self, table: &Table<'_, '_>, keys: &Keys) -> Option<Option<Secret>> {
+        let given: Vec<_> = [keys.written, keys.variable, keys.file].into_iter().filter(|key| table.has(key)).collect();
         if let [_, second, ..] = given[..] {
             let message = format!("`{}` and `{second}` are both given", given[0]);
             table.error(table.key_span(second), message, "keep one of them");
         }
-        let written = table.text("password");
-        let variable = table.text("password_env");
-        let file = table.text("password_file");
+        let written = table.text(keys.written);
+        let variable = table.text(keys.variable);
+        let file = table.text(keys.file);
         if given.is_empty() {
-            table.missing("password_env", "\"PBX_PASSWORD\"");
-            return None;
+            return Some(None);
         }
+        self.secret(table, written, variable, file).map(Some)
+    }
+
+    fn secret(
+        &self,
+        table: &Table<'_, '_>,
+        written: Option<Located<String>>,
+        variable: Option<Located<String>>,
+        file: Option<Located<String>>,
+    ) -> Option<Secret> {
         if let Some(password) = written {
             return Some(Secret::new(password.value));
         }

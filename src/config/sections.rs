@@ -1,10 +1,10 @@
-//! The sections that are about this server itself: `[server] [media] [models] [inference] [agents]
-//! [tools] [logging]`.
+//! The sections that are about this server itself, apart from SIP: `[media] [models] [inference] [agents] [tools]
+//! [logging]`.
 
 use super::reader::Table;
 use crate::tools::{CallBudget, EgressPolicy, HostRule, limits};
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use toml::de::DeValue;
@@ -13,54 +13,10 @@ use toml::de::DeValue;
 const PORT_MIN: u16 = 1024;
 /// Fewest ports of a range: each call needs two.
 const PORTS_MIN: u16 = 8;
-/// Longest drain: after an hour a call is no longer waited for.
-const DRAIN_MAX: Duration = Duration::from_secs(3_600);
 /// Most worker or inference threads.
 const THREADS_MAX: i64 = 256;
 /// Most requests that may wait for inference.
 const QUEUE_MAX: i64 = 10_000;
-
-/// `[server]`: where we speak SIP.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Server {
-    /// UDP address and port SIP listens on. Default `0.0.0.0:5060`.
-    pub sip_listen: SocketAddr,
-    /// The address peers reach us at, for Contact, Via and SDP. `None`: the address of the route to the peer.
-    pub advertised_address: Option<IpAddr>,
-    /// How long calls may go on after SIGTERM. Default 10 minutes.
-    pub drain: Duration,
-}
-
-impl Default for Server {
-    fn default() -> Self {
-        Self {
-            sip_listen: SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 5060),
-            advertised_address: None,
-            drain: Duration::from_secs(600),
-        }
-    }
-}
-
-impl Server {
-    pub(super) fn read(table: Table<'_, '_>) -> Option<Self> {
-        let default = Self::default();
-        let sip_listen = table.parsed("sip_listen", "an address and port such as \"0.0.0.0:5060\"");
-        let advertised = table.parsed::<IpAddr>("advertised_address", "an address such as \"203.0.113.7\"");
-        if let Some(address) = &advertised
-            && (address.value.is_unspecified() || address.value.is_multicast())
-        {
-            let message = format!("nobody can send to `{}`", address.value);
-            table.error(address.span.clone(), message, "write the address that peers reach, or leave it out");
-        }
-        let server = Self {
-            sip_listen: sip_listen.map_or(default.sip_listen, |address| address.value),
-            advertised_address: advertised.map(|address| address.value),
-            drain: table.duration("drain", Duration::ZERO..=DRAIN_MAX).unwrap_or(default.drain),
-        };
-        table.finish();
-        Some(server)
-    }
-}
 
 /// A range of UDP ports, both ends included.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

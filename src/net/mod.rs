@@ -1,4 +1,4 @@
-//! The shell around `sip::Endpoint`: the socket, the clock and one task.
+//! The shell around `sip::Endpoint`: sockets, streams, names, the clock and one task.
 //!
 //! Commands are closures run on the endpoint by its own task, so the endpoint needs no lock and its owner no copy
 //! of its interface. Events of a leg go to whoever drives that leg; new calls and registrations to the one
@@ -6,21 +6,33 @@
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic))]
 
+mod connection;
+mod connections;
+mod driver;
+mod errors;
+pub mod keep_alive;
+pub mod limits;
 pub mod locate;
+mod socket;
+mod start;
 pub mod tls;
-mod udp;
 
+use crate::sip::StreamDeadlines;
 use crate::sip::event::{Header, IncomingCall, RegistrationState};
 use crate::sip::{
     CommandError, Endpoint, Event, LegId, OutgoingInvite, OutgoingOptions, RegistrationId, Target, Transport,
 };
+use driver::Driver;
+use errors::TransportErrors;
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tls::Demand;
 use tokio::sync::{mpsc, oneshot};
 
 pub use locate::Destination;
-pub use tls::{ClientTls, ServerTls, TlsIdentity};
-pub use udp::{start, start_udp};
+pub use start::{start, start_udp, start_with};
+pub use tls::{CertificateFacts, ClientTls, ServerTls, TlsIdentity, describe_certificate};
 
 /// Why the network side could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +66,15 @@ pub enum NetError {
         /// What is wrong and what to do.
         reason: String,
     },
+    /// The certificate that a peer has shown on an open connection does not fit a destination that leads to the same
+    /// address.
+    #[error("{host} cannot be called by TLS: {reason}")]
+    Unverified {
+        /// The host.
+        host: String,
+        /// What is wrong with the certificate.
+        reason: String,
+    },
     /// The network task has ended.
     #[error("the SIP side has stopped")]
     Stopped,
@@ -66,8 +87,33 @@ pub struct Listen {
     pub transport: Transport,
     /// Address and port; port 0 lets the system choose.
     pub address: SocketAddr,
-    /// What a TLS listener shows; needed there, ignored elsewhere.
+    /// What a TLS listener shows; ignored elsewhere. Without it TLS only goes out: no socket is opened, and `address` is
+    /// what the endpoint's [`crate::sip::LocalAddress`] for TLS names as its socket.
     pub tls: Option<ServerTls>,
+}
+
+/// Waits and name servers of the network side.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NetConfig {
+    /// What peers that we know nothing of are allowed on a stream.
+    pub stranger_deadlines: StreamDeadlines,
+    /// What trunks, registrars and peers of calls are allowed.
+    pub peer_deadlines: StreamDeadlines,
+    /// How long opening a stream may take, its TLS handshake included.
+    pub connect_time: Duration,
+    /// How long an inbound TLS handshake may take.
+    pub handshake_time: Duration,
+}
+
+impl Default for NetConfig {
+    fn default() -> Self {
+        Self {
+            stranger_deadlines: StreamDeadlines::STRANGER,
+            peer_deadlines: StreamDeadlines::PEER,
+            connect_time: limits::CONNECT_TIME,
+            handshake_time: limits::HANDSHAKE_TIME,
+        }
+    }
 }
 
 impl Listen {
@@ -76,10 +122,22 @@ impl Listen {
     pub fn udp(address: SocketAddr) -> Self {
         Self { transport: Transport::Udp, address, tls: None }
     }
+
+    /// A TCP listener.
+    #[must_use]
+    pub fn tcp(address: SocketAddr) -> Self {
+        Self { transport: Transport::Tcp, address, tls: None }
+    }
+
+    /// A TLS listener.
+    #[must_use]
+    pub fn tls(address: SocketAddr, tls: ServerTls) -> Self {
+        Self { transport: Transport::Tls, address, tls: Some(tls) }
+    }
 }
 
 /// A function run on the endpoint by its task.
-type Command = Box<dyn FnOnce(&mut udp::Driver, Instant) + Send>;
+type Command = Box<dyn FnOnce(&mut Driver, Instant) + Send>;
 
 /// What belongs to no leg that somebody drives already.
 #[derive(Debug)]
@@ -103,14 +161,35 @@ pub type LegEvents = mpsc::UnboundedReceiver<Event>;
 #[derive(Clone, Debug)]
 pub struct Sip {
     commands: mpsc::UnboundedSender<Command>,
-    local: SocketAddr,
+    bound: Arc<[Listen]>,
+    errors: TransportErrors,
 }
 
 impl Sip {
-    /// The address of the socket, with the real port when 0 was asked for.
+    /// The address of the first socket, with the real port when 0 was asked for.
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
-        self.local
+        self.bound.first().map_or(SocketAddr::from(([0, 0, 0, 0], 0)), |listen| listen.address)
+    }
+
+    /// All sockets in the order asked for, with their real ports.
+    #[must_use]
+    pub fn bound(&self) -> &[Listen] {
+        &self.bound
+    }
+
+    /// Why the last attempt to reach that address by that transport failed, in words; `None` once one succeeded.
+    #[must_use]
+    pub fn last_transport_error(&self, transport: Transport, remote: SocketAddr) -> Option<String> {
+        self.errors.last(Target { transport, remote })
+    }
+
+    /// Keeps the way to a registrar or trunk open (RFC 5626 §4.4): pings on its stream, while one is open, or datagrams
+    /// through the NAT, each after 80–100 % of `period`. [`keep_alive`] has the usual periods. `None` ends it.
+    pub fn keep_alive(&self, remote: SocketAddr, transport: Transport, period: Option<Duration>) {
+        let target = Target { transport, remote };
+        // A stopped network side keeps nothing alive.
+        let _ = self.commands.send(Box::new(move |driver, now| driver.keep_alive(now, target, period)));
     }
 
     /// Runs `command` on the endpoint and returns what it returns.
@@ -148,9 +227,26 @@ impl Sip {
     /// destination says.
     ///
     /// # Errors
-    /// [`NetError::Locate`], [`NetError::Certificate`].
+    /// [`NetError::Locate`], [`NetError::Certificate`], [`NetError::Unverified`].
     pub async fn locate(&self, destination: &Destination) -> Result<Vec<Target>, NetError> {
-        destination.look_up().await
+        let targets = destination.look_up().await?;
+        for target in targets.iter().filter(|target| target.transport == Transport::Tls) {
+            let demand = Demand::new(&destination.host, destination.tls.clone().unwrap_or_default())?;
+            let remote = target.remote;
+            let shown = self.drive(move |driver, _| driver.certificates(remote)).await?;
+            tls::check(demand.clone(), shown).await?;
+            self.drive(move |driver, _| driver.demand(remote, demand)).await?;
+        }
+        Ok(targets)
+    }
+
+    /// What the certificate of a TLS peer says, while a connection to it is open.
+    ///
+    /// # Errors
+    /// [`NetError::Stopped`].
+    pub async fn peer_certificate(&self, remote: SocketAddr) -> Result<Option<CertificateFacts>, NetError> {
+        let shown = self.drive(move |driver, _| driver.certificates(remote)).await?;
+        Ok(shown.first().and_then(CertificateFacts::of))
     }
 
     /// Asks a peer whether it is there and waits for the answer, 32 s at most.
@@ -169,7 +265,7 @@ impl Sip {
 
     async fn drive<R: Send + 'static>(
         &self,
-        command: impl FnOnce(&mut udp::Driver, Instant) -> R + Send + 'static,
+        command: impl FnOnce(&mut Driver, Instant) -> R + Send + 'static,
     ) -> Result<R, NetError> {
         let (answer, answered) = oneshot::channel();
         let command: Command = Box::new(move |driver, now| {

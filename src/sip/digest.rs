@@ -4,14 +4,16 @@ use super::header::{HeaderName, HeaderValue};
 use super::limits;
 use super::message::Message;
 use super::method::Method;
+use super::nonce::{NONCE_LIFETIME, Nonces, equal_in_constant_time, hex};
 use super::parse::{Cursor, Fault, is_lws, quote, text};
 use super::status::StatusCode;
 use super::uri::UriRef;
-use crate::base::{Pii, Random};
+use crate::base::Pii;
 use md5::Md5;
 use sha2::{Digest, Sha256, Sha512_256};
 use std::fmt::Write;
-use std::time::{Duration, Instant};
+use std::net::IpAddr;
+use std::time::Instant;
 
 /// The hash of a challenge. Later variants are stronger: `max` chooses.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -83,29 +85,6 @@ impl Algorithm {
             Self::Sha512_256 | Self::Sha512_256Sess => joined::<Sha512_256>(parts),
         }
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len().saturating_mul(2)), |mut s, b| {
-        let _ = write!(s, "{b:02x}");
-        s
-    })
-}
-
-/// Compares without telling by its duration where the difference lies. Lengths are no secret.
-fn equal_in_constant_time(a: &[u8], b: &[u8]) -> bool {
-    a.len() == b.len() && std::hint::black_box(a.iter().zip(b).fold(0u8, |d, (x, y)| d | (x ^ y))) == 0
-}
-
-/// HMAC-SHA-256 (RFC 2104).
-fn hmac_sha256(key: &[u8; 32], message: &[&[u8]]) -> [u8; 32] {
-    let mut block = [0u8; 64];
-    for (b, k) in block.iter_mut().zip(key) {
-        *b = *k;
-    }
-    let inner =
-        message.iter().fold(Sha256::new().chain_update(block.map(|b| b ^ 0x36)), Digest::chain_update).finalize();
-    Sha256::new().chain_update(block.map(|b| b ^ 0x5c)).chain_update(inner).finalize().into()
 }
 
 /// Who asks: a server for itself (401), or a proxy for the way (407).
@@ -295,13 +274,29 @@ impl Challenge {
         Some((authority, best))
     }
 
-    /// A challenge of our own, for one realm and algorithm. Send one per algorithm, strongest first.
+    /// Challenges of our own for one realm, one per algorithm; list the strongest first (RFC 8760 §2.3).
     #[must_use]
-    pub fn issue(nonces: &Nonces, now: Instant, realm: &str, algorithm: Algorithm, stale: bool) -> Self {
+    pub fn offer(
+        nonces: &mut Nonces,
+        now: Instant,
+        realm: &str,
+        source: IpAddr,
+        algorithms: &[Algorithm],
+        stale: bool,
+    ) -> Vec<Self> {
+        let nonce = nonces.issue(now, realm, source);
         // The realm comes from our settings; without quotes and control bytes it needs no escapes.
         let realm: String = realm.chars().filter(|c| !c.is_control() && !matches!(c, '"' | '\\')).collect();
-        let nonce = nonces.issue(now, &realm);
-        Self { realm, nonce, opaque: None, algorithm, qop: Qop::Auth, stale, names_algorithm: true }
+        let challenge = |algorithm: &Algorithm| Self {
+            realm: realm.clone(),
+            nonce: nonce.clone(),
+            opaque: None,
+            algorithm: *algorithm,
+            qop: Qop::Auth,
+            stale,
+            names_algorithm: true,
+        };
+        algorithms.iter().map(challenge).collect()
     }
 
     /// The value of WWW-Authenticate or Proxy-Authenticate.
@@ -384,7 +379,7 @@ impl Qop {
 /// The value of Authorization or Proxy-Authorization that answers a challenge.
 ///
 /// `uri` is the Request-URI as it will be sent. `nonce_count` is 1 for the first answer to a nonce and grows with each
-/// further request that uses it. `cnonce` is random, at least 16 hexadecimal digits of [`Random::hex`].
+/// further request that uses it. `cnonce` is random, at least 16 hexadecimal digits.
 ///
 /// The caller decides whether the challenge deserves an answer at all (CVE-2021-41158): its own trunk, its address, its
 /// pinned realm, not more than two attempts, no MD5 where SHA-256 was offered before.
@@ -422,52 +417,16 @@ pub fn answer(
     HeaderValue::cleaned(&value)
 }
 
-/// How long a nonce of ours may be used. Answers captured on the wire are worth nothing after it.
-const NONCE_LIFETIME: Duration = Duration::from_secs(300);
-
-/// Makes and recognises nonces without a table: each carries its time and a MAC over it, so that a flood of requests
-/// without credentials leaves nothing behind. A captured answer can be repeated for the same method and URI while its
-/// nonce lives; the transaction layer's matching of CSeq and branch is what stops that within a dialog.
-#[derive(Debug)]
-pub struct Nonces {
-    key: Pii<[u8; 32]>,
-    epoch: Instant,
+/// The `nextnonce` of an Authentication-Info (RFC 7616 §3.5): the nonce that the server wants in the next request.
+#[must_use]
+pub fn next_nonce(authentication_info: &[u8]) -> Option<String> {
+    // The header is a list of parameters without a scheme; one in front makes it what `groups` reads.
+    let with_scheme = [b"Digest ", authentication_info].concat();
+    let groups = groups(&with_scheme).ok()?;
+    find(&groups.first()?.1, "nextnonce").filter(|nonce| !nonce.is_empty()).map(str::to_owned)
 }
 
-impl Nonces {
-    /// Nonces under a fresh key. Those of an earlier process are not recognised: their users are asked again.
-    pub fn new(now: Instant, random: &mut Random) -> Self {
-        let mut key = [0u8; 32];
-        for chunk in key.chunks_mut(8) {
-            for (byte, fresh) in chunk.iter_mut().zip(random.next_u64().to_le_bytes()) {
-                *byte = fresh;
-            }
-        }
-        Self { key: Pii::new(key), epoch: now }
-    }
-
-    fn mac(&self, time: &str, realm: &str) -> String {
-        hex(hmac_sha256(self.key.expose(), &[time.as_bytes(), b":", realm.as_bytes()]).get(..16).unwrap_or_default())
-    }
-
-    fn issue(&self, now: Instant, realm: &str) -> String {
-        let time = format!("{:016x}", now.saturating_duration_since(self.epoch).as_millis());
-        let mac = self.mac(&time, realm);
-        time + &mac
-    }
-
-    /// How old a nonce is; `None` if we did not make it for that realm.
-    fn age(&self, now: Instant, realm: &str, nonce: &str) -> Option<Duration> {
-        let (time, mac) = nonce.split_at_checked(16)?;
-        if !equal_in_constant_time(self.mac(time, realm).as_bytes(), mac.as_bytes()) {
-            return None;
-        }
-        let made = self.epoch.checked_add(Duration::from_millis(u64::from_str_radix(time, 16).ok()?))?;
-        Some(now.saturating_duration_since(made))
-    }
-}
-
-/// Why credentials were not accepted. Except for [`Refusal::Stale`] the peer must not learn which: challenge again, or
+/// Why credentials were not accepted. Except for [`Refusal::Stale`] and [`Refusal::Replayed`] the peer must not learn which: challenge again, or
 /// 403, the same for every reason.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Refusal {
@@ -483,6 +442,9 @@ pub enum Refusal {
     /// The response is right but the nonce too old: challenge again with `stale=true`.
     #[error("the nonce is too old")]
     Stale,
+    /// The response is right but was used before: challenge again with `stale=true`.
+    #[error("the credentials were used before")]
+    Replayed,
     /// An algorithm that we did not offer.
     #[error("the credentials use an algorithm that was not offered")]
     Algorithm,
@@ -515,6 +477,8 @@ pub struct Authorization {
 pub struct Expected<'a> {
     /// Our realm.
     pub realm: &'a str,
+    /// Where the request came from.
+    pub source: IpAddr,
     /// The algorithms we offered.
     pub algorithms: &'a [Algorithm],
     /// The credentials of the claimed user; `None` if there is no such user, which takes the same time to refuse.
@@ -554,20 +518,31 @@ impl Authorization {
         request.values(authority.credentials_header()).filter_map(Self::parse).find(|a| a.realm == realm)
     }
 
+    /// The nonce count. Without one, as in RFC 2069, a nonce is good for one request.
+    fn count(&self) -> u32 {
+        if self.qop == Qop::None { 1 } else { u32::from_str_radix(&self.nc, 16).unwrap_or(0) }
+    }
+
+    /// Whether its nonce is one that we made for this address and realm: whoever sent it can hear us there.
+    #[must_use]
+    pub fn has_nonce_of(&self, nonces: &Nonces, now: Instant, source: IpAddr) -> bool {
+        nonces.age(now, &self.realm, source, &self.nonce).is_some()
+    }
+
     /// Checks the credentials in a time that does not depend on what is wrong with them.
     ///
     /// # Errors
     /// Why they are refused.
     pub fn verify(
         &self,
-        nonces: &Nonces,
+        nonces: &mut Nonces,
         now: Instant,
         expected: &Expected<'_>,
         request: &Message<'_>,
     ) -> Result<(), Refusal> {
         let method = request.method().ok_or(Refusal::Absent)?;
         let request_uri = request.request_uri().map_err(|_| Refusal::Uri)?;
-        let age = nonces.age(now, expected.realm, &self.nonce);
+        let age = nonces.age(now, expected.realm, expected.source, &self.nonce);
         let nobody = Credentials::new("", "");
         let credentials = expected.credentials.unwrap_or(&nobody);
         let protected = Protected {
@@ -596,6 +571,7 @@ impl Authorization {
             _ if !matches => Err(Refusal::Response),
             None => Err(Refusal::Nonce),
             Some(age) if age > NONCE_LIFETIME => Err(Refusal::Stale),
+            Some(_) if !nonces.use_once(now, &self.nonce, self.count()) => Err(Refusal::Replayed),
             Some(_) => Ok(()),
         }
     }

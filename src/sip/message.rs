@@ -544,6 +544,16 @@ fn has_only_lawful_controls(value: &[u8]) -> bool {
 /// If no message can follow: the header section or the Content-Length exceeds [`limits::MESSAGE_BYTES`], Content-Length is
 /// missing, malformed or there twice. The stream has lost its framing and must be closed.
 pub fn frame_length(stream: &[u8]) -> Result<Option<usize>, Fault> {
+    let whole = frame_parts(stream)?.map(|(head, body)| head.saturating_add(body));
+    Ok(whole.filter(|whole| *whole <= stream.len()))
+}
+
+/// The lengths of the head, up to and with its empty line, and of the body that follows: `None` if more of the head must
+/// be read first.
+///
+/// # Errors
+/// As [`frame_length`].
+pub fn frame_parts(stream: &[u8]) -> Result<Option<(usize, usize)>, Fault> {
     let mut cursor = Cursor::new(stream);
     cursor.take_while(|b| matches!(b, b'\r' | b'\n'));
     let mut length = None;
@@ -560,7 +570,7 @@ pub fn frame_length(stream: &[u8]) -> Result<Option<usize>, Fault> {
             if whole > limits::MESSAGE_BYTES {
                 return Err(Fault::new(cursor.offset(), "a shorter message").answered(StatusCode::MESSAGE_TOO_LARGE));
             }
-            return Ok((whole <= stream.len()).then_some(whole));
+            return Ok(Some((cursor.offset(), body)));
         }
         let name = Cursor::new(first).take_while(is_token);
         if !is_start && HeaderName::parse(name) == HeaderName::ContentLength {

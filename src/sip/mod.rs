@@ -15,6 +15,7 @@
     )
 )]
 
+pub mod admission;
 pub mod bucket;
 pub mod compose;
 pub mod config;
@@ -32,6 +33,7 @@ pub mod limits;
 pub mod message;
 pub mod method;
 pub mod multipart;
+pub mod nonce;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod pair;
 pub mod parse;
@@ -41,6 +43,8 @@ pub mod reliable;
 pub mod replaces;
 pub mod session_timer;
 pub mod status;
+pub mod stream;
+pub mod table;
 pub mod timer;
 pub mod transaction;
 pub mod uri;
@@ -58,5 +62,6 @@ pub use message::{Message, StartLine};
 pub use method::Method;
 pub use parse::{Fault, ParseError};
 pub use status::StatusCode;
+pub use stream::{Framer, StreamDeadlines, StreamFault, StreamItem};
 pub use uri::{Uri, UriRef};
 pub use validate::{Head, Verdict, judge};

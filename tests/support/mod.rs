@@ -184,20 +184,11 @@ impl TestServer {
         });
         let programs =
             HashMap::from([("test".to_owned(), Program::Agent(setup, engines)), ("echo".to_owned(), Program::Echo)]);
-        let trunk = |name: &str, net: &str| TrunkPlan {
-            name: name.into(),
-            networks: vec![net.parse().unwrap()],
-            agent: name.into(),
-            terms: PeerTerms::default(),
-        };
-        let plan = ServerPlan {
-            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
-            advertised: None,
-            media: loopback_media(),
-            user_agent: None,
-            trunks: vec![trunk("test", "127.0.0.1/32"), trunk("echo", "127.0.0.2/32")],
-            extensions: Vec::new(),
-        };
+        let trunk =
+            |name: &str, net: &str| TrunkPlan::by_source(name, vec![net.parse().unwrap()], name, PeerTerms::default());
+        let listen = vec![net::Listen::udp(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))];
+        let mut plan = ServerPlan::new(listen, loopback_media());
+        plan.trunks = vec![trunk("test", "127.0.0.1/32"), trunk("echo", "127.0.0.2/32")];
         let server = Server::start(plan, &programs, EventStream::default()).await.unwrap();
         let events = server.events.subscribe();
         Self { server, stt, tts, events }

@@ -1,7 +1,7 @@
 //! `tools:` and `destinations:`.
 
 use super::reader::{Fields, Reader};
-use crate::agent::destination::{Destination, Target};
+use crate::agent::destination::{Destination, RING_FOR, Target, TransferMode};
 use crate::agent::limits::{ARGUMENT_CHARS, TOOL_RETRIES, TOOL_TIMEOUT};
 use crate::agent::rule::Variable;
 use crate::agent::source::{Node, Yaml};
@@ -231,7 +231,8 @@ pub(super) fn read_destinations(reader: &mut Reader, fields: &Fields<'_>) -> Vec
         .iter()
         .filter_map(|(key, node)| {
             let what = format!("destination `{}`", key.name);
-            let fields = reader.fields(node, &what, &["description", "extension", "uri"])?;
+            let fields =
+                reader.fields(node, &what, &["description", "extension", "mode", "ring_for", "through", "uri"])?;
             let description = fields
                 .get("description")
                 .and_then(|node| reader.text(node))
@@ -239,11 +240,16 @@ pub(super) fn read_destinations(reader: &mut Reader, fields: &Fields<'_>) -> Vec
             let target = match (fields.get("extension"), fields.get("uri")) {
                 (Some(node), None) => {
                     let text = reader.text(node)?;
-                    if text.is_empty()
+                    let keys = text.strip_prefix('+').unwrap_or(&text);
+                    if keys.is_empty()
                         || text.len() > 32
-                        || !text.bytes().all(|b| b.is_ascii_digit() || b"*#".contains(&b))
+                        || !keys.bytes().all(|b| b.is_ascii_digit() || b"*#".contains(&b))
                     {
-                        reader.error(node, format!("`{text}` is no extension"), Some("digits, `*` and `#`".into()));
+                        reader.error(
+                            node,
+                            format!("`{text}` is no extension"),
+                            Some("digits, `*` and `#`, or a number with `+` in front".into()),
+                        );
                     }
                     Target::Extension(text)
                 }
@@ -278,7 +284,18 @@ pub(super) fn read_destinations(reader: &mut Reader, fields: &Fields<'_>) -> Vec
                     return None;
                 }
             };
-            Some(Destination { id: key.name.clone(), description, target })
+            let mode = fields.get("mode").and_then(|node| reader.one_of(node, "a mode", &TransferMode::NAMES));
+            let ring_for = fields
+                .get("ring_for")
+                .and_then(|node| reader.duration(node, Duration::from_secs(5), Duration::from_secs(180)));
+            Some(Destination {
+                id: key.name.clone(),
+                description,
+                target,
+                mode: mode.unwrap_or_default(),
+                ring_for: ring_for.unwrap_or(RING_FOR),
+                through: fields.get("through").and_then(|node| reader.text(node)),
+            })
         })
         .collect()
 }

@@ -15,7 +15,7 @@ use crate::audio::wav;
 use crate::base::{Random, SampleRate};
 use crate::call::{CallEvent, EventStream, Line, PeerTerms, Program};
 use crate::media::{LegMode, MediaConfig, Workers};
-use crate::net;
+use crate::net::{self, Listen};
 use crate::providers::local::pool::PoolConfig;
 use crate::sdp::Codec;
 use crate::sip::event::Party;
@@ -119,19 +119,10 @@ async fn hold(demo: Demo) -> Result<ExitCode, String> {
     let agent = Agent::load(&demo.agent, &[("booking_url".to_owned(), bookings.url())]).map_err(|e| e.to_string())?;
     let setup = engines::prepare(Arc::new(agent), &engines, bookings.policy(), CallBudget::default(), &[]).await?;
 
-    let plan = ServerPlan {
-        listen: demo.listen,
-        advertised: None,
-        media: MediaConfig { bind_ip: IpAddr::V4(Ipv4Addr::LOCALHOST), ..MediaConfig::default() },
-        user_agent: Some("Offhook".into()),
-        trunks: vec![TrunkPlan {
-            name: SOFTPHONE.into(),
-            networks: "127.0.0.0/8".parse().into_iter().collect(),
-            agent: "clinic".into(),
-            terms: PeerTerms::default(),
-        }],
-        extensions: Vec::new(),
-    };
+    let media = MediaConfig { bind_ip: IpAddr::V4(Ipv4Addr::LOCALHOST), ..MediaConfig::default() };
+    let mut plan = ServerPlan::new(vec![Listen::udp(demo.listen)], media);
+    let loopback = "127.0.0.0/8".parse().into_iter().collect();
+    plan.trunks.push(TrunkPlan::by_source(SOFTPHONE, loopback, "clinic", PeerTerms::default()));
     let programs = HashMap::from([("clinic".to_owned(), Program::Agent(setup, engines))]);
     let server = Server::start(plan, &programs, EventStream::default()).await.map_err(|e| e.to_string())?;
     screen.status(&format!("server listening on {} (UDP); the caller rings", server.sip.local_addr()));

@@ -116,8 +116,13 @@ impl Dialog {
         }
     }
 
-    /// Points `path.remote` at the next hop, falling back on `heard_from`, the address this dialog's messages came from.
+    /// Points `path.remote` at the next hop, falling back on `heard_from`, the address this dialog's messages came from. Over
+    /// TLS it is always that one: nobody asked for a certificate of the address in a Contact.
     pub fn aim(&mut self, heard_from: SocketAddr) {
+        if self.path.transport == Transport::Tls {
+            self.path.remote = heard_from;
+            return;
+        }
         self.path.remote = route::next_hop(&self.route_set, &self.remote_target, heard_from);
     }
 

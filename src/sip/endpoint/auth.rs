@@ -5,44 +5,56 @@ use super::Endpoint;
 use super::transactions::{Identity, Owner, TransactionId};
 use crate::sip::Message;
 use crate::sip::config::Account;
-use crate::sip::digest::{self, Challenge};
+use crate::sip::digest::{self, Authority, Challenge};
 use crate::sip::header::{HeaderName, HeaderValue};
 use crate::sip::registration::Registration;
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
-/// Challenges answered for one request: the second serves a stale nonce, or a proxy before the server.
+/// Challenges answered for one request: the second serves a stale nonce, or a server behind a proxy.
 const MAX_ATTEMPTS: usize = 2;
 
 /// Realms remembered; peers come from settings, so this only bounds a mistake.
 const MAX_PINNED: usize = 10_000;
 
-/// The realm in which each account had its first success, by peer and user name.
+/// The credentials that a request of ours carries.
+#[derive(Clone, Debug)]
+pub(super) struct Carried {
+    authority: Authority,
+    realm: String,
+    is_md5: bool,
+}
+
+type Pin = (IpAddr, String, Authority);
+
+/// The realm in which each account had its first success: by peer, user name, and whether a proxy or a server asked.
 #[derive(Debug, Default)]
-pub(super) struct PinnedRealms(HashMap<(IpAddr, String), String>);
+pub(super) struct PinnedRealms(HashMap<Pin, String>);
 
 impl PinnedRealms {
     /// The realm to insist on, if one is configured or pinned.
-    fn realm<'a>(&'a self, identity: &'a Identity) -> Option<&'a str> {
+    fn realm<'a>(&'a self, identity: &'a Identity, authority: Authority) -> Option<&'a str> {
         let account = &identity.account;
-        account.realm.as_deref().or_else(|| self.0.get(&Self::key(account, identity.peer)).map(String::as_str))
+        let pinned = || self.0.get(&Self::key(account, identity.peer, authority)).map(String::as_str);
+        account.realm.as_deref().or_else(pinned)
     }
 
-    fn pin(&mut self, identity: &Identity, realm: String) {
+    fn pin(&mut self, identity: &Identity, carried: Carried) {
         if identity.account.realm.is_none() && self.0.len() < MAX_PINNED {
-            self.0.entry(Self::key(&identity.account, identity.peer)).or_insert(realm);
+            self.0.entry(Self::key(&identity.account, identity.peer, carried.authority)).or_insert(carried.realm);
         }
     }
 
-    fn key(account: &Account, peer: SocketAddr) -> (IpAddr, String) {
-        (peer.ip().to_canonical(), account.credentials.username.expose().clone())
+    fn key(account: &Account, peer: SocketAddr, authority: Authority) -> Pin {
+        (peer.ip().to_canonical(), account.credentials.username.expose().clone(), authority)
     }
 
     /// Who answers challenges within calls that come from a registrar: the registration's account, once its realm is known.
     pub(super) fn identity_of(&self, registration: &Registration) -> Option<Identity> {
         let identity = Identity { account: registration.config().account.clone(), peer: registration.remote() };
-        self.realm(&identity).is_some().then_some(identity)
+        let is_known = |authority| self.realm(&identity, authority).is_some();
+        (is_known(Authority::Server) || is_known(Authority::Proxy)).then_some(identity)
     }
 }
 
@@ -57,19 +69,40 @@ impl Endpoint {
         response: &Message<'_>,
         source: SocketAddr,
     ) -> Option<TransactionId> {
-        let (authority, challenge) = Challenge::strongest(response)?;
+        let again = self.answer_worthy_challenge(now, id, owner, response, source);
+        if again.is_none() {
+            self.counters.unanswered_challenges = self.counters.unanswered_challenges.saturating_add(1);
+        }
+        again
+    }
+
+    fn answer_worthy_challenge(
+        &mut self,
+        now: Instant,
+        id: TransactionId,
+        owner: Owner,
+        response: &Message<'_>,
+        source: SocketAddr,
+    ) -> Option<TransactionId> {
         let transaction = self.transactions.get(id)?;
         let (client, path) = (transaction.client()?, transaction.path());
         let identity = client.identity.clone()?;
         if !self.is_same_peer(identity.peer, source.ip()) || !self.is_same_peer(identity.peer, path.remote.ip()) {
             return None;
         }
-        if self.pinned.realm(&identity).is_some_and(|realm| realm != challenge.realm) {
-            tracing::warn!("a challenge names another realm than the one configured or pinned; not answered");
-            return None;
-        }
+        let authority = Authority::of(response.status()?)?;
+        let (_, challenge) = match self.pinned.realm(&identity, authority) {
+            Some(realm) => Challenge::strongest_in_realm(response, realm),
+            None => Challenge::strongest(response),
+        }?;
         let is_used = client.nonces.iter().any(|n| **n == *challenge.nonce);
         if is_used || client.nonces.len() >= MAX_ATTEMPTS {
+            return None;
+        }
+        let carried = client.realm.clone();
+        // Who asks for a weaker hash the second time is not who asked the first time.
+        let asked_better = |carried: &Carried| carried.authority == authority && !carried.is_md5;
+        if challenge.algorithm.is_md5() && carried.as_ref().is_some_and(asked_better) {
             return None;
         }
         let mut nonces = client.nonces.clone();
@@ -92,23 +125,34 @@ impl Endpoint {
         request.headers.remove(HeaderName::Via);
         request.headers.set(HeaderName::CSeq, HeaderValue::cleaned(&format!("{number} {}", request.method)));
         request.headers.set(authority.credentials_header(), value);
+        // A server that asks behind a proxy means that the proxy is content.
+        if let Some(passed) = carried.filter(|carried| carried.authority != authority) {
+            self.pinned.pin(&identity, passed);
+        }
         let again = self.start_client(now, request, path, owner, Some(identity)).ok()?;
+        let carried = Carried { authority, realm: challenge.realm.clone(), is_md5: challenge.algorithm.is_md5() };
         self.with_client(again, |client| {
             client.nonces = nonces;
             client.template = template.map(|mut template| {
                 template.local_cseq = number;
                 template
             });
-            client.realm = Some(challenge.realm);
+            client.realm = Some(carried);
         });
+        if let Owner::Registration(id) = owner {
+            self.replace_register(id, again);
+            if let Some(registration) = self.registrations.get_mut(&id) {
+                registration.note_challenge(authority, challenge);
+            }
+        }
         Some(again)
     }
 
     /// A request with credentials was taken: its realm is the account's from here on.
     pub(super) fn pin_realm(&mut self, id: TransactionId) {
         let Some(client) = self.transactions.get(id).and_then(|t| t.client()) else { return };
-        if let (Some(identity), Some(realm)) = (client.identity.clone(), client.realm.clone()) {
-            self.pinned.pin(&identity, realm);
+        if let (Some(identity), Some(carried)) = (client.identity.clone(), client.realm.clone()) {
+            self.pinned.pin(&identity, carried);
         }
     }
 }

@@ -5,10 +5,12 @@
 //! 2. [`Endpoint::poll_event`] until `None`;
 //! 3. wait for a datagram or until [`Endpoint::poll_timeout`], then `handle_datagram` or `handle_timeout`.
 
+mod advertised;
 mod answering;
 mod auth;
 mod call_limits;
 mod calling;
+mod challenge;
 mod commands;
 mod counters;
 mod in_dialog;
@@ -17,23 +19,28 @@ mod leg;
 mod lifecycle;
 mod offered;
 mod outcomes;
-mod registrations;
 mod referring;
+mod registrations;
 mod reoffers;
+mod size;
 mod transactions;
 mod trust;
 
-use super::config::{EndpointConfig, Transport};
+use super::admission::Admission;
+use super::config::{EndpointConfig, KnownPeer, Transport};
 use super::event::{Event, LegId, RegistrationId};
+use super::nonce::Nonces;
 use super::registration::Registration;
+use super::table::Table;
 use crate::base::Random;
 use auth::PinnedRealms;
 use call_limits::CallRates;
 pub use counters::Counters;
 use leg::Leg;
+use registrations::{Pace, Upkeeps};
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 use transactions::{TransactionId, Transactions, Trust};
 
@@ -133,7 +140,12 @@ pub struct Endpoint {
     /// Legs whose end was not reported.
     live_legs: usize,
     registrations: HashMap<RegistrationId, Registration>,
-    registration_wakes: HashMap<RegistrationId, Instant>,
+    upkeeps: Upkeeps,
+    pace: Pace,
+    admission: Admission,
+    nonces: Nonces,
+    /// Hosts that took no TCP, and until when they are spared.
+    without_tcp: Table<IpAddr, Instant>,
     trust: Trust,
     pinned: PinnedRealms,
     call_rates: CallRates,
@@ -161,7 +173,6 @@ impl Endpoint {
         Self {
             config,
             tag_secret: random.next_u64(),
-            random,
             draining: false,
             transmits: VecDeque::new(),
             events: VecDeque::new(),
@@ -171,12 +182,17 @@ impl Endpoint {
             by_tag: HashMap::new(),
             live_legs: 0,
             registrations: HashMap::new(),
-            registration_wakes: HashMap::new(),
+            upkeeps: Upkeeps::new(),
+            pace: Pace::default(),
+            admission: Admission::new(&mut random),
+            nonces: Nonces::new(&mut random),
+            without_tcp: Table::new(size::WITHOUT_TCP, random.next_u64()),
             trust: Trust::default(),
             pinned: PinnedRealms::default(),
             call_rates: CallRates::default(),
             counters: Counters::default(),
             last_id: 0,
+            random,
         }
     }
 
@@ -216,11 +232,29 @@ impl Endpoint {
     /// that stream are renewed (RFC 5626 §4.4.1).
     pub fn handle_transport_error(&mut self, now: Instant, transport: Transport, remote: SocketAddr) {
         self.fail_transactions(now, transport, remote);
+        self.lose_stream(now, transport, remote);
     }
 
     /// While draining, new calls and OPTIONS get 503, so that dispatchers route around us; calls in progress go on.
     pub fn set_draining(&mut self, draining: bool) {
         self.draining = draining;
+    }
+
+    /// Whether messages from this address are read at all. A stream from elsewhere is not worth keeping open.
+    #[must_use]
+    pub fn hears(&self, source: IpAddr) -> bool {
+        self.trust.holds(source) || self.known_peer(source).is_some()
+    }
+
+    /// Whether this address belongs to a registrar, a call or a transaction of ours, or to a known peer that is one host:
+    /// what a wide network admits is no acquaintance yet.
+    #[must_use]
+    pub fn is_acquainted(&self, source: IpAddr) -> bool {
+        let is_host = |peer: &KnownPeer| {
+            let source = source.to_canonical();
+            peer.networks.iter().any(|net| net.contains(&source) && net.prefix_len() == net.max_prefix_len())
+        };
+        self.trust.holds(source) || self.config.known_peers.iter().any(is_host)
     }
 
     /// Legs that have not ended.

@@ -64,11 +64,7 @@ impl Endpoint {
             }
             Owner::Registration(registration) if status.is_final() => {
                 self.set_owner(id, Owner::Nobody);
-                let reaction = self
-                    .registrations
-                    .get_mut(&registration)
-                    .map(|r| r.handle_response(now, response, &mut self.random));
-                self.react(now, registration, reaction);
+                self.handle_register_response(now, registration, response);
             }
             Owner::Nobody if is_invite && status.is_success() => self.refuse_fork(now, id, response),
             Owner::Leg(..) | Owner::Nobody | Owner::Probe(_) | Owner::Registration(_) => {}
@@ -86,7 +82,7 @@ impl Endpoint {
     }
 
     /// A request of a leg goes on in another transaction.
-    fn replace_transaction(&mut self, owner: Owner, old: TransactionId, new: TransactionId) {
+    pub(super) fn replace_transaction(&mut self, owner: Owner, old: TransactionId, new: TransactionId) {
         let Owner::Leg(leg, purpose) = owner else { return };
         let Some(leg) = self.legs.get_mut(&leg) else { return };
         leg.open.retain(|id| *id != old);
@@ -157,11 +153,7 @@ impl Endpoint {
                 self.close_request(leg, id);
                 self.settle_leg(leg);
             }
-            Owner::Registration(registration) => {
-                let reaction =
-                    self.registrations.get_mut(&registration).map(|r| r.handle_failure(now, &mut self.random));
-                self.react(now, registration, reaction);
-            }
+            Owner::Registration(registration) => self.handle_register_failure(now, registration, tell),
             Owner::Probe(probe) => self.events.push_back(Event::ProbeFinished { probe, answer: None }),
             Owner::Nobody => {}
         }

@@ -6,9 +6,13 @@ use std::time::Duration;
 
 mod calls;
 mod chaos;
+mod failover;
+mod passwords;
+mod registrar;
 mod registrations;
 mod rules;
 mod sessions;
+mod size;
 
 const MINUTE: Duration = Duration::from_secs(60);
 

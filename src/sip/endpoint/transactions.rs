@@ -1,5 +1,6 @@
 //! The transactions of an endpoint: their table, their bytes, their timers, and who is told what.
 
+use super::auth::Carried;
 use super::leg::Purpose;
 use super::{CommandError, Endpoint, Transmit, Wake};
 use crate::sip::config::{Account, Transport};
@@ -133,10 +134,12 @@ pub(super) struct Client {
     /// As sent, with its Via: the pattern of its ACK, its CANCEL and its repetition with credentials.
     pub(super) request: Request,
     pub(super) identity: Option<Identity>,
+    /// The way it would have gone but for its size, until a response shows that it arrived.
+    pub(super) by_udp: Option<Path>,
     /// Nonces answered so far in this chain of requests.
     pub(super) nonces: Vec<Box<str>>,
-    /// The realm of the credentials it carries.
-    pub(super) realm: Option<String>,
+    /// The credentials it carries.
+    pub(super) realm: Option<Carried>,
     /// INVITE outside a dialog: what dialogs of its responses start from.
     pub(super) template: Option<Dialog>,
     /// The ACK of a refusal.
@@ -239,10 +242,12 @@ pub(super) fn server_key(request: &Message<'_>) -> Option<Key> {
     })
 }
 
-/// Where responses to a request go: back to its source when it asks for `rport` (RFC 3581), else to the port of its Via
-/// (RFC 3261 §18.2.2). Always to the source's address; `maddr` is not obeyed, since it aims our answers at others.
-pub(super) fn reply_address(via: &Via<'_>, source: SocketAddr) -> SocketAddr {
+/// Where responses to a request go: back on the stream it came by, or to its source when it asks for `rport` (RFC 3581),
+/// else to the port of its Via (RFC 3261 §18.2.2). Always to the source's address; `maddr` is not obeyed, since it aims
+/// our answers at others.
+pub(super) fn reply_address(via: &Via<'_>, transport: Transport, source: SocketAddr) -> SocketAddr {
     match via.rport() {
+        _ if transport.is_reliable() => source,
         Some(_) => source,
         None => SocketAddr::new(source.ip(), via.port().unwrap_or(5060)),
     }
@@ -261,6 +266,8 @@ impl Endpoint {
         if self.transactions.is_full() {
             return Err(CommandError::Full);
         }
+        let asked = path;
+        let path = self.path_by_size(now, &request, path);
         let branch = format!("{}{}", Via::MAGIC_COOKIE, self.random.hex(BRANCH_DIGITS));
         request.headers.push_front(HeaderName::Via, via(&path, &branch));
         let reliable = path.transport.is_reliable();
@@ -271,8 +278,17 @@ impl Endpoint {
         let bytes = request.write();
         self.transmit(&path, bytes.clone());
         let key = Key::client(&branch, request.method.clone());
-        let client =
-            Client { request, identity, nonces: Vec::new(), realm: None, template: None, ack: None, acks: Vec::new() };
+        let by_udp = (path != asked).then_some(asked);
+        let client = Client {
+            request,
+            identity,
+            by_udp,
+            nonces: Vec::new(),
+            realm: None,
+            template: None,
+            ack: None,
+            acks: Vec::new(),
+        };
         Ok(self.insert(Transaction { key, machine, path, bytes, owner, wake: None, role: Role::Client(client.into()) }))
     }
 
@@ -291,7 +307,7 @@ impl Endpoint {
         let via = request.via().ok()?;
         let merge = merge_key(request);
         let pattern = Response::to_request(request, StatusCode::OK, path.remote, Some(tag));
-        let path = Path { remote: reply_address(&via, path.remote), ..path };
+        let path = Path { remote: reply_address(&via, path.transport, path.remote), ..path };
         let reliable = path.transport.is_reliable();
         let machine = match request.method() {
             Some(Method::Invite) => Machine::ServerInvite(ServerInvite::new(reliable)),
@@ -386,6 +402,9 @@ impl Endpoint {
         let (Some(transaction), Some(status)) = (self.transactions.by_id.get_mut(&id), response.status()) else {
             return;
         };
+        if let Role::Client(client) = &mut transaction.role {
+            client.by_udp = None;
+        }
         let step = transaction.machine.handle_client(now, ClientInput::Response(status.code()));
         self.carry_out(now, id, step, Some((response, source)));
     }
@@ -422,8 +441,11 @@ impl Endpoint {
                 self.handle_outcome(now, id, owner, response, source);
             }
             (Some(tell @ (Tell::TimedOut | Tell::TransportFailed)), _) => {
+                let goes_on = tell == Tell::TransportFailed && self.fall_back_to_udp(now, id, owner);
                 self.settle(id);
-                self.handle_failure(now, id, owner, tell);
+                if !goes_on {
+                    self.handle_failure(now, id, owner, tell);
+                }
             }
             _ => {}
         }
@@ -579,6 +601,7 @@ impl Endpoint {
         let client = Client {
             request,
             identity: None,
+            by_udp: None,
             nonces: Vec::new(),
             realm: None,
             template: None,

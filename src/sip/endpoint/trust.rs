@@ -1,14 +1,32 @@
 //! Who may talk to us, and whom a call is attributed to: addresses and registrations, never a header's claim.
 
 use super::Endpoint;
-use crate::sip::config::{DialogPolicy, KnownPeer, LocalAddress, Transport};
+use crate::sip::admission::{Admit, Standing};
+use crate::sip::config::{CallLimits, DialogPolicy, KnownPeer, LocalAddress, Transport};
 use crate::sip::dialog::Path;
 use crate::sip::event::Peer;
-use crate::sip::{Message, UriRef};
+use crate::sip::registration::Registration;
+use crate::sip::uri::unescaped;
+use crate::sip::{HeaderName, Message, Method};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 use super::leg::Leg;
+
+/// Whom a request outside a dialog comes from.
+#[derive(Debug)]
+pub(super) enum Attribution {
+    /// This peer, with what its calls may do and how many it may have.
+    Peer(Peer, DialogPolicy, CallLimits),
+    /// Somebody who has to show credentials first, in this realm.
+    Challenge {
+        realm: String,
+        /// The credentials it showed were right, but over a nonce that is worth nothing any more.
+        stale: bool,
+    },
+    /// Nobody whose requests we serve.
+    Nobody,
+}
 
 impl Endpoint {
     /// Replaces our sockets and their advertised addresses: after STUN, or when the network changed. Requests from here
@@ -26,46 +44,110 @@ impl Endpoint {
         self.config.known_peers = peers;
     }
 
-    /// Whether a datagram from this address is read at all: it belongs to a known peer, to a registrar of ours, or to the
-    /// other end of a dialog or transaction. Everybody else gets no answer (security class 9).
-    pub(super) fn is_heard(&self, source: IpAddr) -> bool {
-        self.trust.holds(source) || self.known_peer(source).is_some()
-    }
-
-    /// The known peer with this source address.
-    pub(super) fn known_peer(&self, source: IpAddr) -> Option<&KnownPeer> {
-        let source = source.to_canonical();
-        self.config.known_peers.iter().find(|peer| peer.networks.iter().any(|net| net.contains(&source)))
-    }
-
-    /// Whom a request outside a dialog is attributed to, and what its calls may do: a registration whose registrar
-    /// sent it (by Request-URI user, then by address of record), else the known peer of its source. Never by From.
-    pub(super) fn attribute(&self, request: &Message<'_>, source: SocketAddr) -> Option<(Peer, DialogPolicy)> {
-        let uri = request.request_uri().ok()?;
-        let from_registrar = || self.registrations.values().filter(|r| self.is_same_peer(r.remote(), source.ip()));
-        let registration = from_registrar()
-            .find(|r| has_user(&uri, &r.config().contact_user))
-            .or_else(|| from_registrar().find(|r| r.config().aor.view().user().is_some_and(|u| has_user(&uri, u))));
-        if let Some(registration) = registration {
-            return Some((Peer::Registration(registration.id()), registration.config().dialog));
+    /// What is known of the source of a datagram.
+    pub(super) fn standing(&mut self, now: Instant, source: IpAddr, transport: Transport) -> Standing {
+        let mut has_credentials = false;
+        for peer in self.config.known_peers.iter().filter(|peer| peer.is_at(source, transport)) {
+            if peer.authentication.is_none() {
+                return Standing::Known;
+            }
+            has_credentials = true;
         }
-        if let Some(peer) = self.known_peer(source.ip()) {
-            return Some((Peer::Known(peer.name.clone()), peer.dialog));
+        if self.trust.holds(source) {
+            Standing::InTouch
+        } else if !has_credentials {
+            Standing::Stranger
+        } else if self.admission.is_proven(now, source) {
+            Standing::Proven
+        } else {
+            Standing::Unproven
+        }
+    }
+
+    /// Whether a datagram is read, and on what footing. Everybody else gets no answer (security class 9).
+    pub(super) fn admit(&mut self, now: Instant, source: IpAddr, transport: Transport) -> Option<Standing> {
+        let standing = self.standing(now, source, transport);
+        let counter = match (standing, self.admission.admit(now, source, standing)) {
+            (_, Admit::Yes) => return Some(standing),
+            (Standing::Stranger, _) => &mut self.counters.unheard,
+            (_, Admit::Banned) => &mut self.counters.banned,
+            (_, Admit::Throttled) => &mut self.counters.throttled,
+        };
+        *counter = counter.saturating_add(1);
+        None
+    }
+
+    /// The known peer whose narrowest network holds this address.
+    pub(super) fn known_peer(&self, source: IpAddr) -> Option<&KnownPeer> {
+        narrowest(self.config.known_peers.iter(), source)
+    }
+
+    /// Whom a request outside a dialog is attributed to, and what its calls may do. In this order: a registration whose
+    /// registrar sent it (by Request-URI user, then by address of record); the peer whose credentials it shows; the peer
+    /// of its source. Never by From.
+    pub(super) fn attribute(
+        &mut self,
+        now: Instant,
+        request: &Message<'_>,
+        path: Path,
+        standing: Standing,
+    ) -> Attribution {
+        let source = path.remote.ip();
+        let registered =
+            |r: &Registration| Attribution::Peer(Peer::Registration(r.id()), r.config().dialog, CallLimits::default());
+        let user = request.request_uri().ok().and_then(|uri| uri.user().map(unescaped));
+        if let Some(registration) = user.as_deref().and_then(|user| self.registration_called(user, source)) {
+            return registered(registration);
+        }
+        let fitting = || self.config.known_peers.iter().filter(|peer| peer.is_at(source, path.transport));
+        let has_credentials = fitting().any(|peer| peer.authentication.is_some());
+        let by_source = narrowest(fitting().filter(|peer| peer.authentication.is_none()), source);
+        let by_source =
+            by_source.map(|peer| Attribution::Peer(Peer::Known(peer.name.clone()), peer.dialog, peer.limits));
+        // What costs nobody anything is not worth a challenge to someone who has passed one, or who is in a call.
+        let is_trifle = request.method() != Some(&Method::Invite) && standing > Standing::Unproven;
+        if has_credentials && is_trifle && by_source.is_none() {
+            let peer = narrowest(fitting(), source);
+            return peer.map_or(Attribution::Nobody, |peer| {
+                Attribution::Peer(Peer::Known(peer.name.clone()), peer.dialog, peer.limits)
+            });
+        }
+        if has_credentials && (by_source.is_none() || request.value(HeaderName::Authorization).is_some()) {
+            let authenticated = self.authenticate(now, request, path);
+            return match (authenticated, by_source) {
+                (by_password @ Attribution::Peer(..), _) => by_password,
+                (_, Some(by_source)) => by_source,
+                (challenge, None) => challenge,
+            };
+        }
+        if let Some(by_source) = by_source {
+            return by_source;
         }
         // A registrar that calls by another user: unambiguous only while there is one registration there.
-        let mut there = from_registrar();
-        let only = there.next().filter(|_| there.next().is_none())?;
-        Some((Peer::Registration(only.id()), only.config().dialog))
+        let mut there = self.registrations.values().filter(|r| r.has_address(source));
+        there.next().filter(|_| there.next().is_none()).map_or(Attribution::Nobody, registered)
     }
 
-    /// Whether `source` is the peer that lives at `home`: the same address, or another one of the same known peer.
+    /// The registration at this registrar that a Request-URI with this user is for.
+    fn registration_called(&self, user: &str, source: IpAddr) -> Option<&Registration> {
+        let there = || self.registrations.values().filter(|r| r.has_address(source));
+        there().find(|r| r.config().contact_user == user).or_else(|| {
+            there().find(|r| r.config().aor.view().user().is_some_and(|u| u == user || unescaped(u) == user))
+        })
+    }
+
+    /// Whether `source` is the peer that lives at `home`: the same address, or another one of the same registrar or of
+    /// the same peer that is known by its addresses. A peer known by its password may be anywhere, so there its address
+    /// says nothing.
     pub(super) fn is_same_peer(&self, home: SocketAddr, source: IpAddr) -> bool {
         let (home, source) = (home.ip().to_canonical(), source.to_canonical());
         if home == source {
             return true;
         }
-        let name = |address| self.known_peer(address).map(|p| &p.name);
-        name(home).is_some() && name(home) == name(source)
+        let by_address = || self.config.known_peers.iter().filter(|peer| peer.authentication.is_none());
+        let name = |address| narrowest(by_address(), address).map(|peer| &peer.name);
+        (name(home).is_some() && name(home) == name(source))
+            || self.registrations.values().any(|r| r.has_address(home) && r.has_address(source))
     }
 
     /// Whether a request within the leg's dialog may come from `source` (security class 15).
@@ -101,6 +183,20 @@ impl Endpoint {
     }
 }
 
-fn has_user(uri: &UriRef<'_>, user: &str) -> bool {
-    uri.user().map(crate::sip::uri::unescaped).is_some_and(|u| u == crate::sip::uri::unescaped(user))
+impl KnownPeer {
+    /// Whether it may send from this address by this transport.
+    pub(super) fn is_at(&self, source: IpAddr, transport: Transport) -> bool {
+        let source = source.to_canonical();
+        (self.transports.is_empty() || self.transports.contains(&transport))
+            && self.networks.iter().any(|net| net.contains(&source))
+    }
+}
+
+/// Of these peers the one whose narrowest network holds the address; of equals the first.
+fn narrowest<'a>(peers: impl Iterator<Item = &'a KnownPeer>, source: IpAddr) -> Option<&'a KnownPeer> {
+    let source = source.to_canonical();
+    let width = |peer: &KnownPeer| {
+        peer.networks.iter().filter(|net| net.contains(&source)).map(|net| 129 - u16::from(net.prefix_len())).min()
+    };
+    peers.filter_map(|peer| Some((width(peer)?, peer))).min_by_key(|(width, _)| *width).map(|(_, peer)| peer)
 }

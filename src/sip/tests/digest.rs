@@ -1,6 +1,8 @@
 //! Digest vectors of the RFCs, and both sides against each other.
 
 use super::*;
+use crate::base::Random;
+use std::time::Duration;
 
 const RFC7616_MD5: &[u8] = br#"Digest realm="http-auth@example.org", qop="auth, auth-int", algorithm=MD5, nonce="7ypf/xlj9XXwfDPEoM4URrv/xwf94BcCAzFZH4GiTo0v", opaque="FQhe/qaU925kfnzjCev0ciny7QMkPqMAFRtzCUYo5tdS""#;
 
@@ -72,15 +74,6 @@ fn rfc_2617_and_rfc_2069_vectors() {
 }
 
 #[test]
-fn hmac_matches_rfc_4231_where_the_key_has_32_bytes() {
-    // Computed with another implementation over the same key and text.
-    let mac = hmac_sha256(&[0x0b; 32], &[b"Hi ", b"There"]);
-    assert_eq!(hex(&mac), HI_THERE);
-}
-
-const HI_THERE: &str = "198a607eb44bfbc69903a0f1cf2bbdc5ba0aa3f3d9ae3c1c7a3b1696a0b68cf7";
-
-#[test]
 fn the_strongest_known_algorithm_is_chosen_wherever_it_stands() {
     let response = "SIP/2.0 401 Unauthorized\r\n\
         WWW-Authenticate: Digest realm=\"a\", nonce=\"1\", algorithm=MD5, qop=\"auth\"\r\n\
@@ -130,28 +123,30 @@ fn challenges_in_the_dialects_of_real_servers_are_read() {
 }
 
 const REALM: &str = "offhook";
+const SOURCE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 9));
 
 fn request(authorization: &HeaderValue) -> Vec<u8> {
     let head = "INVITE sip:100@192.0.2.1 SIP/2.0\r\nAuthorization: ".as_bytes();
     [head, authorization.as_bytes(), b"\r\nContent-Length: 4\r\n\r\nbody"].concat()
 }
 
-fn checked(bytes: &[u8], nonces: &Nonces, now: Instant, credentials: Option<&Credentials>) -> Result<(), Refusal> {
+fn checked(bytes: &[u8], nonces: &mut Nonces, now: Instant, credentials: Option<&Credentials>) -> Result<(), Refusal> {
     let message = Message::parse(bytes).unwrap();
     let authorization = Authorization::of_request(&message, Authority::Server, REALM).ok_or(Refusal::Absent)?;
     let algorithms = [Algorithm::Sha256, Algorithm::Sha256Sess, Algorithm::Sha512_256, Algorithm::Md5Sess];
-    authorization.verify(nonces, now, &Expected { realm: REALM, algorithms: &algorithms, credentials }, &message)
+    let expected = Expected { realm: REALM, source: SOURCE, algorithms: &algorithms, credentials };
+    authorization.verify(nonces, now, &expected, &message)
 }
 
 #[test]
 fn an_answer_to_our_challenge_is_verified_and_every_change_to_it_refused() {
     let start = Instant::now();
     let mut random = Random::seeded(1);
-    let nonces = Nonces::new(start, &mut random);
+    let mut nonces = Nonces::new(&mut random);
     let user = Credentials::new("alice \"a\"", "secret");
     for algorithm in [Algorithm::Sha256, Algorithm::Sha256Sess, Algorithm::Sha512_256, Algorithm::Md5Sess] {
         for qop in [Qop::Auth, Qop::AuthInt, Qop::None] {
-            let issued = Challenge::issue(&nonces, start, REALM, algorithm, false);
+            let issued = Challenge::offer(&mut nonces, start, REALM, SOURCE, &[algorithm], false).remove(0);
             let mut challenge = only(issued.to_header().as_bytes());
             assert_eq!(challenge, issued);
             challenge.qop = qop;
@@ -159,24 +154,25 @@ fn an_answer_to_our_challenge_is_verified_and_every_change_to_it_refused() {
             let uri = "sip:100@192.0.2.1";
             let value = answer(&challenge, &user, &Method::Invite, uri, b"body", 1, &cnonce);
             let good = request(&value);
-            assert_eq!(checked(&good, &nonces, start, Some(&user)), Ok(()), "{algorithm:?} {qop:?}");
-            assert_eq!(checked(&good, &nonces, start, None), Err(Refusal::Response));
+            assert_eq!(checked(&good, &mut nonces, start, Some(&user)), Ok(()), "{algorithm:?} {qop:?}");
+            assert_eq!(checked(&good, &mut nonces, start, None), Err(Refusal::Response));
             assert_eq!(
-                checked(&good, &nonces, start, Some(&Credentials::new("alice \"a\"", "wrong"))),
+                checked(&good, &mut nonces, start, Some(&Credentials::new("alice \"a\"", "wrong"))),
                 Err(Refusal::Response)
             );
             let late = start + NONCE_LIFETIME + Duration::from_millis(1);
-            assert_eq!(checked(&good, &nonces, late, Some(&user)), Err(Refusal::Stale));
-            let others = Nonces::new(start, &mut random);
-            assert_eq!(checked(&good, &others, start, Some(&user)), Err(Refusal::Nonce));
+            assert_eq!(checked(&good, &mut nonces, late, Some(&user)), Err(Refusal::Stale));
+            let mut others = Nonces::new(&mut random);
+            others.issue(start, REALM, SOURCE);
+            assert_eq!(checked(&good, &mut others, start, Some(&user)), Err(Refusal::Nonce));
             let text = String::from_utf8(good).unwrap();
             let moved = text.replace("INVITE sip:100", "INVITE sip:900");
-            assert_eq!(checked(moved.as_bytes(), &nonces, start, Some(&user)), Err(Refusal::Uri));
+            assert_eq!(checked(moved.as_bytes(), &mut nonces, start, Some(&user)), Err(Refusal::Uri));
             let turned = text.replace("INVITE", "REFER");
-            assert_eq!(checked(turned.as_bytes(), &nonces, start, Some(&user)), Err(Refusal::Response));
+            assert_eq!(checked(turned.as_bytes(), &mut nonces, start, Some(&user)), Err(Refusal::Response));
             let rewritten = text.replace("\r\nbody", "\r\nboot");
-            let expected = if qop == Qop::AuthInt { Err(Refusal::Response) } else { Ok(()) };
-            assert_eq!(checked(rewritten.as_bytes(), &nonces, start, Some(&user)), expected);
+            let expected = if qop == Qop::AuthInt { Refusal::Response } else { Refusal::Replayed };
+            assert_eq!(checked(rewritten.as_bytes(), &mut nonces, start, Some(&user)), Err(expected));
         }
     }
 }
@@ -184,11 +180,11 @@ fn an_answer_to_our_challenge_is_verified_and_every_change_to_it_refused() {
 #[test]
 fn an_algorithm_we_did_not_offer_is_refused() {
     let start = Instant::now();
-    let nonces = Nonces::new(start, &mut Random::seeded(2));
+    let mut nonces = Nonces::new(&mut Random::seeded(2));
     let user = Credentials::new("alice", "secret");
-    let challenge = Challenge::issue(&nonces, start, REALM, Algorithm::Md5, false);
+    let challenge = Challenge::offer(&mut nonces, start, REALM, SOURCE, &[Algorithm::Md5], false).remove(0);
     let value = answer(&challenge, &user, &Method::Invite, "sip:100@192.0.2.1", b"", 1, "c");
-    assert_eq!(checked(&request(&value), &nonces, start, Some(&user)), Err(Refusal::Algorithm));
+    assert_eq!(checked(&request(&value), &mut nonces, start, Some(&user)), Err(Refusal::Algorithm));
 }
 
 #[test]
@@ -196,4 +192,43 @@ fn nothing_of_a_challenge_can_break_out_of_the_answer() {
     let challenge = only(b"Digest realm=\"a\r\n X-Evil: 1\", nonce=\"n\\\"\", opaque=\"o\r\n p\"");
     let value = answer(&challenge, &Credentials::new("a\r\nX: y", "p"), &Method::Register, "sip:h", b"", 1, "c");
     assert!(!value.as_bytes().iter().any(|b| matches!(b, b'\r' | b'\n')));
+}
+
+#[test]
+fn an_answer_is_good_once_and_the_next_needs_a_higher_count() {
+    let start = Instant::now();
+    let mut nonces = Nonces::new(&mut Random::seeded(3));
+    let user = Credentials::new("alice", "secret");
+    let challenge = Challenge::offer(&mut nonces, start, REALM, SOURCE, &[Algorithm::Sha256], false).remove(0);
+    let mut with_count = |count| {
+        let value = answer(&challenge, &user, &Method::Invite, "sip:100@192.0.2.1", b"body", count, "c");
+        checked(&request(&value), &mut nonces, start, Some(&user))
+    };
+    let outcomes = [1, 1, 2, 1, 3].map(&mut with_count);
+    assert_eq!(outcomes, [Ok(()), Err(Refusal::Replayed), Ok(()), Err(Refusal::Replayed), Ok(())]);
+}
+
+#[test]
+fn an_answer_to_a_challenge_made_for_another_address_is_refused() {
+    let start = Instant::now();
+    let mut nonces = Nonces::new(&mut Random::seeded(4));
+    let user = Credentials::new("alice", "secret");
+    let elsewhere = "192.0.2.10".parse().unwrap();
+    let challenge = Challenge::offer(&mut nonces, start, REALM, elsewhere, &[Algorithm::Sha256], false).remove(0);
+    let value = answer(&challenge, &user, &Method::Invite, "sip:100@192.0.2.1", b"body", 1, "c");
+    assert_eq!(checked(&request(&value), &mut nonces, start, Some(&user)), Err(Refusal::Nonce));
+}
+
+#[test]
+fn the_next_nonce_of_an_authentication_info_is_read() {
+    for (value, expected) in [
+        (&br#"qop=auth, rspauth="x", nextnonce="abc", nc=00000001"#[..], Some("abc")),
+        (b"NextNonce = \"abc\"", Some("abc")),
+        (b"qop=auth", None),
+        (b"nextnonce=\"\"", None),
+        (b"", None),
+        (b"\"", None),
+    ] {
+        assert_eq!(next_nonce(value).as_deref(), expected, "{}", value.escape_ascii());
+    }
 }

@@ -1,13 +1,15 @@
 //! From `offhook.toml` to what a server is started with.
 
+pub(super) mod peers;
+
 use super::engines;
-use super::server::{ExtensionPlan, ServerPlan, TrunkPlan};
+use super::server::ServerPlan;
 use crate::agent::Agent;
-use crate::call::{DigitsBy, PeerTerms, Program};
-use crate::config::{Config, DtmfMode, ProfileCodec, ReferTarget, SipProfile};
+use crate::call::Program;
+use crate::config::Config;
 use crate::media::MediaConfig;
+use crate::net::Destination;
 use crate::providers::local::pool::PoolConfig;
-use crate::sdp::Codec;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,6 +17,8 @@ use std::time::Duration;
 
 /// The built-in agent that sends callers their own voice back: for line checks and load tests.
 const ECHO: &str = "echo";
+/// RFC 8489 §18.6.
+const STUN_PORT: u16 = 3478;
 
 /// A server and its agents.
 pub(super) struct Plan {
@@ -57,67 +61,35 @@ pub(super) async fn read(path: &Path, models: Option<PathBuf>, mut say: impl FnM
             agents.insert(name, Program::Agent(setup, engines.clone()));
         }
     }
-    Ok(Plan { server: server_plan(&config), agents, drain: config.server.drain })
+    Ok(Plan { server: server_plan(&config)?, agents, drain: config.server.drain })
 }
 
-fn server_plan(config: &Config) -> ServerPlan {
+/// The server that a configuration describes, without its agents.
+///
+/// # Errors
+/// A host that cannot stand in a SIP address.
+pub(super) fn server_plan(config: &Config) -> Result<ServerPlan, String> {
     let profiles = config.extensions.iter().map(|e| &e.profile).chain(config.trunks.iter().map(|t| &t.profile));
-    ServerPlan {
-        listen: config.server.sip_listen,
-        advertised: config.server.advertised_address,
-        media: MediaConfig {
-            bind_ip: config.media.bind,
-            ports: config.media.rtp_ports.first..=config.media.rtp_ports.last,
-            workers: config.media.workers.unwrap_or(0),
-            ..MediaConfig::default()
-        },
+    let media = MediaConfig {
+        bind_ip: config.media.bind,
+        ports: config.media.rtp_ports.first..=config.media.rtp_ports.last,
+        workers: config.media.workers.unwrap_or(0),
+        ..MediaConfig::default()
+    };
+    Ok(ServerPlan {
+        advertised: config.server.advertised.clone(),
+        stun: config.server.stun.as_ref().map(|server| Destination {
+            host: server.host.clone(),
+            port: Some(server.port.unwrap_or(STUN_PORT)),
+            transport: None,
+            tls: None,
+        }),
+        dns_servers: config.server.dns_servers.clone(),
         user_agent: profiles.filter_map(|p| p.user_agent.clone()).next(),
-        trunks: config
-            .trunks
-            .iter()
-            .map(|trunk| TrunkPlan {
-                name: trunk.name.clone(),
-                networks: trunk.hosts.clone(),
-                agent: trunk.agent.clone(),
-                terms: PeerTerms { called_numbers: trunk.called_numbers.clone(), ..terms(&trunk.profile) },
-            })
-            .collect(),
-        extensions: config
-            .extensions
-            .iter()
-            .map(|extension| ExtensionPlan {
-                name: extension.name.clone(),
-                host: extension.registrar.host.clone(),
-                port: extension.registrar.port,
-                user: extension.user.clone(),
-                auth_user: extension.auth_user.clone(),
-                password: extension.password.clone(),
-                expires: extension.profile.register_expires,
-                agent: extension.agent.clone(),
-                terms: terms(&extension.profile),
-            })
-            .collect(),
-    }
-}
-
-fn terms(profile: &SipProfile) -> PeerTerms {
-    PeerTerms {
-        codecs: profile
-            .codecs
-            .iter()
-            .map(|codec| match codec {
-                ProfileCodec::Pcma => Codec::Pcma,
-                ProfileCodec::Pcmu => Codec::Pcmu,
-            })
-            .collect(),
-        context_header: profile.context_header.clone(),
-        refer_as_tel: profile.refer_target == ReferTarget::Tel,
-        digits: match profile.dtmf {
-            DtmfMode::Info => DigitsBy::Info,
-            DtmfMode::Rfc4733 => DigitsBy::Rfc4733,
-        },
-        ..PeerTerms::default()
-    }
+        trunks: config.trunks.iter().map(peers::trunk).collect::<Result<_, _>>()?,
+        extensions: config.extensions.iter().map(peers::extension).collect::<Result<_, _>>()?,
+        ..ServerPlan::new(config.server.sip_listen.clone(), media)
+    })
 }
 
 #[cfg(test)]
@@ -125,31 +97,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_configuration_becomes_a_server_with_the_ways_of_its_profiles() {
+    fn a_configuration_becomes_a_server() {
         let text = r#"
             [server]
             sip_listen = "127.0.0.1:5070"
+            stun = "stun.example"
             [media]
             rtp_ports = "21000-21999"
             [[extension]]
             name = "front"
-            registrar = "pbx.example:5062"
+            registrar = "pbx.example"
             user = "1001"
+            auth_user = "r1001"
             password = "secret"
             agent = "echo"
-            profile = "freepbx"
-            [[trunk]]
-            name = "carrier"
-            hosts = ["203.0.113.0/24"]
-            agent = "echo"
-            called_numbers = ["+15550134"]
+            profile = "yeastar"
         "#;
         let config = Config::parse(Path::new("offhook.toml"), text, &|_| None).unwrap_or_else(|e| panic!("{e}"));
-        let plan = server_plan(&config);
+        let plan = server_plan(&config).unwrap();
         assert_eq!(plan.media.ports, 21_000..=21_999);
-        assert_eq!(plan.extensions[0].port, 5062);
-        assert_eq!(plan.extensions[0].auth_user, "1001");
-        assert!(!plan.extensions[0].terms.codecs.is_empty());
-        assert_eq!(plan.trunks[0].terms.called_numbers, ["+15550134"]);
+        assert_eq!(plan.listen.len(), 2, "UDP and TCP");
+        assert_eq!(plan.user_agent.as_deref(), Some("Offhook"), "Yeastar may want it listed");
+        assert_eq!(plan.stun.unwrap().port, Some(3478));
     }
 }

@@ -1,0 +1,402 @@
+//! A call on its way to somebody else: does what [`super::transfer`] decides, and holds both legs when they are bridged.
+
+use super::CallEvent;
+use super::context::context_value;
+use super::dial_policy::Approved;
+use super::gateway::{CallerIdentity, Gateway};
+use super::line::{Line, LineError, LineEvent};
+use super::outbound::{Outbound, diversion, place};
+use super::session::Session;
+use super::transfer::{Transfer, TransferEffect, TransferInput, TransferPlan};
+use super::unanswered::Unanswered;
+use crate::agent::destination::{Destination, Target};
+use crate::agent::{Input, RequestId};
+use crate::base::Pii;
+use crate::media::{LegEvent, LegMode};
+use crate::sip::event::{EndCause, TransferOutcome};
+use crate::sip::{Refer, Uri};
+use serde_json::{Map, Value};
+use std::sync::Arc;
+use std::time::Instant;
+use tokio::sync::oneshot;
+
+/// A transfer under way.
+pub(super) struct Handover {
+    request: RequestId,
+    destination: String,
+    machine: Transfer,
+    refer: Refer,
+    gateway: Arc<Gateway>,
+    outbound: Outbound,
+}
+
+/// The other side of a call that was handed over, or is to be.
+#[derive(Default)]
+pub(super) struct FarSide {
+    /// Its line, from our INVITE on.
+    pub(super) line: Option<Line>,
+    /// The caller hears it and is heard by it.
+    pub(super) coupled: bool,
+    /// The call belongs to the two of them.
+    pub(super) bridged: bool,
+    placing: Option<oneshot::Receiver<Result<Line, LineError>>>,
+}
+
+/// What the far side had to say.
+pub(super) enum FarEvent {
+    Line(LineEvent),
+    Media,
+    Placed(Result<Line, LineError>),
+}
+
+impl FarSide {
+    /// The next thing from there. Pending while there is nothing. Cancel-safe.
+    pub(super) async fn next(&mut self) -> FarEvent {
+        if let Some(placing) = &mut self.placing {
+            let placed = placing.await.unwrap_or_else(|_| Err(LineError::NotDialled("the call was not placed".into())));
+            self.placing = None;
+            return FarEvent::Placed(placed);
+        }
+        match &mut self.line {
+            Some(line) => line.next().await.map_or(FarEvent::Media, FarEvent::Line),
+            None => std::future::pending().await,
+        }
+    }
+}
+
+impl Session {
+    /// The agent wants the call handed over.
+    pub(super) fn transfer(
+        &mut self,
+        now: Instant,
+        request: RequestId,
+        destination: String,
+        context: &Pii<Map<String, Value>>,
+    ) {
+        let declared = self.setup.agent.destinations.iter().find(|d| d.id == destination).cloned();
+        let handover = declared
+            .ok_or_else(|| format!("the agent file has no destination {destination}"))
+            .and_then(|declared| self.hand_over_to(request, &declared, context.expose()));
+        match handover {
+            Ok(handover) => self.handover = Some(handover),
+            Err(reason) => {
+                tracing::warn!(call = %self.call, destination, reason, "transfer_impossible");
+                self.events.send(CallEvent::TransferFinished {
+                    call: self.call,
+                    destination,
+                    accepted: false,
+                    reason: reason.clone(),
+                });
+                self.conversation.handle(now, Input::TransferFinished { request, accepted: false, reason });
+            }
+        }
+    }
+
+    fn hand_over_to(
+        &self,
+        request: RequestId,
+        to: &Destination,
+        context: &Map<String, Value>,
+    ) -> Result<Handover, String> {
+        let gateway = match &to.through {
+            Some(name) => self.switchboard.gateways.get(name).cloned().ok_or_else(|| {
+                format!("destination {} goes through {name}, which is no extension or trunk with a way out", to.id)
+            })?,
+            None => Arc::clone(&self.gateway),
+        };
+        let written = match &to.target {
+            Target::Extension(number) => number,
+            Target::Uri(uri) => uri,
+        };
+        let mut outbound = Outbound::to(Approved::by_operator(written)?);
+        let context_headers = |name: Option<&String>| {
+            name.map(|name| (name.clone(), context_value(name, context))).into_iter().collect::<Vec<_>>()
+        };
+        outbound.headers = context_headers(gateway.terms.context_header.as_ref());
+        outbound.ring_for = to.ring_for;
+        outbound.identity = Some(self.identity_towards(&gateway));
+        let target = match &to.target {
+            Target::Extension(number) if self.terms.refer_as_tel => Uri::parse(format!("tel:{number}")),
+            Target::Extension(number) => Ok(self.gateway.domain.with_user(number)),
+            Target::Uri(uri) => Uri::parse(uri.as_str()),
+        };
+        let mut refer = Refer::blind(target.map_err(|e| format!("{written} is no SIP address: {e}"))?);
+        refer.headers = context_headers(self.terms.context_header.as_ref());
+        if self.terms.refer_with_diversion {
+            let called = self.called_number.as_ref().map_or(self.gateway.user.as_str(), |number| number.expose());
+            refer.headers.push(diversion(&self.gateway.domain, called));
+        }
+        let by_other_way = to.through.as_ref().is_some_and(|name| *name != self.gateway.peer);
+        let plan = TransferPlan {
+            // The peer of this call cannot be asked to call through another one.
+            by: if by_other_way { super::TransferBy::Bridge } else { self.terms.transfer },
+            mode: to.mode,
+            ring_for: to.ring_for,
+        };
+        Ok(Handover { request, destination: to.id.clone(), machine: Transfer::new(plan), refer, gateway, outbound })
+    }
+
+    /// The gateway's own number, with the caller's name for whoever picks up.
+    fn identity_towards(&self, gateway: &Gateway) -> CallerIdentity {
+        let mut identity = gateway.identity.clone();
+        if identity.name.is_none() && !identity.is_private {
+            identity.name = self.caller_name.clone();
+        }
+        identity
+    }
+
+    /// Begins the transfer once everything said before it has been heard, and goes on with it.
+    pub(super) fn drive_handover(&mut self, now: Instant) {
+        let silent = self.playout.is_empty();
+        if let Some(handover) = &mut self.handover
+            && handover.machine.is_waiting()
+            && silent
+        {
+            handover.machine.start(now);
+            let event = CallEvent::TransferStarted { call: self.call, destination: handover.destination.clone() };
+            self.events.send(event);
+        }
+        while let Some(effect) = self.handover.as_mut().and_then(|handover| handover.machine.poll_effect()) {
+            self.execute_handover(now, effect);
+        }
+    }
+
+    /// When the handover has to be looked at again.
+    pub(super) fn handover_timeout(&self) -> Option<Instant> {
+        self.handover.as_ref()?.machine.poll_timeout()
+    }
+
+    /// Time has passed.
+    pub(super) fn on_handover_timeout(&mut self, now: Instant) {
+        if let Some(handover) = &mut self.handover {
+            handover.machine.handle_timeout(now);
+        }
+    }
+
+    fn tell(&mut self, now: Instant, input: TransferInput) {
+        if let Some(handover) = &mut self.handover {
+            handover.machine.handle(now, input);
+        }
+    }
+
+    fn execute_handover(&mut self, now: Instant, effect: TransferEffect) {
+        match effect {
+            TransferEffect::Refer { replaces } => self.refer(replaces),
+            TransferEffect::Call => self.call_target(),
+            TransferEffect::Ringback(on) => {
+                self.set_background(on.then(|| Arc::clone(&self.switchboard.sounds.ringback)));
+            }
+            TransferEffect::Couple => self.couple(),
+            TransferEffect::Uncouple => {
+                self.far.coupled = false;
+                if let Err(error) = self.line.media.unbridge() {
+                    tracing::warn!(call = %self.call, %error, "legs_not_uncoupled");
+                }
+            }
+            TransferEffect::HangUpTarget => self.drop_far_side(),
+            TransferEffect::Finished { accepted, reason } => self.finish_handover(now, accepted, reason),
+        }
+    }
+
+    fn refer(&mut self, replaces: bool) {
+        let Some(handover) = &self.handover else { return };
+        let (leg, mut refer) = (self.line.leg, handover.refer.clone());
+        let target = replaces.then(|| self.far.line.as_ref().map(|line| line.leg)).flatten();
+        let failures = self.refer_failures.clone();
+        self.line.sip.post(move |endpoint, now| {
+            refer.replaces = target.and_then(|target| endpoint.replaces_value(target));
+            let sent = match (replaces, &refer.replaces) {
+                (true, None) => Err("the call to the target is not up".to_owned()),
+                _ => endpoint.refer(now, leg, refer).map_err(|error| error.to_string()),
+            };
+            if let Err(reason) = sent {
+                // The call may be over.
+                let _ = failures.send(reason);
+            }
+        });
+    }
+
+    /// The REFER could not be sent.
+    pub(super) fn on_refer_failure(&mut self, reason: String) {
+        self.tell(Instant::now(), TransferInput::ReferNotSent(reason));
+    }
+
+    fn call_target(&mut self) {
+        let Some(handover) = &self.handover else { return };
+        let (gateway, outbound) = (Arc::clone(&handover.gateway), handover.outbound.clone());
+        let switchboard = Arc::clone(&self.switchboard);
+        let (placed, placing) = oneshot::channel();
+        tokio::spawn(async move {
+            let line = place(&switchboard.sip, &switchboard.workers, &gateway, &outbound, LegMode::Agent).await;
+            // A line that nobody waits for is dropped, which gives the call up.
+            let _ = placed.send(line);
+        });
+        self.far.placing = Some(placing);
+    }
+
+    /// Goes on with another line on the far side, which is up.
+    pub(super) fn adopt_far(&mut self, line: Line) {
+        if let Some(old) = &self.far.line {
+            self.seat.release(old.leg);
+        }
+        self.seat.hold(line.leg);
+        // Dropping the old line hangs it up.
+        self.far.line = Some(line);
+        if self.far.coupled {
+            self.couple();
+        }
+        self.tell(Instant::now(), TransferInput::Answered);
+    }
+
+    pub(super) fn couple(&mut self) {
+        let Some(far) = &mut self.far.line else { return };
+        self.far.coupled = true;
+        if let Err(error) = self.line.media.bridge(&mut far.media) {
+            tracing::warn!(call = %self.call, %error, "legs_not_coupled");
+        }
+        self.play_to_who_waits();
+    }
+
+    /// Whoever's other side is on hold hears music; the side that holds plays its own, where it sends any.
+    fn play_to_who_waits(&mut self) {
+        let music = |on: bool| on.then(|| Arc::clone(&self.switchboard.sounds.hold_music));
+        let Some(far) = &mut self.far.line else { return };
+        let (for_caller, for_target) = (music(far.is_held()), music(self.line.is_held()));
+        let failed = [self.line.media.set_background(for_caller), far.media.set_background(for_target)];
+        for error in failed.into_iter().filter_map(Result::err) {
+            tracing::warn!(call = %self.call, %error, "music_not_played");
+        }
+    }
+
+    fn set_background(&mut self, samples: Option<Arc<[i16]>>) {
+        if let Err(error) = self.line.media.set_background(samples) {
+            tracing::warn!(call = %self.call, %error, "background_not_played");
+        }
+    }
+
+    fn drop_far_side(&mut self) {
+        if let Some(line) = self.far.line.take() {
+            self.seat.release(line.leg);
+        }
+        (self.far.placing, self.far.coupled) = (None, false);
+    }
+
+    fn finish_handover(&mut self, now: Instant, accepted: bool, reason: String) {
+        let Some(handover) = self.handover.take() else { return };
+        if accepted {
+            self.far.bridged = self.far.coupled;
+            if !self.far.bridged {
+                self.hangup = Some(("transferred".to_owned(), true));
+            }
+        } else {
+            self.drop_far_side();
+        }
+        self.events.send(CallEvent::TransferFinished {
+            call: self.call,
+            destination: handover.destination,
+            accepted,
+            reason: reason.clone(),
+        });
+        self.conversation.handle(now, Input::TransferFinished { request: handover.request, accepted, reason });
+    }
+
+    /// The peer's word on a REFER of ours.
+    pub(super) fn on_refer_progress(&mut self, code: u16) {
+        self.report_transfer_progress(code);
+        self.tell(Instant::now(), TransferInput::ReferProgress(code));
+    }
+
+    /// The peer's last word on a REFER of ours.
+    pub(super) fn on_refer_decided(&mut self, outcome: TransferOutcome) {
+        self.tell(Instant::now(), TransferInput::ReferDecided(outcome));
+    }
+
+    fn report_transfer_progress(&self, code: u16) {
+        if let Some(handover) = &self.handover {
+            let destination = handover.destination.clone();
+            self.events.send(CallEvent::TransferProgress { call: self.call, destination, code });
+        }
+    }
+
+    /// Something came from the far side.
+    pub(super) fn on_far_side(&mut self, event: FarEvent) {
+        let now = Instant::now();
+        match event {
+            FarEvent::Placed(Ok(line)) => {
+                self.seat.hold(line.leg);
+                self.far.line = Some(line);
+            }
+            FarEvent::Placed(Err(error)) => {
+                tracing::info!(call = %self.call, %error, "transfer_call_not_placed");
+                let unanswered = match error {
+                    LineError::NotAnswered(unanswered) => unanswered,
+                    LineError::Net(_) => Unanswered::Unreachable,
+                    other => Unanswered::Unusable(other.to_string()),
+                };
+                self.tell(now, TransferInput::NotAnswered(unanswered));
+            }
+            FarEvent::Media => self.drain_far_media(),
+            FarEvent::Line(event) => self.on_far_line(now, event),
+        }
+    }
+
+    fn on_far_line(&mut self, now: Instant, event: LineEvent) {
+        match event {
+            LineEvent::Ringing(code) => {
+                self.report_transfer_progress(code);
+                self.tell(now, TransferInput::Ringing);
+            }
+            LineEvent::EarlyMedia(code) => {
+                self.report_transfer_progress(code);
+                self.tell(now, TransferInput::EarlyMedia);
+            }
+            LineEvent::Answered(_) => {
+                self.report_transfer_progress(200);
+                self.tell(now, TransferInput::Answered);
+            }
+            LineEvent::Digit(key) => self.line.press(key),
+            LineEvent::Held(_) => self.play_to_who_waits(),
+            LineEvent::Ended(cause) => self.on_far_end(now, &cause),
+            LineEvent::TransferRequested(_) => {
+                if let Some(line) = &self.far.line {
+                    super::referral::refuse(line);
+                }
+            }
+            LineEvent::HoldRefused(_) | LineEvent::TransferProgress(_) | LineEvent::Transferred(_) => {}
+        }
+    }
+
+    fn on_far_end(&mut self, now: Instant, cause: &EndCause) {
+        if self.far.bridged || self.far.coupled && self.handover.is_none() {
+            self.hangup = Some(("transferred".to_owned(), true));
+            self.ended_by_far_side = true;
+            self.line.hang_up();
+            return;
+        }
+        let unanswered = self.far.line.as_ref().map_or(Unanswered::GivenUp, |line| line.unanswered(cause));
+        self.tell(now, TransferInput::NotAnswered(unanswered));
+    }
+
+    fn drain_far_media(&mut self) {
+        let Some(line) = &mut self.far.line else { return };
+        while line.media.uplink.try_pop().is_some() {}
+        let mut is_lost = false;
+        while let Some(event) = line.media.events.try_pop() {
+            is_lost |= matches!(event, LegEvent::MediaTimeout { .. } | LegEvent::Panicked);
+        }
+        if is_lost && self.far.bridged {
+            line.hang_up();
+        }
+    }
+
+    /// The caller's leg was put on hold or taken back.
+    pub(super) fn on_held(&mut self, held: bool) {
+        if self.far.coupled {
+            self.play_to_who_waits();
+        } else if held {
+            self.playout.hold(&mut self.line.media.downlink);
+        } else {
+            self.playout.resume();
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! Where peers are: names looked up and looked up again, so that a changed DNS record or a late name server needs no
+//! restart.
+
+use super::addresses::{address_towards, local_addresses, outgoing_ip};
+use super::plan::{RegistrationPlan, ServerPlan, TrunkPlan};
+use crate::base::Random;
+use crate::call::{Route, Supervisor};
+use crate::config::Advertised;
+use crate::net::{Destination, Listen, NetError, Sip};
+use crate::sip::event::RegistrationState;
+use crate::sip::{KnownPeer, LocalAddress, RegistrationId, Target};
+use ipnet::IpNet;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::time::sleep;
+
+/// How often names are looked up again. Answers are cached below for as long as their records say.
+const LOOK_AGAIN: Duration = Duration::from_secs(300);
+/// First and longest wait after a name that was not found.
+const RETRY_FIRST: Duration = Duration::from_secs(2);
+const RETRY_LONGEST: Duration = Duration::from_secs(120);
+
+/// The addresses of peers and, out of them, ours.
+pub(super) struct Homes {
+    sip: Sip,
+    bound: Vec<Listen>,
+    advertised: Vec<Advertised>,
+    fixed: Vec<KnownPeer>,
+    found: Mutex<Found>,
+}
+
+#[derive(Default)]
+struct Found {
+    mapped: Option<SocketAddr>,
+    /// Networks of registrars and trunk hosts, by the name of the extension or trunk.
+    registrars: BTreeMap<String, Vec<IpNet>>,
+    trunks: BTreeMap<String, Vec<IpNet>>,
+    local: Vec<LocalAddress>,
+}
+
+impl Homes {
+    /// Before any name is known: what an endpoint starts with.
+    pub(super) fn first_local_addresses(plan: &ServerPlan, bound: &[Listen]) -> Vec<LocalAddress> {
+        let homes: Vec<IpNet> = plan.trunks.iter().flat_map(|trunk| trunk.known.networks.iter().copied()).collect();
+        local_addresses(bound, &plan.advertised, None, &homes, &outgoing_ip)
+    }
+
+    pub(super) fn new(sip: Sip, plan: &ServerPlan, bound: Vec<Listen>) -> Arc<Self> {
+        let local = Self::first_local_addresses(plan, &bound);
+        Arc::new(Self {
+            sip,
+            bound,
+            advertised: plan.advertised.clone(),
+            fixed: plan.trunks.iter().map(|trunk| trunk.known.clone()).collect(),
+            found: Mutex::new(Found { local, ..Found::default() }),
+        })
+    }
+
+    fn found(&self) -> MutexGuard<'_, Found> {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The address our SDP names towards `peer`.
+    pub(super) fn ip_towards(&self, peer: IpAddr) -> Option<IpAddr> {
+        address_towards(&self.found().local, peer)
+    }
+
+    /// Our address as STUN found it.
+    pub(super) fn mapped(&self) -> Option<SocketAddr> {
+        self.found().mapped
+    }
+
+    /// STUN found our public address.
+    pub(super) fn note_mapped(&self, mapped: SocketAddr) {
+        let changed = self.found().mapped.replace(mapped) != Some(mapped);
+        if changed {
+            tracing::info!(address = %mapped, "public_address_found");
+            self.apply();
+        }
+    }
+
+    fn note_registrar(&self, name: &str, targets: &[Target]) {
+        let networks = networks(targets);
+        let before = self.found().registrars.insert(name.to_owned(), networks.clone());
+        if before.as_ref() != Some(&networks) {
+            self.apply();
+        }
+    }
+
+    fn note_trunk(&self, name: &str, networks: Vec<IpNet>) {
+        let before = self.found().trunks.insert(name.to_owned(), networks.clone());
+        if before.as_ref() != Some(&networks) {
+            self.apply();
+        }
+    }
+
+    /// Tells the endpoint who is where and by which address of ours they reach us.
+    fn apply(&self) {
+        let mut found = self.found();
+        let known: Vec<KnownPeer> = self
+            .fixed
+            .iter()
+            .map(|peer| {
+                let mut peer = peer.clone();
+                peer.networks.extend(found.trunks.get(&peer.name).into_iter().flatten());
+                peer
+            })
+            .collect();
+        let homes: Vec<IpNet> = known
+            .iter()
+            .flat_map(|peer| peer.networks.iter())
+            .chain(found.registrars.values().flatten())
+            .copied()
+            .collect();
+        let local = local_addresses(&self.bound, &self.advertised, found.mapped, &homes, &outgoing_ip);
+        let changed = (local != found.local).then(|| local.clone());
+        found.local = local;
+        drop(found);
+        self.sip.post(move |endpoint, now| {
+            endpoint.set_known_peers(known);
+            if let Some(local) = changed {
+                endpoint.set_local_addresses(now, local);
+            }
+        });
+    }
+}
+
+fn networks(targets: &[Target]) -> Vec<IpNet> {
+    let mut all: Vec<IpNet> = targets.iter().map(|target| IpNet::from(target.remote.ip().to_canonical())).collect();
+    all.sort_unstable();
+    all.dedup();
+    all
+}
+
+/// A wait of about `period`, so that many peers are not looked up at the same moment.
+fn about(period: Duration) -> Duration {
+    period.mul_f64(0.75 + Random::system().unit() / 2.0)
+}
+
+/// Registers as soon as the registrar is found and follows it when it moves. Ends with the network side.
+pub(super) async fn keep_registered(
+    name: String,
+    plan: RegistrationPlan,
+    route: Route,
+    homes: Arc<Homes>,
+    supervisor: Arc<Supervisor>,
+    ids: Arc<Mutex<BTreeMap<String, RegistrationId>>>,
+) {
+    let mut id: Option<RegistrationId> = None;
+    let mut wait = RETRY_FIRST;
+    loop {
+        match homes.sip.locate(&plan.destination).await {
+            Ok(targets) => {
+                wait = RETRY_FIRST;
+                homes.note_registrar(&name, &targets);
+                let done = match id {
+                    Some(id) => homes.sip.run(move |endpoint, now| endpoint.retarget(now, id, targets)).await,
+                    None => {
+                        let mut config = plan.config.clone();
+                        config.targets = targets;
+                        let (supervisor, route, ids, name) =
+                            (Arc::clone(&supervisor), route.clone(), Arc::clone(&ids), name.clone());
+                        // Within the endpoint's task, so that its first event finds the route.
+                        let registered = homes
+                            .sip
+                            .run(move |endpoint, now| {
+                                let id = endpoint.register(now, config)?;
+                                supervisor.route_registration(id, route);
+                                ids.lock().unwrap_or_else(PoisonError::into_inner).insert(name, id);
+                                Ok(id)
+                            })
+                            .await;
+                        registered.map(|result| result.map(|registered| id = Some(registered)))
+                    }
+                };
+                match done {
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) => {
+                        tracing::warn!(extension = name, reason = %error, "registration_not_possible");
+                        supervisor.note_registration_state(&name, failed(error.to_string(), LOOK_AGAIN));
+                    }
+                    Err(_) => return,
+                }
+                sleep(about(LOOK_AGAIN)).await;
+            }
+            Err(NetError::Stopped) => return,
+            Err(error) => {
+                if id.is_none() {
+                    supervisor.note_registration_state(&name, failed(error.to_string(), wait));
+                } else {
+                    tracing::warn!(extension = name, reason = %error, "registrar_not_found_again");
+                }
+                sleep(about(wait)).await;
+                wait = (wait * 2).min(RETRY_LONGEST);
+            }
+        }
+    }
+}
+
+fn failed(reason: String, wait: Duration) -> RegistrationState {
+    RegistrationState::Failed { code: None, reason, retry_at: Some(Instant::now() + wait) }
+}
+
+/// Keeps the addresses of a trunk's host names up to date. Ends with the network side.
+pub(super) async fn keep_located(trunk: TrunkPlan, homes: Arc<Homes>) {
+    let gateways = trunk.gateway.iter().flat_map(|gateway| gateway.destinations.clone());
+    let named = trunk.host_names.iter().map(|host| {
+        // Requests of a carrier come from the addresses of the name itself, whatever its SRV records say.
+        Destination { host: host.clone(), port: Some(5060), transport: None, tls: None }
+    });
+    let destinations: Vec<Destination> = gateways.chain(named).collect();
+    let mut wait = RETRY_FIRST;
+    loop {
+        let mut found = Vec::new();
+        let mut failed = false;
+        for destination in &destinations {
+            match homes.sip.locate(destination).await {
+                Ok(targets) => found.extend(networks(&targets)),
+                Err(NetError::Stopped) => return,
+                Err(error) => {
+                    failed = true;
+                    tracing::warn!(trunk = trunk.name(), reason = %error, "trunk_host_not_found");
+                }
+            }
+        }
+        found.sort_unstable();
+        found.dedup();
+        // A name that is not found at the moment keeps the addresses it had.
+        if !failed || !found.is_empty() {
+            homes.note_trunk(trunk.name(), found);
+        }
+        if failed {
+            sleep(about(wait)).await;
+            wait = (wait * 2).min(RETRY_LONGEST);
+        } else {
+            wait = RETRY_FIRST;
+            sleep(about(LOOK_AGAIN)).await;
+        }
+    }
+}
+
+/// Whether a destination has to be looked up.
+pub(super) fn is_name(destination: &Destination) -> bool {
+    destination.host.parse::<IpAddr>().is_err()
+}
