@@ -8,6 +8,7 @@
 
 mod connection;
 mod connections;
+mod dns;
 mod driver;
 mod errors;
 pub mod keep_alive;
@@ -22,9 +23,12 @@ use crate::sip::event::{Header, IncomingCall, RegistrationState};
 use crate::sip::{
     CommandError, Endpoint, Event, LegId, OutgoingInvite, OutgoingOptions, RegistrationId, Target, Transport,
 };
+use dns::Dns;
 use driver::Driver;
 use errors::TransportErrors;
+use std::fmt;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tls::Demand;
@@ -103,6 +107,10 @@ pub struct NetConfig {
     pub connect_time: Duration,
     /// How long an inbound TLS handshake may take.
     pub handshake_time: Duration,
+    /// The name servers to ask; empty asks the system's.
+    pub name_servers: Vec<SocketAddr>,
+    /// The file of hosts that are known without asking.
+    pub hosts_file: PathBuf,
 }
 
 impl Default for NetConfig {
@@ -112,6 +120,8 @@ impl Default for NetConfig {
             peer_deadlines: StreamDeadlines::PEER,
             connect_time: limits::CONNECT_TIME,
             handshake_time: limits::HANDSHAKE_TIME,
+            name_servers: Vec::new(),
+            hosts_file: "/etc/hosts".into(),
         }
     }
 }
@@ -158,11 +168,18 @@ pub type Inbox = mpsc::UnboundedReceiver<Arrival>;
 pub type LegEvents = mpsc::UnboundedReceiver<Event>;
 
 /// A handle to the SIP side. Cheap to clone; the task ends when all handles are gone.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Sip {
     commands: mpsc::UnboundedSender<Command>,
     bound: Arc<[Listen]>,
     errors: TransportErrors,
+    dns: Arc<Dns>,
+}
+
+impl fmt::Debug for Sip {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sip").field("bound", &self.bound).finish_non_exhaustive()
+    }
 }
 
 impl Sip {
@@ -229,7 +246,9 @@ impl Sip {
     /// # Errors
     /// [`NetError::Locate`], [`NetError::Certificate`], [`NetError::Unverified`].
     pub async fn locate(&self, destination: &Destination) -> Result<Vec<Target>, NetError> {
-        let targets = destination.look_up().await?;
+        let Destination { host, port, transport, .. } = destination;
+        let failed = |reason| NetError::Locate { host: host.clone(), reason };
+        let targets = self.dns.locate(host, *port, *transport).await.map_err(failed)?;
         for target in targets.iter().filter(|target| target.transport == Transport::Tls) {
             let demand = Demand::new(&destination.host, destination.tls.clone().unwrap_or_default())?;
             let remote = target.remote;

@@ -6,9 +6,11 @@ use super::header::{Elements, HeaderName, NameAddr, RAck, Reason, Tagged, Via, W
 use super::limits;
 use super::message::{Message, frame_length};
 use super::status::StatusCode;
+use super::stream::{Framer, StreamDeadlines, StreamFault, StreamItem};
 use super::uri::{Uri, UriRef};
 use super::validate::{Verdict, judge};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Instant;
 
 /// Reads a datagram in every way there is. Checks that a stream is framed as the datagram is, that what is written out
 /// reads back the same, and that an answer to it stays one message.
@@ -45,6 +47,42 @@ pub fn sip_message(bytes: &[u8]) {
             Err(error) => error.salvage.iter().for_each(|m| views(m)),
         },
     }
+}
+
+/// Cuts bytes into messages as they come from a stream. The first byte chooses the size of the pieces. Checks that pieces
+/// of any size give the same, that every message is framed as [`frame_length`] frames it, and that no more than one
+/// message is kept.
+///
+/// # Panics
+/// If one of that does not hold.
+pub fn sip_stream(bytes: &[u8]) {
+    let Some((size, stream)) = bytes.split_first() else { return };
+    let whole = stream_items(stream, usize::MAX);
+    let pieces = stream_items(stream, usize::from(*size).saturating_add(1));
+    assert_eq!(whole.0, pieces.0);
+    assert_eq!(whole.1.is_some(), pieces.1.is_some());
+    for item in &whole.0 {
+        if let StreamItem::Message(message) = item {
+            assert_eq!(frame_length(message).ok().flatten(), Some(message.len()));
+        }
+    }
+}
+
+fn stream_items(stream: &[u8], size: usize) -> (Vec<StreamItem>, Option<StreamFault>) {
+    let now = Instant::now();
+    let (mut framer, mut items) = (Framer::new(now, StreamDeadlines::STRANGER), Vec::new());
+    for mut piece in stream.chunks(size.min(stream.len()).max(1)) {
+        loop {
+            match framer.next(now, &mut piece) {
+                Ok(Some(item)) => items.push(item),
+                Ok(None) => break,
+                Err(fault) => return (items, Some(fault)),
+            }
+            assert!(framer.buffered() <= limits::MESSAGE_BYTES);
+        }
+        assert!(framer.buffered() <= limits::MESSAGE_BYTES);
+    }
+    (items, None)
 }
 
 /// Every typed view of every field, fitting or not.

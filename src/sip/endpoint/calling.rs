@@ -54,6 +54,7 @@ impl Endpoint {
         };
         let session = Session::new(call.dialog.session_timer);
         let request = self.compose_invite(&mut dialog, &call, &session)?;
+        self.admit_outgoing_call(now, call.peer.as_deref(), path.remote.ip())?;
         let id = LegId(self.next_id());
         let mut leg = Leg::new(id, Phase::Calling, dialog, path.remote, call.dialog);
         leg.peer = call.peer.clone().map(Peer::Known);

@@ -41,8 +41,9 @@ impl Endpoint {
         };
         let Some(id) = found.filter(|id| self.legs.get(id).is_some_and(may_speak)) else {
             // The right tags from the wrong place are an attack or a broken network; a wrong tag is a lost dialog.
-            if found.is_none() {
-                self.answer_request(now, request, key, path, StatusCode::CALL_DOES_NOT_EXIST, &[]);
+            match found {
+                Some(_) => self.counters.spoofed = self.counters.spoofed.saturating_add(1),
+                None => self.answer_stateless(request, path, StatusCode::CALL_DOES_NOT_EXIST, &[]),
             }
             return;
         };

@@ -182,6 +182,7 @@ impl Endpoint {
         let invite = key.cancelled_invite().and_then(|key| self.transactions.find(&key));
         let owner = invite.and_then(|id| self.transactions.get(id)).map(|t| (t.owner, t.path().remote.ip()));
         let Some((owner, source)) = owner.filter(|(_, source)| *source == path.remote.ip()) else {
+            self.counters.spoofed = self.counters.spoofed.saturating_add(u64::from(owner.is_some()));
             return self.answer_stateless(cancel, path, StatusCode::CALL_DOES_NOT_EXIST, &[]);
         };
         debug_assert_eq!(source, path.remote.ip());

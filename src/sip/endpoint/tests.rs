@@ -7,6 +7,7 @@ use std::time::Duration;
 mod calls;
 mod chaos;
 mod failover;
+mod injection;
 mod passwords;
 mod registrar;
 mod registrations;
