@@ -163,7 +163,7 @@ impl Server {
         self.sip.post(|endpoint, _| endpoint.set_draining(true));
     }
 
-    /// Takes every registration back and ends.
+    /// Hangs up what is left of the calls, takes every registration back, and ends.
     pub async fn stop(self) {
         for task in &self.upkeep {
             task.abort();
@@ -171,22 +171,26 @@ impl Server {
         let ids = std::mem::take(&mut *self.ids.lock().unwrap_or_else(PoisonError::into_inner));
         let all: Vec<RegistrationId> = ids.values().copied().collect();
         self.sip.post(move |endpoint, now| {
+            endpoint.hang_up_all(now);
             for id in all {
                 // Already gone is what we want.
                 let _ = endpoint.unregister(now, id);
             }
         });
-        let taken_back = async {
+        let said_goodbye = async {
             loop {
                 let states = self.supervisor.registration_states();
-                if ids.keys().all(|name| matches!(states.get(name), Some(RegistrationState::Unregistered))) {
+                let legs = self.sip.run(|endpoint, _| endpoint.leg_count()).await.unwrap_or(0);
+                if legs == 0
+                    && ids.keys().all(|name| matches!(states.get(name), Some(RegistrationState::Unregistered)))
+                {
                     return;
                 }
                 tokio::time::sleep(GOODBYE_LOOK).await;
             }
         };
         // A registrar that is down will forget us by itself.
-        let _ = tokio::time::timeout(GOODBYE, taken_back).await;
+        let _ = tokio::time::timeout(GOODBYE, said_goodbye).await;
     }
 }
 
