@@ -132,7 +132,7 @@ impl Endpoint {
         leg.dialog.path = path;
         leg.early.clear();
         let composed = leg.attempt.as_ref().map(|attempt| {
-            let mut dialog = leg.dialog.clone();
+            let mut dialog = Dialog { route_set: self.route_of(&attempt.call, path), ..leg.dialog.clone() };
             self.compose_invite(&mut dialog, &attempt.call, &leg.session).map(|request| (dialog, request))
         });
         let is_sent = match composed {
