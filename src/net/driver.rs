@@ -211,11 +211,12 @@ impl Driver {
     fn take_in(&mut self, accepted: Accepted) {
         let Accepted { local, transport, remote, stream } = accepted;
         let source = remote.ip();
-        if !self.endpoint.hears(source) {
+        let now = Instant::now();
+        if !self.endpoint.hears(now, source, transport) {
             tracing::debug!(%source, "stream of a stranger closed");
             return;
         }
-        let is_acquainted = self.endpoint.is_acquainted(source);
+        let is_acquainted = self.endpoint.is_acquainted(now, source, transport);
         if let Err(refused) = self.streams.admit(source, is_acquainted) {
             tracing::warn!(%source, %refused, "sip_stream_refused");
             return;

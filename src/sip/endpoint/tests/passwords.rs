@@ -394,6 +394,27 @@ fn known_peers_may_change_while_calls_go_on() {
     assert_eq!(ended(&mut pair, Side::Alice), Some(EndCause::Remote));
 }
 
+#[test]
+fn streams_are_heard_from_whoever_may_be_a_peer_until_banned_and_known_better_by_password() {
+    let mut pair = scene();
+    let now = pair.now;
+    let (caller, carrier): (SocketAddr, SocketAddr) = (CALLER.parse().unwrap(), CARRIER.parse().unwrap());
+    let of = |pair: &mut Pair, source: SocketAddr| {
+        let hears = pair.bob.hears(now, source.ip(), Transport::Tcp);
+        (hears, pair.bob.is_acquainted(now, source.ip(), Transport::Tcp))
+    };
+    assert_eq!(of(&mut pair, carrier), (true, true));
+    assert_eq!(of(&mut pair, caller), (true, false));
+    assert_eq!(of(&mut pair, "[2001:db8::1]:5060".parse().unwrap()), (false, false));
+    for n in 0..10 {
+        answers(&mut pair, OTHER, &plain("REGISTER", n, OTHER));
+    }
+    assert_eq!(of(&mut pair, OTHER.parse().unwrap()), (false, false));
+    let refusal = answers(&mut pair, CALLER, &plain("OPTIONS", 1, CALLER)).pop().unwrap();
+    answers(&mut pair, CALLER, &with_credentials(&refusal, 0, "OPTIONS", 2, CALLER, ("alice", "secret")));
+    assert_eq!(of(&mut pair, caller), (true, true));
+}
+
 /// Bob with limits for Alice's trunk.
 fn limited(limits: CallLimits) -> Pair {
     let mut pair = pair();
