@@ -7,6 +7,7 @@ use super::header::{Elements, HeaderName, NameAddr, RAck, Reason, Tagged, Via, W
 use super::limits;
 use super::message::{Message, frame_length};
 use super::method::Method;
+use super::multipart;
 use super::nonce::Nonces;
 use super::status::StatusCode;
 use super::stream::{Framer, StreamDeadlines, StreamFault, StreamItem};
@@ -97,6 +98,10 @@ fn views(message: &Message<'_>) {
     let _ = (message.max_forwards(), message.contacts(), message.contact(), message.session_expires());
     let _ = (message.replaces(), message.content_type(), message.rseq(), message.reason_phrase());
     let _ = Challenge::strongest(message);
+    if let Some(sdp) = multipart::session_description(message) {
+        let (part, whole) = (sdp.as_ptr_range(), message.body().as_ptr_range());
+        assert!(whole.start <= part.start && part.end <= whole.end && !sdp.is_empty());
+    }
     if let Ok(uri) = message.request_uri() {
         uri_views(uri);
     }

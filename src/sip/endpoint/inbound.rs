@@ -3,7 +3,7 @@
 use super::challenge::Sender;
 use super::leg::{Phase, Purpose};
 use super::offered::{ALLOW, unsupported_extensions};
-use super::transactions::{MAX_TRANSACTIONS, MergeKey, Owner, TransactionId, merge_key, reply_address, server_key};
+use super::transactions::{MergeKey, Owner, TransactionId, merge_key, reply_address, server_key};
 use super::trust::Attribution;
 use super::{Endpoint, Received};
 use crate::sip::admission::{Standing, Strike};
@@ -18,9 +18,6 @@ use crate::sip::validate::{Head, Verdict, judge};
 use crate::sip::{Message, Method, Response, StatusCode};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Instant;
-
-/// Transactions beyond which a refusal gets none of its own.
-const REFUSALS_KEPT: usize = MAX_TRANSACTIONS / 2;
 
 impl Endpoint {
     /// Takes a datagram in. Never fails: what cannot be understood is answered or dropped as RFC 3261 says, and a
@@ -209,17 +206,6 @@ impl Endpoint {
             }
             Owner::Leg(leg, _) => self.withdraw_their_offer(now, leg, 487),
             Owner::Nobody | Owner::Probe(_) | Owner::Registration(_) => {}
-        }
-    }
-
-    /// 481 to a request within a dialog that we do not have. It is remembered, since the dialog may come after it on a
-    /// network that reorders; but guesses at dialogs must not take the room that calls need.
-    pub(super) fn answer_unknown_dialog(&mut self, now: Instant, request: &Message<'_>, key: Key, path: Path) {
-        let status = StatusCode::CALL_DOES_NOT_EXIST;
-        if self.transactions.len() < REFUSALS_KEPT {
-            self.answer_request(now, request, key, path, status, &[]);
-        } else {
-            self.answer_stateless(request, path, status, &[]);
         }
     }
 

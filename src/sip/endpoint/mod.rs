@@ -23,6 +23,7 @@ mod referring;
 mod registrations;
 mod reoffers;
 mod size;
+mod streams;
 mod transactions;
 mod trust;
 
@@ -42,6 +43,7 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
+pub use streams::Welcome;
 use transactions::{TransactionId, Transactions, Trust};
 
 /// A datagram that came in. `Debug` shows its length only.

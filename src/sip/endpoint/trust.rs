@@ -46,28 +46,6 @@ impl Endpoint {
         self.config.known_peers = peers;
     }
 
-    /// Whether messages from this address by this transport are read at all. A stream from elsewhere is not worth keeping
-    /// open.
-    pub fn hears(&mut self, now: Instant, source: IpAddr, transport: Transport) -> bool {
-        match self.standing(now, source, transport) {
-            Standing::Stranger => false,
-            Standing::Unproven => !self.admission.is_banned(now, source),
-            Standing::Proven | Standing::InTouch | Standing::Known => true,
-        }
-    }
-
-    /// Whether this address belongs to a registrar, a call or a transaction of ours, to a peer that has shown its
-    /// password, or to a known peer that is one host: what a wide network admits is no acquaintance yet.
-    pub fn is_acquainted(&mut self, now: Instant, source: IpAddr, transport: Transport) -> bool {
-        let is_host = |peer: &KnownPeer| {
-            let source = source.to_canonical();
-            peer.networks.iter().any(|net| net.contains(&source) && net.prefix_len() == net.max_prefix_len())
-        };
-        matches!(self.standing(now, source, transport), Standing::Proven | Standing::InTouch)
-            || self.trust.holds(source)
-            || self.config.known_peers.iter().filter(|peer| peer.is_at(source, transport)).any(is_host)
-    }
-
     /// What is known of the source of a datagram.
     pub(super) fn standing(&mut self, now: Instant, source: IpAddr, transport: Transport) -> Standing {
         let mut has_credentials = false;
