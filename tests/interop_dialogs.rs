@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use offhook::{
     call::LineEvent,
-    sip::{DialogPolicy, event::EndCause, event::TransferOutcome, Refer, Uri},
+    sip::{DialogPolicy, Refer, Uri, event::EndCause, event::TransferOutcome},
 };
 use own::Own;
 use phones::{Line, Pjsua};
@@ -90,10 +90,7 @@ async fn a_pbx_that_passes_hold_on_by_reinvite_holds_us_and_takes_us_back() {
     pause(Duration::from_secs(2));
     assert_hears(&call.take_heard(), &speech, "the telephone again");
     phone.hang_up();
-    assert_eq!(
-        call.ended().await,
-        [LineEvent::Held(true), LineEvent::Held(false), LineEvent::Ended(EndCause::Remote)]
-    );
+    assert_eq!(call.ended().await, [LineEvent::Held(true), LineEvent::Held(false), LineEvent::Ended(EndCause::Remote)]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
@@ -104,11 +101,8 @@ async fn media_goes_directly_to_the_telephone_after_a_reinvite_and_both_hear_eac
     asterisk.trace();
     let (theirs, ours) = (babble(60), music(60));
     let address = bench.address(30);
-    let phone = Pjsua::start(
-        &bench.path().join("pjsua"),
-        &Line::extension(address, "1003", &asterisk.address()),
-        &theirs,
-    );
+    let phone =
+        Pjsua::start(&bench.path().join("pjsua"), &Line::extension(address, "1003", &asterisk.address()), &theirs);
     let own = Own::open(&bench, asterisk.socket(), DialogPolicy::default());
     let call = own.dial(asterisk.socket(), "1003", "line-direct").await.expect("the telephone answers");
     call.say(&ours);
@@ -138,7 +132,8 @@ async fn sessions_of_90_seconds_are_refreshed_whoever_called() {
     let mut calls = Vec::new();
     for line in ["line-timers", "line-timers-required"] {
         calls.push(own.dial(asterisk.socket(), "600", line).await.expect("the echo answers"));
-        asterisk.cli(&format!("channel originate PJSIP/{line}/sip:4711@{} extension echo@interop", own.sip.local_addr()));
+        asterisk
+            .cli(&format!("channel originate PJSIP/{line}/sip:4711@{} extension echo@interop", own.sip.local_addr()));
         calls.push(own.answer().await);
     }
     pause(Duration::from_secs(52));
@@ -212,11 +207,14 @@ async fn keys_arrive_once_each_by_rfc_4733_info_and_tones_and_ours_arrive_at_the
     let mut own = Own::open(&bench, asterisk.socket(), DialogPolicy::default());
     asterisk.set_global("DIGITS", "1550*#9");
     asterisk.set_global("LISTEN", "1");
-    for (line, feature) in
-        [("trunk-ip", "keys by RFC 4733, to us"), ("line-info", "keys by SIP INFO, to us"), ("line-inband", "keys as tones, to us")]
-    {
+    for (line, feature) in [
+        ("trunk-ip", "keys by RFC 4733, to us"),
+        ("line-info", "keys by SIP INFO, to us"),
+        ("line-inband", "keys as tones, to us"),
+    ] {
         let _case = Case::begin(ASTERISK, feature, "UDP");
-        asterisk.cli(&format!("channel originate PJSIP/{line}/sip:4711@{} extension digits@interop", own.sip.local_addr()));
+        asterisk
+            .cli(&format!("channel originate PJSIP/{line}/sip:4711@{} extension digits@interop", own.sip.local_addr()));
         let call = own.answer().await;
         call.wait_until(Duration::from_secs(6), line, |call| call.digits().len() >= 7);
         pause(Duration::from_millis(500));
@@ -309,7 +307,8 @@ async fn a_transfer_that_the_pbx_asks_for_is_refused_where_it_is_not_allowed_and
     let bench = Bench::open();
     let asterisk = Asterisk::start(&bench, 60);
     let mut own = Own::open(&bench, asterisk.socket(), DialogPolicy::default());
-    asterisk.cli(&format!("channel originate PJSIP/trunk-ip/sip:4711@{} extension refer@interop", own.sip.local_addr()));
+    asterisk
+        .cli(&format!("channel originate PJSIP/trunk-ip/sip:4711@{} extension refer@interop", own.sip.local_addr()));
     let call = own.answer().await;
     wait_until(Duration::from_secs(10), "the PBX knows", || asterisk.database("transfer").is_some());
     assert_eq!(asterisk.database("transfer").as_deref(), Some("FAILURE"));

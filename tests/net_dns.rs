@@ -43,7 +43,10 @@ async fn refused(sip: &Sip, destination: &Destination) -> String {
 async fn naptr_chooses_the_transport_srv_the_hosts_and_every_host_is_a_way_out() {
     let server = NameServer::start().await;
     server
-        .naptr("example.com", &[(20, 1, "SIP+D2U", "_sip._udp.example.com"), (10, 1, "SIP+D2T", "_sip._tcp.example.com")])
+        .naptr(
+            "example.com",
+            &[(20, 1, "SIP+D2U", "_sip._udp.example.com"), (10, 1, "SIP+D2T", "_sip._tcp.example.com")],
+        )
         .srv("_sip._tcp.example.com", &[(2, 0, 5070, "b.example.com"), (1, 0, 5060, "a.example.com")])
         .srv("_sip._udp.example.com", &[(1, 0, 5080, "a.example.com")])
         .address_of("a.example.com", &["192.0.2.1", "192.0.2.2"])
@@ -187,9 +190,11 @@ async fn a_failing_or_silent_name_server_is_told_apart_from_a_name_that_is_not_t
 async fn good_answers_bad_answers_and_failures_are_not_asked_for_again_at_once() {
     let server = NameServer::start().await;
     // Records whose TTL is 0 are kept nevertheless, for a little while.
-    server
-        .address_of("good.example", &["192.0.2.1"])
-        .says("fails.example", RecordType::A, Reply::Fail(ResponseCode::ServFail));
+    server.address_of("good.example", &["192.0.2.1"]).says(
+        "fails.example",
+        RecordType::A,
+        Reply::Fail(ResponseCode::ServFail),
+    );
     let sip = sip(&server);
     for name in ["good.example", "absent.example", "fails.example"] {
         let destination = host(name, Some(5060), None);

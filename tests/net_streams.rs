@@ -3,11 +3,11 @@
 #[path = "support/streams.rs"]
 mod streams;
 
-use offhook::net::{Inbox, Listen, NetConfig, Sip, limits};
+use offhook::net::{Arrival, Inbox, Listen, NetConfig, Sip, limits};
 use offhook::sip::{StreamDeadlines, Target, Transport};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
-use streams::{any, call_through, endpoint, is_closed, ok_to, options, probe, read_head, registration, soon};
+use streams::{SDP, any, call_through, endpoint, is_closed, ok_to, options, probe, read_head, registration, soon};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UdpSocket};
 
@@ -243,6 +243,24 @@ async fn a_registration_comes_back_by_another_stream_when_its_own_breaks() {
         stream.write_all(options(1, remote).as_bytes()).await.unwrap();
         read_head(&mut stream).await;
     }
+}
+
+#[tokio::test]
+async fn the_answer_to_a_call_whose_stream_broke_goes_to_where_the_caller_listens() {
+    let (sip, mut inbox) = server();
+    let caller = TcpListener::bind(any(Ipv4Addr::LOCALHOST)).await.unwrap();
+    let listening = caller.local_addr().unwrap();
+    let invite = options(1, listening).replace("OPTIONS", "INVITE");
+    let mut stream = TcpStream::connect(sip.local_addr()).await.unwrap();
+    stream.write_all(invite.as_bytes()).await.unwrap();
+    let Some(Arrival::Call(call, _events)) = soon("the call", inbox.recv()).await else { panic!("no call") };
+    assert!(read_head(&mut stream).await.starts_with("SIP/2.0 100"));
+    drop(stream);
+    let leg = call.leg;
+    let answer = sip.run(move |endpoint, now| endpoint.answer(now, leg, SDP.to_vec()));
+    answer.await.unwrap().unwrap();
+    let (mut again, _) = soon("another stream", caller.accept()).await.unwrap();
+    assert!(read_head(&mut again).await.starts_with("SIP/2.0 200"));
 }
 
 #[tokio::test]

@@ -277,7 +277,8 @@ impl Driver {
             tracing::debug!(%source, %refused, "sip_stream_refused");
             return;
         }
-        let deadlines = if welcome == Welcome::Peer { self.config.peer_deadlines } else { self.config.stranger_deadlines };
+        let deadlines =
+            if welcome == Welcome::Peer { self.config.peer_deadlines } else { self.config.stranger_deadlines };
         let id = self.streams.next_id();
         let reports = self.reports.clone();
         socket::tune(&stream);
@@ -346,7 +347,9 @@ impl Driver {
     /// A stream that a call has come by is kept like that of a peer.
     fn befriend(&mut self, now: Instant, id: ConnectionId, message: &[u8]) {
         let may_begin = message.starts_with(b"INVITE ") || message.starts_with(b"ACK ");
-        let Some(stream) = self.streams.get_mut(id).filter(|stream| may_begin && !stream.handle.is_peer) else { return };
+        let Some(stream) = self.streams.get_mut(id).filter(|stream| may_begin && !stream.handle.is_peer) else {
+            return;
+        };
         let (transport, remote) = (stream.transport, stream.remote);
         if self.endpoint.welcome(now, remote.ip(), transport) == Welcome::Peer
             && let Some(stream) = self.streams.get_mut(id)

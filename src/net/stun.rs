@@ -162,7 +162,9 @@ mod tests {
 
     #[test]
     fn sip_is_not_taken_for_stun() {
-        for datagram in [&b"OPTIONS sip:a SIP/2.0\r\n"[..], b"SIP/2.0 200 OK", b"\r\n\r\n", b"", b"\0\0\0\0", b"\0\x01\0\0abcd"] {
+        for datagram in
+            [&b"OPTIONS sip:a SIP/2.0\r\n"[..], b"SIP/2.0 200 OK", b"\r\n\r\n", b"", b"\0\0\0\0", b"\0\x01\0\0abcd"]
+        {
             assert!(!is_stun(datagram));
         }
     }

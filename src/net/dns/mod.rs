@@ -253,7 +253,9 @@ impl Dns {
                     other => failed(&format!("the name servers fail ({other})")),
                 }
             }
-            Ok(Err(LookupError::Dns(DnsError::ResponseCode(code)))) => failed(&format!("the name servers fail ({code})")),
+            Ok(Err(LookupError::Dns(DnsError::ResponseCode(code)))) => {
+                failed(&format!("the name servers fail ({code})"))
+            }
             Ok(Err(error)) => failed(&format!("the name servers cannot be asked ({error})")),
         }
     }
@@ -269,7 +271,9 @@ impl Dns {
         for lookup in found.iter().flatten() {
             addresses.extend(lookup.answers().iter().filter_map(|record| record.data.ip_addr()));
         }
-        if addresses.is_empty() && (host.eq_ignore_ascii_case("localhost") || host.to_ascii_lowercase().ends_with(".localhost")) {
+        if addresses.is_empty()
+            && (host.eq_ignore_ascii_case("localhost") || host.to_ascii_lowercase().ends_with(".localhost"))
+        {
             // RFC 6761 §6.3: never a question for name servers.
             return Some(vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]);
         }

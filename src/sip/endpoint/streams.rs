@@ -36,7 +36,8 @@ impl Endpoint {
         let source = source.to_canonical();
         let is_own = |peer: &KnownPeer| {
             let mut networks = peer.networks.iter();
-            peer.authentication.is_none() && networks.any(|n| n.prefix_len() == n.max_prefix_len() && n.contains(&source))
+            peer.authentication.is_none()
+                && networks.any(|n| n.prefix_len() == n.max_prefix_len() && n.contains(&source))
         };
         match self.standing(now, source, transport) {
             Standing::Stranger => Welcome::None,

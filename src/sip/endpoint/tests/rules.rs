@@ -274,7 +274,9 @@ fn infos(pair: &Pair) -> impl Fn(usize) -> String + use<> {
     let ack = pair.wire.iter().find(|(_, _, b)| is(b, "ACK ")).unwrap().2.clone();
     let ack = String::from_utf8(ack).unwrap();
     let branch = ack.split("z9hG4bK").nth(1).unwrap().split(['\r', ';']).next().unwrap().to_owned();
-    move |n| ack.replace("ACK", "INFO").replace("CSeq: 1 ", &format!("CSeq: {} ", n + 10)).replace(&branch, &n.to_string())
+    move |n| {
+        ack.replace("ACK", "INFO").replace("CSeq: 1 ", &format!("CSeq: {} ", n + 10)).replace(&branch, &n.to_string())
+    }
 }
 
 /// The transaction table refuses instead of growing: strangers never get that far, so a peer fills it here.
