@@ -163,6 +163,11 @@ impl Framer {
         Ok(None)
     }
 
+    /// The peer's time begins anew: it was we who did not read.
+    pub fn postpone(&mut self, now: Instant) {
+        self.since = now;
+    }
+
     /// When the peer's time is over, unless more comes.
     #[must_use]
     pub fn poll_timeout(&self) -> Instant {
