@@ -6,7 +6,7 @@ use crate::sip::KnownPeer;
 use crate::sip::config::{LocalAddress, Target};
 use crate::sip::digest::Algorithm;
 use crate::sip::event::{Peer, RegistrationState};
-use crate::sip::{HeaderName, HeaderValue, Response, StatusCode, Uri};
+use crate::sip::{HeaderName, HeaderValue, KnownPeer, Response, StatusCode, Uri};
 
 const SECOND: &str = "10.0.0.3:5060";
 
