@@ -198,7 +198,7 @@ impl Sip {
     /// The address of the first socket, with the real port when 0 was asked for.
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
-        self.bound.first().map_or(SocketAddr::from(([0, 0, 0, 0], 0)), |listen| listen.address)
+        self.bound.first().map_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)), |listen| listen.address)
     }
 
     /// All sockets in the order asked for, with their real ports.

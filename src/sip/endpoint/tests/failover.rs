@@ -2,7 +2,6 @@
 
 use super::registrar::{REGISTRAR, Scene, settings};
 use super::*;
-use crate::sip::KnownPeer;
 use crate::sip::config::{LocalAddress, Target};
 use crate::sip::digest::Algorithm;
 use crate::sip::event::{Peer, RegistrationState};
