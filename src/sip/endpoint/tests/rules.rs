@@ -4,7 +4,7 @@ use super::*;
 use crate::sip::admission::Standing;
 use crate::sip::config::Account;
 use crate::sip::event::Peer;
-use crate::sip::{OutgoingInvite, Uri};
+use crate::sip::{KnownPeer, OutgoingInvite, Uri};
 
 const STRANGER: &str = "203.0.113.66:5060";
 
