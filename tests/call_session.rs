@@ -2,8 +2,11 @@
 
 mod support;
 
+use offhook::base::Random;
 use offhook::call::{CallEvent, DigitsBy};
-use offhook::sip::event::EndCause;
+use offhook::net;
+use offhook::sip::event::{EndCause, Party};
+use offhook::sip::{EndpointConfig, Event, OutgoingInvite, Uri};
 use offhook::tools::EgressPolicy;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -268,4 +271,27 @@ async fn an_offer_of_encrypted_media_is_refused_with_488_and_a_warning() {
     });
     let (code, reason) = refused.await;
     assert!(code == 488 && reason.contains("not encrypted here"), "{code} {reason}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_agent_may_say_why_it_hangs_up_in_a_header_of_the_bye() {
+    let agent = "agent: short\nstart: bye\nvariables: {topic: text}\nnodes:\n  bye: {hangup: done, set: {topic: \"'a b'\"}, \
+                 say: Bye., headers: {Reason: \"X;cause=16;text={{ topic }}\"}}\n";
+    let server = TestServer::start(agent, &[], EgressPolicy::default()).await;
+    let (sip, _inbox) =
+        net::start_udp(([127, 0, 0, 1], 0).into(), Random::system(), |s| EndpointConfig::udp(s, s)).unwrap();
+    let sdp = b"v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 9 RTP/AVP 0\r\n";
+    let target = server.server.sip.local_addr();
+    let from = Party { display: None, uri: Uri::sip_address(sip.local_addr()).with_user("phone") };
+    let invite = OutgoingInvite::new(Uri::sip_address(target).with_user("agent"), target, from, sdp.to_vec());
+    let (_, mut events) = sip.invite(invite).await.unwrap();
+    let reason = async {
+        loop {
+            if let Event::Ended { reason, .. } = events.recv().await.unwrap() {
+                return reason;
+            }
+        }
+    };
+    let reason = tokio::time::timeout(support::PATIENCE, reason).await.unwrap();
+    assert_eq!(reason.as_deref(), Some("X;cause=16;text=a b"));
 }

@@ -386,3 +386,18 @@ async fn an_unknown_call_cannot_be_replaced_nor_any_call_by_a_peer_that_may_not(
     assert!(error.to_string().contains("declined"), "{error}");
     first.wait_for(true, 10).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_attended_target_hears_who_is_calling_before_it_is_connected() {
+    let mut desk = Desk::open(DESK);
+    let announcing = agent("attended, announce: A caller wants to talk to you about the garden.");
+    let server = server(&announcing, &desk, bridging(), &[]).await;
+    let mut phone = Phone::call(&server.server, CALLER).await.unwrap();
+    let (ringing, ()) = tokio::join!(desk.ringing(), async { while phone.pass_frame().await < -50.0 {} });
+    let mut human = ringing.answer().await;
+    // 2 s of words, and no ringing on this side.
+    human.wait_for(true, 60).await;
+    human.wait_for(false, 20).await;
+    is_heard(&mut phone, &mut human).await;
+    is_heard(&mut human, &mut phone).await;
+}

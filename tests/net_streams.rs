@@ -4,10 +4,10 @@
 mod streams;
 
 use offhook::net::{Inbox, Listen, NetConfig, Sip, limits};
-use offhook::sip::{Account, DialogPolicy, RegistrationConfig, StreamDeadlines, Target, Transport, Uri};
+use offhook::sip::{StreamDeadlines, Target, Transport};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
-use streams::{any, call_through, endpoint, is_closed, ok_to, options, probe, read_head, soon};
+use streams::{any, call_through, endpoint, is_closed, ok_to, options, probe, read_head, registration, soon};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UdpSocket};
 
@@ -230,18 +230,7 @@ async fn a_registration_comes_back_by_another_stream_when_its_own_breaks() {
     let (sip, _inbox) = server();
     let registrar = TcpListener::bind(any(Ipv4Addr::LOCALHOST)).await.unwrap();
     let remote = registrar.local_addr().unwrap();
-    let uri = Uri::sip_address(remote);
-    let registration = RegistrationConfig {
-        aor: uri.with_user("1001"),
-        registrar: uri,
-        targets: vec![tcp(remote)],
-        outbound_proxy: None,
-        display: None,
-        account: Account::new("1001", "secret"),
-        contact_user: "1001-token".to_owned(),
-        expires: Duration::from_secs(3_600),
-        dialog: DialogPolicy::default(),
-    };
+    let registration = registration(vec![tcp(remote)]);
     sip.run(move |endpoint, now| endpoint.register(now, registration)).await.unwrap().unwrap();
     for _ in 0..2 {
         let (mut stream, _) = soon("a stream", registrar.accept()).await.unwrap();

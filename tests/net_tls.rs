@@ -7,14 +7,15 @@ mod streams;
 
 use certificates::Authority;
 use offhook::net::{
-    ClientTls, Destination, Inbox, Listen, NetConfig, NetError, ServerTls, Sip, TlsIdentity, describe_certificate,
+    Arrival, ClientTls, Destination, Inbox, Listen, NetConfig, NetError, ServerTls, Sip, TlsIdentity, describe_certificate,
     limits,
 };
+use offhook::sip::event::RegistrationState;
 use offhook::sip::{StreamDeadlines, Target, Transport};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
-use streams::{any, call_through, endpoint, is_closed, probe, soon};
+use streams::{any, call_through, endpoint, is_closed, probe, registration, soon};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 
@@ -76,6 +77,25 @@ async fn an_expired_certificate_is_refused_with_its_date() {
     let (bob, _bobs) = server(authority.server(authority.expired("bob", &["127.0.0.1"])));
     let refused = ask(&client(), "127.0.0.1", bob.local_addr(), &authority.trusted()).await.unwrap_err();
     assert!(refused.contains("expired on 2021-02-03"), "{refused}");
+}
+
+#[tokio::test]
+async fn the_state_of_a_registration_says_what_is_wrong_with_the_certificate() {
+    let authority = Authority::new("Test authority");
+    let (bob, _bobs) = server(authority.server(authority.expired("bob", &["127.0.0.1"])));
+    let outgoing = Listen { transport: Transport::Tls, address: any(Ipv4Addr::LOCALHOST), tls: None };
+    let (alice, mut inbox) = endpoint(NetConfig::default(), &[outgoing], &[]);
+    let targets = alice.locate(&destination("127.0.0.1", bob.local_addr(), authority.trusted())).await.unwrap();
+    let registration = registration(targets);
+    alice.run(move |endpoint, now| endpoint.register(now, registration)).await.unwrap().unwrap();
+    let reason = loop {
+        match soon("the state", inbox.recv()).await.unwrap() {
+            Arrival::Registration(_, RegistrationState::Failed { reason, .. }) => break reason,
+            Arrival::Registration(..) => {}
+            other => panic!("{other:?}"),
+        }
+    };
+    assert!(reason.contains("expired on 2021-02-03"), "{reason}");
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use super::classify::Exemplars;
 use super::dial_policy::{Approved, Callee};
-use super::fallback::spare_line;
+use super::fallback::whole_line;
 use super::gateway::CallerIdentity;
 use super::line::describe;
 use super::outbound::{Outbound, place};
@@ -78,7 +78,7 @@ impl AgentSetup {
     /// # Errors
     /// What the engine says.
     pub async fn synthesise_spare_line(engines: &Engines, speed: f32) -> Result<Arc<[i16]>, ProviderError> {
-        spare_line(engines.tts.as_ref(), SPARE_LINE, speed).await
+        whole_line(engines.tts.as_ref(), SPARE_LINE, speed).await
     }
 }
 

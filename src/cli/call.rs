@@ -80,19 +80,22 @@ async fn place(call: &Call) -> Result<(), String> {
     let style = if call.json { Style::plain() } else { Style::stdout() };
     let mut report = Report::new(style);
     let supervisor = Arc::clone(&server.supervisor);
-    let work = supervisor.dial(dial);
-    tokio::pin!(work);
-    let limit = tokio::time::sleep(Duration::from_secs(call.seconds));
-    tokio::pin!(limit);
-    let outcome = loop {
-        tokio::select! {
-            biased;
-            event = events.recv() => if let Ok(event) = event {
-                report.show(&event, call.json);
-            },
-            result = &mut work => break result.map_err(|e| e.to_string()),
-            () = &mut limit => break Ok(()),
-            _ = tokio::signal::ctrl_c() => break Ok(()),
+    // Whoever stops waiting for the call hangs it up.
+    let outcome = {
+        let work = supervisor.dial(dial);
+        tokio::pin!(work);
+        let limit = tokio::time::sleep(Duration::from_secs(call.seconds));
+        tokio::pin!(limit);
+        loop {
+            tokio::select! {
+                biased;
+                event = events.recv() => if let Ok(event) = event {
+                    report.show(&event, call.json);
+                },
+                result = &mut work => break result.map_err(|e| e.to_string()),
+                () = &mut limit => break Ok(()),
+                _ = tokio::signal::ctrl_c() => break Ok(()),
+            }
         }
     };
     while let Ok(event) = events.try_recv() {

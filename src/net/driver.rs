@@ -11,7 +11,8 @@ use super::tls::{self, Acceptor, Demand, Demands, PeerCertificates};
 use super::{Arrival, Command, LegEvents, NetConfig, ProbeAnswer, TransportErrors};
 use crate::base::Random;
 use crate::sip::endpoint::Welcome;
-use crate::sip::{Endpoint, Event, LegId, Message, ProbeId, Received, Target, Transmit, Transport};
+use crate::sip::event::RegistrationState;
+use crate::sip::{Endpoint, Event, LegId, Message, ProbeId, Received, RegistrationId, Target, Transmit, Transport};
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::net::SocketAddr;
@@ -273,7 +274,7 @@ impl Driver {
             return;
         }
         if let Err(refused) = self.streams.admit(source, welcome == Welcome::Peer) {
-            tracing::warn!(%source, %refused, "sip_stream_refused");
+            tracing::debug!(%source, %refused, "sip_stream_refused");
             return;
         }
         let deadlines =
@@ -285,7 +286,7 @@ impl Driver {
             None => connection::spawn(id, reports, deadlines, || async move { Ok((stream, PeerCertificates::new())) }),
             Some(acceptor) => {
                 let Ok(permit) = Arc::clone(&self.handshakes).try_acquire_owned() else {
-                    tracing::warn!(%source, "sip_tls_handshakes_full");
+                    tracing::debug!(%source, "sip_tls_handshakes_full");
                     return;
                 };
                 let (config, within) = (acceptor.current(Instant::now()), self.config.handshake_time);
@@ -305,9 +306,15 @@ impl Driver {
         stream.and_then(|id| self.streams.get_mut(id)).map(|s| s.handle.certificates.clone()).unwrap_or_default()
     }
 
-    /// From here on connections to a TLS target have to meet this demand, too.
-    pub(super) fn demand(&mut self, remote: SocketAddr, demand: Demand) {
-        self.demands.add(remote, demand);
+    /// From here on these are targets that the operator asked for, and connections to those of TLS have to meet the
+    /// demand.
+    pub(super) fn claim(&mut self, targets: &[Target], demand: Option<Demand>) {
+        for Target { transport, remote } in targets.iter().copied() {
+            self.streams.claim((transport, remote));
+            if let Some(demand) = demand.clone().filter(|_| transport == Transport::Tls) {
+                self.demands.add(remote, demand);
+            }
+        }
     }
 
     fn handle_report(&mut self, report: Report) {
@@ -391,9 +398,12 @@ impl Driver {
         let Some((_, socket)) = socket else {
             return self.fail(Target::udp(remote), "there is no UDP socket of that address family");
         };
-        if let Err(error) = socket.send_to(&bytes, remote).await {
-            tracing::debug!(%error, "sip_send_failed");
-            self.fail(Target::udp(remote), &connection::in_words(&error));
+        match socket.send_to(&bytes, remote).await {
+            Ok(_) => self.errors.clear(Target::udp(remote)),
+            Err(error) => {
+                tracing::debug!(%error, "sip_send_failed");
+                self.fail(Target::udp(remote), &connection::in_words(&error));
+            }
         }
     }
 
@@ -415,17 +425,14 @@ impl Driver {
         is_response: bool,
     ) -> Option<ConnectionId> {
         let way = (transport, remote);
-        // Where a certificate was asked for, an address that a peer merely names is not good enough.
-        let may_alias = transport != Transport::Tls || self.demands.of(remote).is_empty();
-        if let Some(id) = self.streams.exact(way).or_else(|| self.streams.alias(way).filter(|_| may_alias)) {
+        if let Some(id) = self.streams.exact(way).or_else(|| self.streams.alias(way)) {
             return Some(id);
         }
         let Some(listening) = self.streams.forward(way) else {
             return if is_response { None } else { self.open(transport, local, remote) };
         };
         let way = (transport, listening);
-        let may_alias = transport != Transport::Tls || self.demands.of(listening).is_empty();
-        let other = self.streams.exact(way).or_else(|| self.streams.alias(way).filter(|_| may_alias));
+        let other = self.streams.exact(way).or_else(|| self.streams.alias(way));
         let id = other.or_else(|| self.open(transport, local, listening))?;
         // Its failure is one of the address asked for, too.
         self.streams.add_alias(id, remote);
@@ -467,6 +474,18 @@ impl Driver {
         Some(id)
     }
 
+    /// A failure without an answer, with what the transports say about the registrar's addresses.
+    fn with_transport_errors(&self, id: RegistrationId, state: RegistrationState) -> RegistrationState {
+        let RegistrationState::Failed { code: None, mut reason, retry_at } = state else { return state };
+        let targets = self.endpoint.registration_targets(id);
+        let mut told: Vec<String> = targets.iter().filter_map(|target| self.errors.last(*target)).collect();
+        told.dedup();
+        if !told.is_empty() {
+            reason = format!("{reason} ({})", told.join("; "));
+        }
+        RegistrationState::Failed { code: None, reason, retry_at }
+    }
+
     fn route(&mut self, event: Event) {
         let leg = match &event {
             Event::IncomingCall(call) => {
@@ -477,7 +496,8 @@ impl Driver {
                 return;
             }
             Event::RegistrationChanged { registration, state } => {
-                let _ = self.inbox.send(Arrival::Registration(*registration, state.clone()));
+                let state = self.with_transport_errors(*registration, state.clone());
+                let _ = self.inbox.send(Arrival::Registration(*registration, state));
                 return;
             }
             Event::ProbeFinished { probe, answer } => {

@@ -258,13 +258,16 @@ impl Sip {
         let Destination { host, port, transport, .. } = destination;
         let failed = |reason| NetError::Locate { host: host.clone(), reason };
         let targets = self.dns.locate(host, *port, *transport).await.map_err(failed)?;
-        for target in targets.iter().filter(|target| target.transport == Transport::Tls) {
-            let demand = Demand::new(&destination.host, destination.tls.clone().unwrap_or_default())?;
-            let remote = target.remote;
+        let is_tls = |target: &&Target| target.transport == Transport::Tls;
+        let mut demand = None;
+        for Target { remote, .. } in targets.iter().filter(is_tls).copied() {
+            let wanted = Demand::new(host, destination.tls.clone().unwrap_or_default())?;
             let shown = self.drive(move |driver, _| driver.certificates(remote)).await?;
-            tls::check(demand.clone(), shown).await?;
-            self.drive(move |driver, _| driver.demand(remote, demand)).await?;
+            tls::check(wanted.clone(), shown).await?;
+            demand = Some(wanted);
         }
+        let claimed = targets.clone();
+        self.drive(move |driver, _| driver.claim(&claimed, demand)).await?;
         Ok(targets)
     }
 

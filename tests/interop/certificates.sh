@@ -40,8 +40,9 @@ certificate() {
   cat "$name.crt" "$name.key" > "$name.pem"
 }
 
+# linphonec compares addresses as text, with names.
 ours=DNS:pbx.test
-for address in "$@"; do ours+=",IP:$address"; done
+for address in "$@"; do ours+=",IP:$address,DNS:$address"; done
 authority ca
 authority unknown
 certificate good ca "$ours" -days 30

@@ -10,7 +10,7 @@ use std::{
 
 use offhook::{
     base::{Random, TurnId},
-    call::{Line, LineError, LineEvent},
+    call::{DigitsBy, Line, LineEvent, line::describe},
     media::{LegEvent, LegMode, LegStats, MediaConfig, Workers},
     net::{self, Arrival, Inbox, Listen, Sip},
     sdp::Codec,
@@ -44,8 +44,9 @@ impl Own {
         Self { sip, inbox, workers, ip, dialog }
     }
 
-    /// Calls `number` at `pbx` as `user`, which is the line that Asterisk takes us for, and waits for the answer.
-    pub async fn dial(&self, pbx: SocketAddr, number: &str, user: &str) -> Result<Conversation, LineError> {
+    /// Calls `number` at `pbx` as `user`, which is the line that Asterisk takes us for, and waits for the answer. An
+    /// error says in words why there is none.
+    pub async fn dial(&self, pbx: SocketAddr, number: &str, user: &str) -> Result<Conversation, String> {
         self.dial_with(pbx, number, user, |_| ()).await
     }
 
@@ -56,7 +57,26 @@ impl Own {
         number: &str,
         user: &str,
         change: impl FnOnce(&mut OutgoingInvite),
-    ) -> Result<Conversation, LineError> {
+    ) -> Result<Conversation, String> {
+        let call = self.place(pbx, number, user, change).await;
+        let limit = Duration::from_secs(20);
+        call.wait_until(limit, "an answer", |call| {
+            call.events().iter().any(|e| matches!(e, LineEvent::Answered(_) | LineEvent::Ended(_)))
+        });
+        match call.events().pop() {
+            Some(LineEvent::Ended(cause)) => Err(describe(&cause)),
+            _ => Ok(call),
+        }
+    }
+
+    /// Places a call; what happens before its answer is among its events.
+    pub async fn place(
+        &self,
+        pbx: SocketAddr,
+        number: &str,
+        user: &str,
+        change: impl FnOnce(&mut OutgoingInvite),
+    ) -> Conversation {
         let from = Party { display: None, uri: Uri::sip_address(self.sip.local_addr()).with_user(user) };
         let target = Uri::sip_address(pbx).with_user(number);
         let prepare = |offer| {
@@ -67,19 +87,38 @@ impl Own {
         };
         let mut random = Random::system();
         let line =
-            Line::dial(&self.sip, self.ip, &self.workers, &Codec::ALL, LegMode::Agent, &mut random, prepare).await?;
-        Ok(Conversation::begin(line))
+            Line::place(&self.sip, self.ip, &self.workers, &Codec::ALL, LegMode::Agent, &mut random, prepare).await;
+        Conversation::begin(line.expect("the call can be placed"))
+    }
+
+    /// Waits for the next call, lets it ring for half a second and answers it.
+    pub async fn ring_and_answer(&mut self) -> Conversation {
+        self.take(true, DigitsBy::default()).await
     }
 
     /// Waits for the next call and answers it.
     pub async fn answer(&mut self) -> Conversation {
+        self.take(false, DigitsBy::default()).await
+    }
+
+    /// The same from a peer that sends keys in this way.
+    pub async fn answer_with_keys(&mut self, keys: DigitsBy) -> Conversation {
+        self.take(false, keys).await
+    }
+
+    async fn take(&mut self, ring: bool, keys: DigitsBy) -> Conversation {
         loop {
             let arrival = timeout(Duration::from_secs(15), self.inbox.recv()).await.expect("a call comes in time");
             let Some(Arrival::Call(call, events)) = arrival else { continue };
+            if ring {
+                let leg = call.leg;
+                self.sip.post(move |endpoint, now| endpoint.ring(now, leg).expect("the call is there"));
+                pause(Duration::from_millis(500));
+            }
             let mut random = Random::system();
             let line =
                 Line::answer(&self.sip, &call, events, &self.workers, &Codec::ALL, LegMode::Agent, &mut random).await;
-            return Conversation::begin(line.expect("the call can be answered"));
+            return Conversation::begin(line.expect("the call can be answered").with_digits(keys));
         }
     }
 }
@@ -128,11 +167,14 @@ impl Conversation {
                 };
                 let mut seen = seen.lock().expect("no test thread panicked with it");
                 while let Some(event) = line.media.events.try_pop() {
-                    if let LegEvent::Digit(digit) = event {
+                    if let LegEvent::Digit(digit) = event
+                        && line.takes_event_keys()
+                    {
                         seen.digits.push(digit);
                     }
                 }
                 while let Some(frame) = line.media.uplink.try_pop() {
+                    seen.digits.extend(line.key_in(&frame));
                     seen.heard.extend_from_slice(frame.samples.samples());
                 }
                 let taken = line.media.downlink.push(TurnId(1), &left);
@@ -168,7 +210,7 @@ impl Conversation {
     pub fn press(&self, digits: &'static str) {
         self.wish(move |line| {
             for digit in digits.chars() {
-                line.media.send_digit(digit).expect("the worker takes digits");
+                line.press(digit);
             }
         });
     }

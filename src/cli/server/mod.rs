@@ -181,7 +181,7 @@ impl Server {
         self.sip.post(|endpoint, _| endpoint.set_draining(true));
     }
 
-    /// Takes every registration back and ends.
+    /// Hangs up what is left of the calls, takes every registration back, and ends.
     pub async fn stop(self) {
         for task in &self.upkeep {
             task.abort();
@@ -189,6 +189,7 @@ impl Server {
         let ids = std::mem::take(&mut *self.ids.lock().unwrap_or_else(PoisonError::into_inner));
         let all: Vec<RegistrationId> = ids.values().copied().collect();
         self.sip.post(move |endpoint, now| {
+            endpoint.hang_up_all(now);
             for id in all {
                 // Already gone is what we want.
                 let _ = endpoint.unregister(now, id);
@@ -196,13 +197,17 @@ impl Server {
         });
         let is_registered =
             |name: &str| matches!(self.supervisor.registration_state(name), Some(RegistrationState::Registered { .. }));
-        let taken_back = async {
-            while ids.keys().any(|name| is_registered(name)) {
+        let said_goodbye = async {
+            loop {
+                let legs = self.sip.run(|endpoint, _| endpoint.leg_count()).await.unwrap_or(0);
+                if legs == 0 && !ids.keys().any(|name| is_registered(name)) {
+                    return;
+                }
                 tokio::time::sleep(GOODBYE_LOOK).await;
             }
         };
         // A registrar that is down will forget us by itself.
-        let _ = tokio::time::timeout(GOODBYE, taken_back).await;
+        let _ = tokio::time::timeout(GOODBYE, said_goodbye).await;
     }
 }
 

@@ -26,6 +26,15 @@ impl Endpoint {
         Ok(())
     }
 
+    /// Ends every leg, as [`Self::hangup`] does one.
+    pub fn hang_up_all(&mut self, now: Instant) {
+        let legs: Vec<LegId> = self.legs.keys().copied().collect();
+        for leg in legs {
+            // Those that are over need no hang-up.
+            let _ = self.hangup(now, leg, &[]);
+        }
+    }
+
     /// What Replaces says for this leg's dialog when its peer is to be called by someone else in our stead:
     /// `call-id;to-tag=…;from-tag=…` as that peer sees them (RFC 3891 §6.1). For the attended REFER to another leg, or for
     /// [`OutgoingInvite::replaces`]. `None` unless the leg is up.

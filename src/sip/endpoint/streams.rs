@@ -2,7 +2,8 @@
 
 use super::Endpoint;
 use crate::sip::admission::Standing;
-use crate::sip::config::{KnownPeer, Transport};
+use crate::sip::config::{KnownPeer, Target, Transport};
+use crate::sip::event::RegistrationId;
 use std::net::IpAddr;
 use std::time::Instant;
 
@@ -19,6 +20,17 @@ pub enum Welcome {
 }
 
 impl Endpoint {
+    /// The addresses that a registration goes to; empty when there is no such registration.
+    #[must_use]
+    pub fn registration_targets(&self, id: RegistrationId) -> Vec<Target> {
+        let Some(registration) = self.registrations.get(&id) else { return Vec::new() };
+        let mut targets = registration.config().targets.clone();
+        if !targets.contains(&registration.target()) {
+            targets.push(registration.target());
+        }
+        targets
+    }
+
     /// How welcome a stream from this address is.
     pub fn welcome(&mut self, now: Instant, source: IpAddr, transport: Transport) -> Welcome {
         let source = source.to_canonical();

@@ -310,6 +310,28 @@ fn a_full_transaction_table_refuses_with_503_and_forgets_nothing() {
 }
 
 #[test]
+fn guesses_at_dialogs_leave_room_for_calls() {
+    let mut pair = pair();
+    for n in 0..40_000 {
+        let guess = request("BYE", "").replace("To: <sip:b@x>", "To: <sip:b@x>;tag=guess");
+        let bytes = guess.replace("z9hG4bKr", &format!("z9hG4bK{n}"));
+        let received = Received {
+            transport: Transport::Udp,
+            local: Side::Bob.address(),
+            remote: Side::Alice.address(),
+            bytes: bytes.as_bytes(),
+        };
+        pair.now += Duration::from_micros(100);
+        pair.bob.handle_datagram(pair.now, received);
+        let answer = pair.bob.poll_transmit().unwrap().bytes;
+        assert!(is(&answer, "SIP/2.0 481 "));
+    }
+    assert_eq!(pair.bob.transaction_count(), transactions::MAX_TRANSACTIONS / 2);
+    answers(&mut pair, "10.0.0.1:5060", &request("INVITE", ""));
+    assert!(incoming(&mut pair, Side::Bob).is_some());
+}
+
+#[test]
 fn requests_outside_dialogs_leave_nothing_behind_and_each_copy_gets_the_same_answer() {
     let mut pair = pair();
     for method in ["OPTIONS", "REGISTER", "BYE", "REFER", "SUBSCRIBE", "FOO", "INFO"] {
