@@ -7,8 +7,8 @@ mod streams;
 
 use certificates::Authority;
 use offhook::net::{
-    Arrival, ClientTls, Destination, Inbox, Listen, NetConfig, NetError, ServerTls, Sip, TlsIdentity, describe_certificate,
-    limits,
+    Arrival, ClientTls, Destination, Inbox, Listen, NetConfig, NetError, ServerTls, Sip, TlsIdentity,
+    describe_certificate, limits,
 };
 use offhook::sip::event::RegistrationState;
 use offhook::sip::{StreamDeadlines, Target, Transport};

@@ -6,8 +6,8 @@ use super::digest::{Algorithm, Authority, Authorization, Challenge, Credentials,
 use super::header::{Elements, HeaderName, NameAddr, RAck, Reason, Tagged, Via, Warning, field};
 use super::limits;
 use super::message::{Message, frame_length};
-use super::multipart;
 use super::method::Method;
+use super::multipart;
 use super::nonce::Nonces;
 use super::status::StatusCode;
 use super::stream::{Framer, StreamDeadlines, StreamFault, StreamItem};
