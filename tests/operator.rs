@@ -2,8 +2,8 @@
 //! scripted PBX on loopback.
 
 use serde_json::Value;
-use std::io::{BufRead, BufReader};
-use std::net::{SocketAddr, UdpSocket};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
@@ -262,6 +262,60 @@ fn doctor_tells_a_wrong_password_from_a_port_where_nobody_listens() {
         "{connection:#?}"
     );
     assert_eq!(output.status.code(), Some(1));
+}
+
+/// A PBX that speaks TLS, with a certificate that only its own house has signed.
+fn tls_pbx(folder: &Path) -> SocketAddr {
+    let made = rcgen::generate_simple_self_signed(["pbx.example".to_owned()]).unwrap();
+    std::fs::write(folder.join("house.pem"), made.cert.pem()).unwrap();
+    let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+    let config = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key)
+        .unwrap();
+    let config = Arc::new(config);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let (stream, config) = (stream.unwrap(), Arc::clone(&config));
+            std::thread::spawn(move || {
+                let from = stream.peer_addr().unwrap();
+                let mut stream = rustls::StreamOwned::new(rustls::ServerConnection::new(config).unwrap(), stream);
+                let mut buffer = [0; 65_536];
+                while let Ok(length @ 1..) = stream.read(&mut buffer) {
+                    let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
+                    if let Some(answer) = answer(&text, from, from) {
+                        stream.write_all(answer.as_bytes()).unwrap();
+                    }
+                }
+            });
+        }
+    });
+    address
+}
+
+#[test]
+fn doctor_shows_whose_certificate_it_is_and_what_to_do_when_nobody_known_signed_it() {
+    let (folder, file) = house();
+    let host = format!("{};transport=tls", tls_pbx(folder.path()));
+    with_extension(&file, &host, "1001");
+    let stranger = findings(&offhook(&["doctor", "-c", &file, "--json", "--no-call"]));
+    let about = stranger.iter().find(|finding| finding["says"].as_str().is_some_and(|s| s.contains("certificate")));
+    let about = about.unwrap_or_else(|| panic!("{stranger:#?}"));
+    assert_eq!(about["level"], "fail", "{stranger:#?}");
+    assert!(about["fix"].as_str().unwrap().contains("ca = "), "{about}");
+
+    let mut text = std::fs::read_to_string(&file).unwrap();
+    text.push_str("tls = { ca = \"house.pem\", server_name = \"pbx.example\" }\n");
+    std::fs::write(&file, text).unwrap();
+    let output = offhook(&["doctor", "-c", &file, "--json", "--no-call"]);
+    let known = findings(&output);
+    assert!(output.status.success(), "{known:#?}");
+    assert!(finding(&known, "certificate")["says"].as_str().unwrap().contains("pbx.example"), "{known:#?}");
+    assert_eq!(finding(&known, "registration")["level"], "ok", "{known:#?}");
 }
 
 #[test]

@@ -93,7 +93,7 @@ impl Server {
         let mut bound = Vec::new();
         let (sip, inbox) = net::start_with(network, &listen, Random::system(), |found| {
             bound = found.to_vec();
-            let first = found.first().map_or(SocketAddr::from(([127, 0, 0, 1], 5060)), |listen| listen.address);
+            let first = found.first().map_or_else(|| SocketAddr::from(([127, 0, 0, 1], 5060)), |listen| listen.address);
             EndpointConfig {
                 local: Homes::first_local_addresses(&plan, found),
                 user_agent: plan.user_agent.clone(),
