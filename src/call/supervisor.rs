@@ -191,6 +191,8 @@ pub struct Route {
 pub struct SupervisorConfig {
     /// Calls of known peers, by the peer's name.
     pub trunks: HashMap<String, Route>,
+    /// Known peers that calls cannot be told apart from by address, by the peer's name: the called number decides.
+    pub neighbours: HashMap<String, Vec<String>>,
     /// The ways out, by the name of the extension or trunk.
     pub gateways: HashMap<String, Arc<Gateway>>,
     /// What callers hear while nobody talks to them.
@@ -218,6 +220,7 @@ pub struct Supervisor {
     switchboard: Arc<Switchboard>,
     events: EventStream,
     trunks: HashMap<String, Route>,
+    neighbours: HashMap<String, Vec<String>>,
     registrations: Mutex<HashMap<RegistrationId, Route>>,
     states: Mutex<HashMap<String, RegistrationState>>,
     next_call: AtomicU64,
@@ -233,6 +236,7 @@ impl Supervisor {
             switchboard: Switchboard::new(sip, workers, config.gateways, config.sounds),
             events,
             trunks: config.trunks,
+            neighbours: config.neighbours,
             registrations: Mutex::default(),
             states: Mutex::default(),
             next_call: AtomicU64::new(1),
@@ -415,20 +419,35 @@ impl Supervisor {
         self.changed.notify_waiters();
     }
 
+    /// The trunk that a call from the known peer `name` is for: itself, or the neighbour that serves the called number.
+    fn trunk_for(&self, name: &str, called: &str) -> Option<&Route> {
+        let own = self.trunks.get(name);
+        if own.is_some_and(|route| serves(route, called)) {
+            return own;
+        }
+        let others = self.neighbours.get(name).into_iter().flatten().filter_map(|name| self.trunks.get(name));
+        others.into_iter().find(|route| serves(route, called)).or(own)
+    }
+
     async fn take(self: Arc<Self>, incoming: IncomingCall, events: LegEvents) {
         let arrived = Instant::now();
         let call = CallId(self.next_call.fetch_add(1, Ordering::Relaxed));
-        let route = match &incoming.peer {
-            Peer::Known(name) => self.trunks.get(name).cloned(),
-            Peer::Registration(id) => {
-                self.registrations.lock().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
+        let user = |uri: &Uri| uri.view().user().map(crate::sip::uri::unescaped).unwrap_or_default();
+        let (route, called) = match &incoming.peer {
+            Peer::Known(name) => {
+                let called = user(incoming.request_uri.expose());
+                (self.trunk_for(name, &called).cloned(), called)
             }
+            // The Request-URI is our own Contact: the number is in To.
+            Peer::Registration(id) => (
+                self.registrations.lock().unwrap_or_else(PoisonError::into_inner).get(id).cloned(),
+                user(&incoming.to.expose().uri),
+            ),
         };
         let Some(route) = route else {
             return self.refuse(call, &incoming, 404, "no agent is assigned to this trunk or extension");
         };
-        let called = incoming.request_uri.expose().view().user().unwrap_or_default().to_owned();
-        if !route.terms.called_numbers.is_empty() && !route.terms.called_numbers.contains(&called) {
+        if !serves(&route, &called) {
             return self.refuse(call, &incoming, 404, "the called number is not served on this trunk");
         }
         if let Some(replaced) = incoming.replaces {
@@ -581,6 +600,12 @@ fn name_of(from: &Pii<Party>) -> Pii<String> {
     let Party { display, uri } = from.expose();
     let number = || crate::sip::uri::unescaped(uri.view().user().unwrap_or_default());
     Pii::new(display.clone().filter(|name| !name.is_empty()).unwrap_or_else(number))
+}
+
+/// Whether calls to this number are answered.
+fn serves(route: &Route, called: &str) -> bool {
+    let numbers = &route.terms.called_numbers;
+    numbers.is_empty() || numbers.iter().any(|number| number == called)
 }
 
 fn mode(program: &Program) -> LegMode {
