@@ -1,6 +1,6 @@
 //! A telephone line as the call holds it: the SIP leg, the media leg and what offer and answer agreed.
 
-use super::supervisor::DigitsBy;
+use super::terms::DigitsBy;
 use super::unanswered::Unanswered;
 use crate::audio::ToneDetector;
 use crate::base::{Pii, Random};
@@ -92,6 +92,37 @@ pub struct TransferRequest {
     pub replaces: Option<Pii<String>>,
 }
 
+/// What comes from the SIP leg.
+#[derive(Debug)]
+struct Signals {
+    sip: Sip,
+    leg: LegId,
+    events: LegEvents,
+    /// Taken from the events and not given out yet.
+    pending: Option<Event>,
+    /// Where the peer's messages come from.
+    from: IpAddr,
+    /// The call may fail over to another address (RFC 3263 §4.3) until somebody says something about it.
+    may_move: bool,
+}
+
+impl Signals {
+    /// The next event; `None` when the network side has stopped. Cancel-safe.
+    async fn next(&mut self) -> Option<Event> {
+        if self.pending.is_none() {
+            self.pending = Some(self.events.recv().await?);
+        }
+        let is_an_answer = matches!(self.pending, Some(Event::Progress { .. } | Event::Answered { .. }));
+        if self.may_move && is_an_answer {
+            let leg = self.leg;
+            let address = self.sip.run(move |endpoint, _| endpoint.peer_address(leg)).await.ok()?;
+            self.from = address.map_or(self.from, |address| address.ip());
+            self.may_move = !matches!(self.pending, Some(Event::Answered { .. }));
+        }
+        self.pending.take()
+    }
+}
+
 /// See the module. Dropping a line ends its call.
 #[derive(Debug)]
 pub struct Line {
@@ -101,9 +132,8 @@ pub struct Line {
     pub leg: LegId,
     /// Audio in and out.
     pub media: Leg,
-    events: LegEvents,
+    signals: Signals,
     negotiation: Negotiation,
-    signalling_ip: IpAddr,
     codec: Option<Codec>,
     held: bool,
     /// The direction that we want: less than both ways while we hold the peer.
@@ -181,9 +211,8 @@ impl Line {
             sip: sip.clone(),
             leg,
             media,
-            events,
+            signals: Signals { sip: sip.clone(), leg, events, pending: None, from: signalling_ip, may_move: false },
             negotiation,
-            signalling_ip,
             codec: None,
             held: false,
             wanted: Direction::SendRecv,
@@ -261,11 +290,14 @@ impl Line {
         let mut negotiation = Negotiation::new(local_ip, media.local_addr().port(), codecs.to_vec(), random);
         let invite = prepare(negotiation.offer(Direction::SendRecv).into_bytes());
         let signalling_ip = invite.targets.first().map_or(local_ip, |target| target.remote.ip());
+        let may_move = invite.targets.len() > 1;
         let sip = sip.clone();
         // A task of its own: were this future dropped while the INVITE leaves, nobody would hang up.
         let placed = tokio::spawn(async move {
             let (leg, events) = sip.invite(invite).await?;
-            Ok(Self::new(&sip, leg, media, events, negotiation, signalling_ip))
+            let mut line = Self::new(&sip, leg, media, events, negotiation, signalling_ip);
+            line.signals.may_move = may_move;
+            Ok(line)
         });
         placed.await.unwrap_or_else(|_| Err(NetError::Stopped.into()))
     }
@@ -277,7 +309,7 @@ impl Line {
     /// The peer did not answer.
     pub async fn answered(&mut self) -> Result<Vec<Header>, LineError> {
         loop {
-            let event = self.events.recv().await.ok_or(NetError::Stopped)?;
+            let event = self.signals.next().await.ok_or(NetError::Stopped)?;
             match self.take(event) {
                 Some(LineEvent::Answered(headers)) => return Ok(headers),
                 Some(LineEvent::Ended(cause)) => return Err(LineError::NotAnswered(self.unanswered(&cause))),
@@ -308,7 +340,7 @@ impl Line {
     /// Where the signalling comes from.
     #[must_use]
     pub fn signalling_ip(&self) -> IpAddr {
-        self.signalling_ip
+        self.signals.from
     }
 
     /// Whether the peer has put us on hold.
@@ -322,7 +354,7 @@ impl Line {
     pub async fn next(&mut self) -> Option<LineEvent> {
         loop {
             let event = tokio::select! {
-                event = self.events.recv() => event,
+                event = self.signals.next() => event,
                 () = self.media.ready() => return None,
             };
             let Some(event) = event else { return Some(LineEvent::Ended(EndCause::Transport)) };
@@ -505,7 +537,7 @@ impl Line {
     fn settle(&mut self, negotiated: &Negotiated) -> Option<LineEvent> {
         self.codec = Some(negotiated.codec);
         self.has_events = negotiated.telephone_event.is_some();
-        if let Err(error) = self.media.configure(LegMedia::new(negotiated, self.signalling_ip)) {
+        if let Err(error) = self.media.configure(LegMedia::new(negotiated, self.signals.from)) {
             tracing::warn!(leg = %self.leg, %error, "media_not_configured");
         }
         // While we hold, not sending is our own wish.

@@ -20,6 +20,7 @@ mod session;
 pub mod sounds;
 pub mod supervisor;
 mod switchboard;
+pub mod terms;
 pub mod transfer;
 pub mod unanswered;
 
@@ -29,8 +30,6 @@ pub use gateway::{CallerIdentity, Gateway};
 pub use line::{Line, LineError, LineEvent, TransferRequest};
 pub use outbound::Outbound;
 pub use sounds::Sounds;
-pub use supervisor::{
-    AgentSetup, BeforeAnswer, Dial, DigitsBy, Engines, PeerTerms, Program, Route, Supervisor, SupervisorConfig,
-    TransferBy,
-};
+pub use supervisor::{Dial, Supervisor, SupervisorConfig};
+pub use terms::{AgentSetup, BeforeAnswer, DigitsBy, Engines, PeerTerms, Program, Route, TransferBy};
 pub use unanswered::Unanswered;
