@@ -141,15 +141,17 @@ impl Session {
         outbound.ring_for = to.ring_for;
         outbound.identity = Some(self.identity_towards(&gateway));
         let target = match &to.target {
-            Target::Extension(number) if self.terms.refer_as_tel => Uri::parse(format!("tel:{number}")),
-            Target::Extension(number) => Ok(self.gateway.domain.with_user(number)),
+            Target::Extension(number) if self.terms.refer_as_tel => {
+                Uri::parse(format!("tel:{}", self.terms.numbers.apply(number)))
+            }
+            Target::Extension(number) => Ok(self.gateway.domain.with_user(&self.terms.numbers.apply(number))),
             Target::Uri(uri) => Uri::parse(uri.as_str()),
         };
         let mut refer = Refer::blind(target.map_err(|e| format!("{written} is no SIP address: {e}"))?);
         refer.headers = context_headers(self.terms.context_header.as_ref());
         if self.terms.refer_with_diversion {
             let called = self.called_number.as_ref().map_or(self.gateway.user.as_str(), |number| number.expose());
-            refer.headers.push(diversion(&self.gateway.domain, called));
+            refer.headers.push(diversion(&self.gateway, called));
         }
         let by_other_way = to.through.as_ref().is_some_and(|name| *name != self.gateway.peer);
         let plan = TransferPlan {

@@ -39,7 +39,7 @@ impl Outbound {
     #[must_use]
     pub fn target(&self, gateway: &Gateway) -> Uri {
         match self.to.callee() {
-            Callee::Number(number) => gateway.domain.with_user(number),
+            Callee::Number(number) => gateway.domain.with_user(&gateway.terms.numbers.apply(number)),
             Callee::Address(uri) => uri.to_request_uri(),
         }
     }
@@ -94,7 +94,10 @@ struct Named {
 impl Named {
     fn new(gateway: &Gateway, number: Option<&Pii<String>>, name: Option<&Pii<String>>) -> Self {
         let number = number.map_or(gateway.user.as_str(), |number| number.expose());
-        Self { name: name.map(|name| name.expose().clone()), uri: gateway.domain.with_user(number) }
+        Self {
+            name: name.map(|name| name.expose().clone()),
+            uri: gateway.own_address(&gateway.terms.numbers.apply(number)),
+        }
     }
 }
 
@@ -114,13 +117,14 @@ fn identity_headers(gateway: &Gateway, identity: &CallerIdentity, own: &Named) -
     if identity.is_private {
         headers.push(("Privacy".to_owned(), "id".to_owned()));
     }
-    headers.extend(identity.diverted_from.as_ref().map(|number| diversion(&gateway.domain, number.expose())));
+    headers.extend(identity.diverted_from.as_ref().map(|number| diversion(gateway, number.expose())));
     headers
 }
 
 /// The header that names the number a call was for before it was sent on (RFC 5806 §4).
-pub(super) fn diversion(domain: &Uri, number: &str) -> (String, String) {
-    let value = HeaderValue::name_addr(None, &domain.with_user(number), &[("reason", Some("deflection"))]);
+pub(super) fn diversion(gateway: &Gateway, number: &str) -> (String, String) {
+    let address = gateway.own_address(&gateway.terms.numbers.apply(number));
+    let value = HeaderValue::name_addr(None, &address, &[("reason", Some("deflection"))]);
     ("Diversion".to_owned(), value.to_text().into_owned())
 }
 

@@ -115,6 +115,12 @@ impl Supervisor {
         }
     }
 
+    /// The latest state of the registration of this extension or trunk.
+    #[must_use]
+    pub fn registration_state(&self, name: &str) -> Option<RegistrationState> {
+        self.states.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+
     /// The latest state of every registration, by the extension's name.
     #[must_use]
     pub fn registration_states(&self) -> HashMap<String, RegistrationState> {

@@ -2,6 +2,7 @@
 
 use super::classify::Exemplars;
 use super::fallback::whole_line;
+use super::number_format::NumberFormat;
 use crate::agent::Agent;
 use crate::providers::{Embedder, ProviderError, SpeechToText, TextToSpeech, VoiceDetector};
 use crate::sdp::Codec;
@@ -136,6 +137,8 @@ pub struct PeerTerms {
     pub called_numbers: Vec<String>,
     /// What callers get before the agent answers.
     pub before_answer: BeforeAnswer,
+    /// How numbers are written in calls to it.
+    pub numbers: NumberFormat,
 }
 
 impl Default for PeerTerms {
@@ -151,6 +154,7 @@ impl Default for PeerTerms {
             dialog: DialogPolicy::default(),
             called_numbers: Vec::new(),
             before_answer: BeforeAnswer::default(),
+            numbers: NumberFormat::default(),
         }
     }
 }

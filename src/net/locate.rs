@@ -1,9 +1,8 @@
-//! From a host name to the addresses a request goes to (RFC 3263).
+//! Hosts to send requests to, as people and URIs name them.
 
-use super::NetError;
 use super::tls::ClientTls;
-use crate::sip::{Target, Transport, UriRef};
-use std::net::SocketAddr;
+use crate::sip::uri::Scheme;
+use crate::sip::{Transport, UriRef};
 use std::sync::Arc;
 
 /// A host to send requests to, as a person or a URI names it.
@@ -29,22 +28,9 @@ impl Destination {
             Some("tcp") => Some(Transport::Tcp),
             Some("tls") => Some(Transport::Tls),
             Some("udp") => Some(Transport::Udp),
+            _ if uri.scheme() == Scheme::Sips => Some(Transport::Tls),
             _ => None,
         };
         Some(Self { host, port: uri.port(), transport, tls })
-    }
-
-    pub(super) async fn look_up(&self) -> Result<Vec<Target>, NetError> {
-        let transport = self.transport.unwrap_or_default();
-        let port = self.port.unwrap_or(if transport == Transport::Tls { 5061 } else { 5060 });
-        let fail = |reason: String| NetError::Locate { host: self.host.clone(), reason };
-        let found: Vec<SocketAddr> = tokio::net::lookup_host((self.host.as_str(), port))
-            .await
-            .map_err(|error| fail(error.to_string()))?
-            .collect();
-        if found.is_empty() {
-            return Err(fail("it has no address".to_owned()));
-        }
-        Ok(found.into_iter().map(|remote| Target { transport, remote }).collect())
     }
 }

@@ -8,6 +8,7 @@
 
 mod connection;
 mod connections;
+mod dns;
 mod driver;
 mod errors;
 pub mod keep_alive;
@@ -15,6 +16,7 @@ pub mod limits;
 pub mod locate;
 mod socket;
 mod start;
+mod stun;
 pub mod tls;
 
 use crate::sip::StreamDeadlines;
@@ -22,9 +24,12 @@ use crate::sip::event::{Header, IncomingCall, RegistrationState};
 use crate::sip::{
     CommandError, Endpoint, Event, LegId, OutgoingInvite, OutgoingOptions, RegistrationId, Target, Transport,
 };
+use dns::Dns;
 use driver::Driver;
 use errors::TransportErrors;
+use std::fmt;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tls::Demand;
@@ -75,6 +80,14 @@ pub enum NetError {
         /// What is wrong with the certificate.
         reason: String,
     },
+    /// A STUN server does not tell our address.
+    #[error("the STUN server {server} does not tell our public address: {reason}")]
+    Stun {
+        /// The server.
+        server: String,
+        /// Why.
+        reason: String,
+    },
     /// The network task has ended.
     #[error("the SIP side has stopped")]
     Stopped,
@@ -103,6 +116,10 @@ pub struct NetConfig {
     pub connect_time: Duration,
     /// How long an inbound TLS handshake may take.
     pub handshake_time: Duration,
+    /// The name servers to ask; empty asks the system's.
+    pub name_servers: Vec<SocketAddr>,
+    /// The file of hosts that are known without asking.
+    pub hosts_file: PathBuf,
 }
 
 impl Default for NetConfig {
@@ -112,6 +129,8 @@ impl Default for NetConfig {
             peer_deadlines: StreamDeadlines::PEER,
             connect_time: limits::CONNECT_TIME,
             handshake_time: limits::HANDSHAKE_TIME,
+            name_servers: Vec::new(),
+            hosts_file: "/etc/hosts".into(),
         }
     }
 }
@@ -158,11 +177,18 @@ pub type Inbox = mpsc::UnboundedReceiver<Arrival>;
 pub type LegEvents = mpsc::UnboundedReceiver<Event>;
 
 /// A handle to the SIP side. Cheap to clone; the task ends when all handles are gone.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Sip {
     commands: mpsc::UnboundedSender<Command>,
     bound: Arc<[Listen]>,
     errors: TransportErrors,
+    dns: Arc<Dns>,
+}
+
+impl fmt::Debug for Sip {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sip").field("bound", &self.bound).finish_non_exhaustive()
+    }
 }
 
 impl Sip {
@@ -229,15 +255,40 @@ impl Sip {
     /// # Errors
     /// [`NetError::Locate`], [`NetError::Certificate`], [`NetError::Unverified`].
     pub async fn locate(&self, destination: &Destination) -> Result<Vec<Target>, NetError> {
-        let targets = destination.look_up().await?;
-        for target in targets.iter().filter(|target| target.transport == Transport::Tls) {
-            let demand = Demand::new(&destination.host, destination.tls.clone().unwrap_or_default())?;
-            let remote = target.remote;
+        let Destination { host, port, transport, .. } = destination;
+        let failed = |reason| NetError::Locate { host: host.clone(), reason };
+        let targets = self.dns.locate(host, *port, *transport).await.map_err(failed)?;
+        let is_tls = |target: &&Target| target.transport == Transport::Tls;
+        let mut demand = None;
+        for Target { remote, .. } in targets.iter().filter(is_tls).copied() {
+            let wanted = Demand::new(host, destination.tls.clone().unwrap_or_default())?;
             let shown = self.drive(move |driver, _| driver.certificates(remote)).await?;
-            tls::check(demand.clone(), shown).await?;
-            self.drive(move |driver, _| driver.demand(remote, demand)).await?;
+            tls::check(wanted.clone(), shown).await?;
+            demand = Some(wanted);
         }
+        let claimed = targets.clone();
+        self.drive(move |driver, _| driver.claim(&claimed, demand)).await?;
         Ok(targets)
+    }
+
+    /// The address that our UDP socket has on the far side of a NAT, as a STUN server sees it (RFC 8489). Asked out of that
+    /// very socket; up to 16 s for each of the server's first two addresses.
+    ///
+    /// # Errors
+    /// [`NetError::Locate`], [`NetError::Stun`], [`NetError::Stopped`].
+    pub async fn mapped_address(&self, server: &Destination) -> Result<SocketAddr, NetError> {
+        let port = server.port.unwrap_or(stun::PORT);
+        let failed = |reason| NetError::Locate { host: server.host.clone(), reason };
+        let servers = self.dns.locate(&server.host, Some(port), Some(Transport::Udp)).await.map_err(failed)?;
+        let mut last = "it has no address".to_owned();
+        for Target { remote, .. } in servers.into_iter().take(2) {
+            let asked = self.drive(move |driver, now| driver.ask_mapped_address(now, remote)).await?;
+            match asked.await.map_err(|_| NetError::Stopped)? {
+                Ok(mapped) => return Ok(mapped),
+                Err(reason) => last = reason,
+            }
+        }
+        Err(NetError::Stun { server: server.host.clone(), reason: last })
     }
 
     /// What the certificate of a TLS peer says, while a connection to it is open.

@@ -1,6 +1,7 @@
 //! Opens the sockets and starts the task.
 
 use super::connections::Connections;
+use super::dns::Dns;
 use super::driver::{Driver, Inputs};
 use super::errors::TransportErrors;
 use super::limits::{ACCEPTED, HANDSHAKES, STREAM_MESSAGES};
@@ -81,6 +82,7 @@ pub fn start_with(
         tokio::spawn(socket::accept(listener, listen.address, listen.transport, accepts.clone()));
     }
     let errors = TransportErrors::default();
+    let dns = Arc::new(Dns::new(&config, &bound));
     let driver = Driver {
         endpoint: Endpoint::new(configure(&bound), random),
         config,
@@ -95,13 +97,14 @@ pub fn start_with(
         failed: VecDeque::new(),
         keep_alives: HashMap::new(),
         next_pulse: None,
+        bindings: Vec::new(),
         random: Random::system(),
         legs: HashMap::new(),
         probes: HashMap::new(),
         inbox,
     };
     tokio::spawn(driver.run(Inputs { commands: queue, reports: reported, accepted }));
-    Ok((Sip { commands, bound: bound.into(), errors }, arrivals))
+    Ok((Sip { commands, bound: bound.into(), errors, dns }, arrivals))
 }
 
 /// One UDP socket: for tools and tests that need no streams. See [`start`].

@@ -1,4 +1,4 @@
-//! What the application tells the endpoint to do with legs and registrations; calls begin in `calling` and `answering`.
+//! What the application tells the endpoint to do with legs; calls begin in `calling` and `answering`.
 
 use super::leg::{Leg, Phase, Purpose};
 use super::transactions::{Identity, Owner};

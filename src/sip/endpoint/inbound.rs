@@ -122,6 +122,7 @@ impl Endpoint {
                 self.serve(now, request, head, key, path, (peer, policy, limits));
             }
             Attribution::Challenge { realm, stale } => self.challenge(now, request, path, sender, &realm, stale),
+            Attribution::NotFound => self.answer_stateless(request, path, StatusCode::NOT_FOUND, &[]),
             Attribution::Nobody => {}
         }
     }
@@ -182,6 +183,7 @@ impl Endpoint {
         let invite = key.cancelled_invite().and_then(|key| self.transactions.find(&key));
         let owner = invite.and_then(|id| self.transactions.get(id)).map(|t| (t.owner, t.path().remote.ip()));
         let Some((owner, source)) = owner.filter(|(_, source)| *source == path.remote.ip()) else {
+            self.counters.spoofed = self.counters.spoofed.saturating_add(u64::from(owner.is_some()));
             return self.answer_stateless(cancel, path, StatusCode::CALL_DOES_NOT_EXIST, &[]);
         };
         debug_assert_eq!(source, path.remote.ip());

@@ -134,6 +134,20 @@ fn silence_ends_a_strangers_stream_after_two_minutes_and_a_peers_after_an_hour()
 
 proptest! {
     #[test]
+    fn what_the_fuzzer_checks_holds_for_streams_that_look_like_sip(
+        size in any::<u8>(),
+        parts in prop::collection::vec(
+            prop::sample::select(vec![
+                "OPTIONS sip:a SIP/2.0\r\n", "SIP/2.0 200 OK\n", "Content-Length: 3\r\n", "l:0\n", "l:\r\n 2\r\n",
+                "\r\n", "\n", "\r", " fold\r\n", "\0", "abc", "Content-Length: 70000\r\n", "X: y\r\n",
+            ]),
+            0..30,
+        ),
+    ) {
+        super::super::fuzz::sip_stream(&[&[size], parts.concat().as_bytes()].concat());
+    }
+
+    #[test]
     fn any_chunking_gives_the_same_messages(
         bodies in prop::collection::vec("[a-z\r\n]{0,40}", 1..6),
         gaps in prop::collection::vec("[\r\n]{0,6}", 6),

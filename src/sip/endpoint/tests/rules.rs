@@ -4,7 +4,7 @@ use super::*;
 use crate::sip::admission::Standing;
 use crate::sip::config::Account;
 use crate::sip::event::Peer;
-use crate::sip::{OutgoingInvite, Uri};
+use crate::sip::{KnownPeer, OutgoingInvite, Uri};
 
 const STRANGER: &str = "203.0.113.66:5060";
 
@@ -219,7 +219,7 @@ fn guessed_and_spoofed_in_dialog_requests_hang_up_nothing() {
 fn two_trunks() -> Pair {
     let mut pair = pair();
     let mut config = crate::sip::pair::config(Side::Bob);
-    config.known_peers.push(crate::sip::KnownPeer::by_source("third", vec!["10.0.0.3/32".parse().unwrap()]));
+    config.known_peers.push(KnownPeer::by_source("third", vec!["10.0.0.3/32".parse().unwrap()]));
     pair.bob = Endpoint::new(config, Random::seeded(8));
     pair
 }
@@ -232,6 +232,7 @@ fn a_known_peer_cannot_hang_up_the_call_of_another() {
     let bye = String::from_utf8(ack).unwrap().replace("ACK", "BYE").replace("CSeq: 1 ", "CSeq: 99 ");
     let other = bye.replace("z9hG4bK", "z9hG4bKspoof");
     assert_eq!(answers(&mut pair, "10.0.0.3:5060", &other), Vec::<String>::new());
+    assert_eq!(pair.bob.counters().spoofed, 1);
     assert_eq!(ended(&mut pair, Side::Bob), None);
     assert_eq!(answers(&mut pair, "10.0.0.1:5060", &bye).len(), 1);
     assert_eq!(ended(&mut pair, Side::Bob), Some(EndCause::Remote));
@@ -268,17 +269,24 @@ fn a_cancel_from_another_address_cancels_nothing() {
     assert_eq!(ended(&mut pair, Side::Bob), None);
 }
 
-/// The transaction table refuses instead of growing: strangers never get that far, so known peers fill it here.
+/// What the peer of an established call sends, `n` times over.
+fn infos(pair: &Pair) -> impl Fn(usize) -> String + use<> {
+    let ack = pair.wire.iter().find(|(_, _, b)| is(b, "ACK ")).unwrap().2.clone();
+    let ack = String::from_utf8(ack).unwrap();
+    let branch = ack.split("z9hG4bK").nth(1).unwrap().split(['\r', ';']).next().unwrap().to_owned();
+    move |n| {
+        ack.replace("ACK", "INFO").replace("CSeq: 1 ", &format!("CSeq: {} ", n + 10)).replace(&branch, &n.to_string())
+    }
+}
+
+/// The transaction table refuses instead of growing: strangers never get that far, so a peer fills it here.
 #[test]
 fn a_full_transaction_table_refuses_with_503_and_forgets_nothing() {
-    let mut pair = pair();
-    let options = |n: usize| {
-        request("OPTIONS", "")
-            .replace("z9hG4bKr", &format!("z9hG4bK{n}"))
-            .replace("Call-ID: c1", &format!("Call-ID: c{n}"))
-    };
+    let (mut pair, _, _) = established();
+    assert!(pair.run_for(MINUTE));
+    let info = infos(&pair);
     for n in 0..transactions::MAX_TRANSACTIONS {
-        let bytes = options(n);
+        let bytes = info(n);
         let received = Received {
             transport: Transport::Udp,
             local: Side::Bob.address(),
@@ -291,14 +299,75 @@ fn a_full_transaction_table_refuses_with_503_and_forgets_nothing() {
         while pair.bob.poll_transmit().is_some() {}
     }
     assert_eq!(pair.bob.transaction_count(), transactions::MAX_TRANSACTIONS);
-    let refused = answers(&mut pair, "10.0.0.1:5060", &options(transactions::MAX_TRANSACTIONS));
+    let refused = answers(&mut pair, "10.0.0.1:5060", &info(transactions::MAX_TRANSACTIONS));
     assert!(refused[0].starts_with("SIP/2.0 503 "), "{refused:?}");
-    let known = answers(&mut pair, "10.0.0.1:5060", &options(3));
+    let known = answers(&mut pair, "10.0.0.1:5060", &info(3));
     assert!(known[0].starts_with("SIP/2.0 200 "), "{known:?}");
     pair.now += MINUTE;
     let now = pair.now;
     pair.bob.handle_timeout(now);
+    assert_eq!(pair.bob.transaction_count(), 0);
+}
+
+#[test]
+fn guesses_at_dialogs_leave_room_for_calls() {
+    let mut pair = pair();
+    for n in 0..40_000 {
+        let guess = request("BYE", "").replace("To: <sip:b@x>", "To: <sip:b@x>;tag=guess");
+        let bytes = guess.replace("z9hG4bKr", &format!("z9hG4bK{n}"));
+        let received = Received {
+            transport: Transport::Udp,
+            local: Side::Bob.address(),
+            remote: Side::Alice.address(),
+            bytes: bytes.as_bytes(),
+        };
+        pair.now += Duration::from_micros(100);
+        pair.bob.handle_datagram(pair.now, received);
+        let answer = pair.bob.poll_transmit().unwrap().bytes;
+        assert!(is(&answer, "SIP/2.0 481 "));
+    }
+    assert_eq!(pair.bob.transaction_count(), transactions::MAX_TRANSACTIONS / 2);
+    answers(&mut pair, "10.0.0.1:5060", &request("INVITE", ""));
+    assert!(incoming(&mut pair, Side::Bob).is_some());
+}
+
+#[test]
+fn requests_outside_dialogs_leave_nothing_behind_and_each_copy_gets_the_same_answer() {
+    let mut pair = pair();
+    for method in ["OPTIONS", "REGISTER", "BYE", "REFER", "SUBSCRIBE", "FOO", "INFO"] {
+        let first = answers(&mut pair, "10.0.0.1:5060", &request(method, ""));
+        assert!(first.len() == 1 && first == answers(&mut pair, "10.0.0.1:5060", &request(method, "")), "{method}");
+    }
     assert!(pair.bob.is_idle());
+}
+
+#[test]
+fn a_peer_beyond_its_budget_is_not_read_and_others_are_served() {
+    let mut pair = two_trunks();
+    let mut answered = 0;
+    for n in 0..30_000 {
+        let options = request("OPTIONS", "").replace("z9hG4bKr", &format!("z9hG4bK{n}"));
+        let bytes = options.as_bytes();
+        let received =
+            Received { transport: Transport::Udp, local: Side::Bob.address(), remote: Side::Alice.address(), bytes };
+        pair.bob.handle_datagram(pair.now, received);
+        answered += usize::from(pair.bob.poll_transmit().is_some());
+    }
+    assert_eq!(answered, 20_000);
+    assert_eq!(pair.bob.counters().throttled, 10_000);
+    let other = request("OPTIONS", "").replace("10.0.0.1:5060", "10.0.0.3:5060");
+    assert_eq!(answers(&mut pair, "10.0.0.3:5060", &other).len(), 1);
+}
+
+#[test]
+fn what_was_not_served_is_counted() {
+    let (mut pair, _, _) = established();
+    answers(&mut pair, STRANGER, &request("REGISTER", ""));
+    answers(&mut pair, "10.0.0.1:5060", "garbage\r\n\r\n");
+    pair.bob.set_draining(true);
+    answers(&mut pair, "10.0.0.1:5060", &request("INVITE", ""));
+    let counters = pair.bob.counters();
+    assert_eq!((counters.unheard, counters.malformed, counters.refused), (1, 1, 1), "{counters:?}");
 }
 
 fn challenge(request: &[u8], realm: &str, nonce: &str) -> String {
@@ -378,6 +447,39 @@ fn an_invite_is_repeated_with_credentials_once_per_nonce_and_twice_at_most() {
 }
 
 #[test]
+fn a_trunk_that_asks_in_twenty_other_realms_gets_no_credentials() {
+    for n in 0..20 {
+        let mut pair = pair();
+        let invite = call_with_account(&mut pair, Some("trunk"));
+        pair.inject(Side::Bob, Side::Alice.address(), challenge(&invite, &format!("realm{n}"), "n").as_bytes());
+        let target = crate::sip::Target::udp(Side::Alice.address());
+        let from = crate::sip::event::Party { display: None, uri: Uri::parse("sip:us@x").unwrap() };
+        let uri = Uri::parse("sip:10.0.0.1").unwrap();
+        let account = Some(Account { realm: Some("trunk".to_owned()), ..Account::new("user", "secret") });
+        let now = pair.now;
+        pair.bob.options(now, crate::sip::OutgoingOptions { uri, target, from, account }).unwrap();
+        pair.collect();
+        let options = pair.wire.last().unwrap().2.clone();
+        pair.inject(Side::Bob, Side::Alice.address(), challenge(&options, &format!("realm{n}"), "n").as_bytes());
+        assert_eq!(sent_credentials(&pair), 0, "realm{n}");
+        assert_eq!(pair.bob.counters().unanswered_challenges, 2);
+    }
+}
+
+#[test]
+fn of_several_realms_only_the_configured_one_is_answered() {
+    let mut pair = pair();
+    let invite = call_with_account(&mut pair, Some("trunk"));
+    let both = challenge(&invite, "elsewhere", "n").replace(
+        "Content-Length",
+        "WWW-Authenticate: Digest realm=\"trunk\", nonce=\"m\", algorithm=MD5, qop=\"auth\"\r\nContent-Length",
+    );
+    pair.inject(Side::Bob, Side::Alice.address(), both.as_bytes());
+    let again = pair.wire.iter().rev().find(|(_, _, b)| is(b, "INVITE ")).unwrap().2.clone();
+    assert!(String::from_utf8(again).unwrap().contains("realm=\"trunk\", nonce=\"m\""));
+}
+
+#[test]
 fn the_same_nonce_is_not_answered_twice() {
     let mut pair = pair();
     let invite = call_with_account(&mut pair, None);
@@ -391,7 +493,7 @@ fn the_same_nonce_is_not_answered_twice() {
 fn a_challenge_from_another_address_or_realm_is_not_answered() {
     let mut pair = pair();
     let mut config = crate::sip::pair::config(Side::Bob);
-    config.known_peers.push(crate::sip::KnownPeer::by_source("third", vec!["10.0.0.3/32".parse().unwrap()]));
+    config.known_peers.push(KnownPeer::by_source("third", vec!["10.0.0.3/32".parse().unwrap()]));
     pair.bob = Endpoint::new(config, Random::seeded(8));
     let invite = call_with_account(&mut pair, Some("trunk"));
     pair.inject(Side::Bob, "10.0.0.3:5060".parse().unwrap(), challenge(&invite, "trunk", "n").as_bytes());
