@@ -92,6 +92,14 @@ pub struct TransferRequest {
     pub replaces: Option<Pii<String>>,
 }
 
+/// What an undecided INVITE will be answered with. Nothing is sent to its caller before it knows.
+#[derive(Clone, Debug, Default)]
+struct Prepared {
+    sdp: Vec<u8>,
+    /// What it agrees to; `None` when it is an offer.
+    agreed: Option<Negotiated>,
+}
+
 /// What comes from the SIP leg.
 #[derive(Debug)]
 struct Signals {
@@ -141,8 +149,8 @@ pub struct Line {
     digits: DigitsBy,
     has_events: bool,
     detector: ToneDetector,
-    /// Our description for the peer's undecided INVITE, and whether it answers an offer.
-    prepared: Option<(Vec<u8>, bool)>,
+    /// For the peer's undecided INVITE.
+    prepared: Option<Prepared>,
     early_fork: Option<u8>,
     fault: Option<Unanswered>,
 }
@@ -181,21 +189,18 @@ impl Line {
         mode: LegMode,
         random: &mut Random,
     ) -> Result<Self, LineError> {
-        let mut media = workers.open(mode)?;
+        let media = workers.open(mode)?;
         let mut negotiation = Negotiation::new(call.local.ip(), media.local_addr().port(), codecs.to_vec(), random);
-        let (mut codec, mut has_events) = (None, false);
-        let (sdp, answers) = match &call.sdp {
+        let prepared = match &call.sdp {
             Some(offer) => {
                 let answer = negotiation.answer(offer, Direction::SendRecv)?;
-                (codec, has_events) = (Some(answer.negotiated.codec), answer.negotiated.telephone_event.is_some());
-                media.configure(LegMedia::new(&answer.negotiated, call.source.ip()))?;
-                (answer.sdp, true)
+                Prepared { sdp: answer.sdp.into_bytes(), agreed: Some(answer.negotiated) }
             }
-            None => (negotiation.offer(Direction::SendRecv), false),
+            None => Prepared { sdp: negotiation.offer(Direction::SendRecv).into_bytes(), agreed: None },
         };
         let mut line = Self::new(sip, call.leg, media, events, negotiation, call.source.ip());
-        (line.codec, line.has_events) = (codec, has_events);
-        line.prepared = Some((sdp.into_bytes(), answers));
+        line.codec = prepared.agreed.as_ref().map(|agreed| agreed.codec);
+        line.prepared = Some(prepared);
         Ok(line)
     }
 
@@ -233,15 +238,11 @@ impl Line {
 
     /// Lets the caller hear what is pushed into the downlink, before the call is taken: 183 with our answer. A caller
     /// who made no offer hears its own ringing tone instead (180), since an unreliable 183 cannot make one.
-    pub fn progress(&self) {
-        let leg = self.leg;
-        match &self.prepared {
-            Some((sdp, true)) => {
-                let sdp = sdp.clone();
-                self.sip.post(move |endpoint, now| log_refused(endpoint.progress(now, leg, sdp)));
-            }
-            _ => self.ring(),
-        }
+    pub fn progress(&mut self) {
+        let (leg, prepared) = (self.leg, self.prepared.clone());
+        let Some(Prepared { sdp, agreed: Some(agreed) }) = prepared else { return self.ring() };
+        self.settle(&agreed);
+        self.sip.post(move |endpoint, now| log_refused(endpoint.progress(now, leg, sdp)));
     }
 
     /// Takes the call: 200.
@@ -249,7 +250,11 @@ impl Line {
     /// # Errors
     /// The caller has hung up already.
     pub async fn pick_up(&mut self) -> Result<(), LineError> {
-        let (leg, sdp) = (self.leg, self.prepared.take().map(|(sdp, _)| sdp).unwrap_or_default());
+        let Prepared { sdp, agreed } = self.prepared.take().unwrap_or_default();
+        if let Some(agreed) = agreed {
+            self.settle(&agreed);
+        }
+        let leg = self.leg;
         self.sip.run(move |endpoint, now| endpoint.answer(now, leg, sdp)).await?.map_err(NetError::from)?;
         Ok(())
     }
