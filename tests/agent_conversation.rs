@@ -72,13 +72,13 @@ impl Stage {
                     self.seen.push_back(format!("tool {tool} {arguments}"));
                     outstanding += 1;
                 }
-                Effect::Transfer { request, destination, context } => {
+                Effect::Transfer { request, destination, context, .. } => {
                     self.request = request;
                     self.context = serde_json::to_string(context.expose()).expect("JSON");
                     self.seen.push_back(format!("transfer {destination}"));
                     outstanding += 1;
                 }
-                Effect::Hangup { reason, completed } => {
+                Effect::Hangup { reason, completed, .. } => {
                     self.seen.push_back(format!("hangup {reason}{}", if completed { " completed" } else { "" }));
                     outstanding += 1;
                 }

@@ -2,10 +2,14 @@
 
 mod support;
 
-use offhook::call::CallEvent;
-use offhook::sip::event::EndCause;
+use offhook::base::Random;
+use offhook::call::{CallEvent, DigitsBy};
+use offhook::net;
+use offhook::sip::event::{EndCause, Party};
+use offhook::sip::{EndpointConfig, Event, OutgoingInvite, Uri};
 use offhook::tools::EgressPolicy;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 use support::{Phone, TestServer};
 
 const AGENT: &str = include_str!("data/agents/greeter.yaml");
@@ -158,4 +162,136 @@ async fn the_echo_agent_sends_the_callers_voice_back() {
         loudest = loudest.max(phone.pass_frame().await);
     }
     assert!(loudest > -40.0, "only {loudest} dBFS came back");
+}
+
+/// A server whose callers press keys in this way.
+async fn server_with_keys(digits: DigitsBy) -> TestServer {
+    let talker =
+        format!("agent: talker\nstart: hello\nnodes:\n  hello: {{hangup: done, say: \"{}\"}}\n", "So. ".repeat(60));
+    TestServer::start_with(&talker, &[], EgressPolicy::default(), |plan| plan.trunks[0].terms.digits = digits).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_counts_once_whichever_way_the_peer_sends_it() {
+    for (digits, theirs) in [
+        (DigitsBy::Rfc4733, vec![DigitsBy::Rfc4733]),
+        (DigitsBy::Info, vec![DigitsBy::Info]),
+        (DigitsBy::Inband, vec![DigitsBy::Inband]),
+        // A peer that sends more than was agreed is not heard twice.
+        (DigitsBy::Rfc4733, vec![DigitsBy::Rfc4733, DigitsBy::Info]),
+        (DigitsBy::Info, vec![DigitsBy::Rfc4733, DigitsBy::Info]),
+        (DigitsBy::Inband, vec![DigitsBy::Info, DigitsBy::Inband]),
+    ] {
+        let mut server = server_with_keys(digits).await;
+        let mut phone = Phone::call(&server.server, CALLER).await.unwrap();
+        phone.wait_for(true, 3).await;
+        for key in ['4', '2', '#'] {
+            for way in &theirs {
+                phone.press(key, *way);
+            }
+            for _ in 0..12 {
+                phone.pass_frame().await;
+            }
+        }
+        for _ in 0..20 {
+            phone.pass_frame().await;
+        }
+        phone.line.hang_up();
+        let mut keys = String::new();
+        server
+            .event("the end", |e| {
+                if let CallEvent::Digit { key, .. } = e {
+                    keys.push(*key.expose());
+                }
+                matches!(e, CallEvent::CallEnded { .. }).then_some(())
+            })
+            .await;
+        assert_eq!(keys, "42#", "{digits:?}, sent by {theirs:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_held_the_agent_neither_speaks_nor_gives_up_and_goes_on_afterwards() {
+    let mut server = server(&[]).await;
+    let mut phone = Phone::call(&server.server, CALLER).await.unwrap();
+    phone.wait_for(true, 10).await;
+    for with_music in [true, false] {
+        phone.line.hold(with_music).await.unwrap();
+        // The agent waits 4 s for an answer elsewhere; it must not count them here.
+        assert!(phone.hears_nothing_for(Duration::from_millis(1_500)).await);
+        phone.line.resume().await.unwrap();
+        phone.wait_for(true, 5).await;
+    }
+    let whole = server.event("the whole greeting", |e| match e {
+        CallEvent::AgentSaid { heard, complete: true, .. } => Some(heard.expose().clone()),
+        CallEvent::FailureHandled { kind, .. } => panic!("{kind} while held"),
+        _ => None,
+    });
+    let (whole, ()) = tokio::join!(whole, through_the_question(&mut phone));
+    assert_eq!(whole, "Hello, this is a test of the telephone line.");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_re_invite_with_another_address_moves_the_audio_there_and_back() {
+    let server = server(&[]).await;
+    let mut phone = Phone::call(&server.server, CALLER).await.unwrap();
+    phone.wait_for(true, 5).await;
+    let elsewhere = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let port = elsewhere.local_addr().unwrap().port();
+    // What an Asterisk with `direct_media` does right after the answer; here with the other law as well.
+    let sdp = format!(
+        "v=0\r\no=- 7 7 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio {port} RTP/AVP 8 101\r\n\
+         a=rtpmap:8 PCMA/8000\r\na=rtpmap:101 telephone-event/8000\r\n"
+    );
+    let leg = phone.line.leg;
+    phone.sip.run(move |endpoint, now| endpoint.reoffer(now, leg, sdp.into_bytes()).unwrap()).await.unwrap();
+    let mut packet = [0; 2_000];
+    let received = tokio::time::timeout(support::PATIENCE, elsewhere.recv(&mut packet)).await.unwrap().unwrap();
+    assert_eq!((received, packet[1] & 0x7F), (172, 8), "20 ms of A-law");
+    // The old address hears nothing; then the peer comes back to it.
+    assert!(phone.hears_nothing_for(Duration::from_millis(300)).await);
+    phone.line.resume().await.unwrap();
+    phone.wait_for(true, 5).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_offer_of_encrypted_media_is_refused_with_488_and_a_warning() {
+    let mut server = server(&[]).await;
+    let mut phone = Phone::dial(&server.server, CALLER, |invite| {
+        let offer = String::from_utf8(std::mem::take(&mut invite.sdp)).unwrap();
+        invite.sdp = offer.replace("RTP/AVP", "RTP/SAVP").into_bytes();
+    })
+    .await
+    .unwrap();
+    let error = phone.line.answered().await.unwrap_err();
+    assert!(error.to_string().contains("no codec in common"), "{error}");
+    let refused = server.event("the refusal", |e| match e {
+        CallEvent::CallRefused { code, reason, .. } => Some((*code, reason.clone())),
+        _ => None,
+    });
+    let (code, reason) = refused.await;
+    assert!(code == 488 && reason.contains("not encrypted here"), "{code} {reason}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_agent_may_say_why_it_hangs_up_in_a_header_of_the_bye() {
+    let agent = "agent: short\nstart: bye\nvariables: {topic: text}\nnodes:\n  bye: {hangup: done, set: {topic: \"'a b'\"}, \
+                 say: Bye., headers: {Reason: \"X;cause=16;text={{ topic }}\"}}\n";
+    let server = TestServer::start(agent, &[], EgressPolicy::default()).await;
+    let (sip, _inbox) =
+        net::start_udp(([127, 0, 0, 1], 0).into(), Random::system(), |s| EndpointConfig::udp(s, s)).unwrap();
+    let sdp = b"v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 9 RTP/AVP 0\r\n";
+    let target = server.server.sip.local_addr();
+    let from = Party { display: None, uri: Uri::sip_address(sip.local_addr()).with_user("phone") };
+    let invite = OutgoingInvite::new(Uri::sip_address(target).with_user("agent"), target, from, sdp.to_vec());
+    let (_, mut events) = sip.invite(invite).await.unwrap();
+    let reason = async {
+        loop {
+            if let Event::Ended { reason, .. } = events.recv().await.unwrap() {
+                return reason;
+            }
+        }
+    };
+    let reason = tokio::time::timeout(support::PATIENCE, reason).await.unwrap();
+    assert_eq!(reason.as_deref(), Some("X;cause=16;text=a b"));
 }

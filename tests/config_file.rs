@@ -540,3 +540,14 @@ fn trunks_of_one_network_may_be_told_apart_by_what_they_have_to_know() {
     let errors = parse(&format!("{AGENTS}{}{}", inbound("a"), TRUNK)).unwrap_err();
     assert!(errors.0[0].message.contains("both take calls"), "{errors}");
 }
+
+#[test]
+fn switches_that_weaken_security_are_named() {
+    assert!(parse(&format!("{AGENTS}{EXTENSION}{TRUNK}")).unwrap().dangers().is_empty());
+    let wide = TRUNK.replace("203.0.113.7", "0.0.0.0/0") + "danger_allow_any_host = true\n";
+    let blind = format!("{EXTENSION}tls = {{ danger_accept_any_certificate = true }}\n");
+    let dangers = parse(&format!("{AGENTS}{blind}{wide}")).unwrap().dangers();
+    assert_eq!(dangers.len(), 2, "{dangers:?}");
+    assert!(dangers[0].contains("`reception` accepts any certificate"), "{dangers:?}");
+    assert!(dangers[1].contains("`carrier` takes calls from a large part"), "{dangers:?}");
+}

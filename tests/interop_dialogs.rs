@@ -108,11 +108,8 @@ async fn media_goes_directly_to_the_telephone_after_a_reinvite_and_both_hear_eac
     asterisk.trace();
     let (theirs, ours) = (babble(60), music(60));
     let address = bench.address(30);
-    let phone = Pjsua::start(
-        &bench.path().join("pjsua"),
-        &Line::extension(address, "1003", &asterisk.address()),
-        &theirs,
-    );
+    let phone =
+        Pjsua::start(&bench.path().join("pjsua"), &Line::extension(address, "1003", &asterisk.address()), &theirs);
     let own = Own::open(&bench, asterisk.socket(), DialogPolicy::default());
     let call = own.dial(asterisk.socket(), "1003", "line-direct").await.expect("the telephone answers");
     call.say(&ours);
@@ -147,7 +144,10 @@ async fn a_pbx_that_wants_longer_sessions_gets_them() {
     let messages = asterisk.messages();
     assert!(messages.iter().any(|m| m.sent && m.is("SIP/2.0 422") && m.header("Min-SE") == Some("300")));
     let agreed = messages.iter().find(|m| m.sent && m.is("SIP/2.0 200") && m.text.contains("m=audio"));
-    assert!(agreed.and_then(|m| m.header("Session-Expires")).is_some_and(|value| value.starts_with("300")), "{agreed:?}");
+    assert!(
+        agreed.and_then(|m| m.header("Session-Expires")).is_some_and(|value| value.starts_with("300")),
+        "{agreed:?}"
+    );
     call.hang_up();
     call.ended().await;
 }
@@ -164,7 +164,8 @@ async fn a_pbx_that_insists_on_reliable_provisional_responses_gets_its_acknowled
     call.ended().await;
     let pracked = |sent: bool| asterisk.messages().iter().any(|m| m.sent == sent && m.is("PRACK"));
     assert!(pracked(false), "we acknowledged its 180");
-    asterisk.cli(&format!("channel originate PJSIP/line-100rel/sip:4711@{} extension echo@interop", own.sip.local_addr()));
+    asterisk
+        .cli(&format!("channel originate PJSIP/line-100rel/sip:4711@{} extension echo@interop", own.sip.local_addr()));
     let call = own.ring_and_answer().await;
     pause(Duration::from_secs(1));
     call.hang_up();
@@ -185,7 +186,8 @@ async fn sessions_of_90_seconds_are_refreshed_whoever_called() {
     for line in ["line-timers", "line-timers-required"] {
         let theirs = |invite: &mut OutgoingInvite| invite.dialog = short_sessions(Refresher::Theirs);
         calls.push(own.dial_with(asterisk.socket(), "600", line, theirs).await.expect("the echo answers"));
-        asterisk.cli(&format!("channel originate PJSIP/{line}/sip:4711@{} extension echo@interop", own.sip.local_addr()));
+        asterisk
+            .cli(&format!("channel originate PJSIP/{line}/sip:4711@{} extension echo@interop", own.sip.local_addr()));
         calls.push(own.answer().await);
     }
     pause(Duration::from_secs(52));
@@ -282,7 +284,8 @@ async fn keys_arrive_once_each_by_rfc_4733_info_and_tones_and_ours_arrive_at_the
         ("line-inband", DigitsBy::Inband, "keys as tones, to us"),
     ] {
         let _case = Case::begin(ASTERISK, feature, "UDP");
-        asterisk.cli(&format!("channel originate PJSIP/{line}/sip:4711@{} extension digits@interop", own.sip.local_addr()));
+        asterisk
+            .cli(&format!("channel originate PJSIP/{line}/sip:4711@{} extension digits@interop", own.sip.local_addr()));
         let call = own.answer_with_keys(keys).await;
         call.wait_until(Duration::from_secs(6), line, |call| call.digits().len() >= 7);
         pause(Duration::from_millis(500));
@@ -408,7 +411,8 @@ async fn a_transfer_that_the_pbx_asks_for_is_refused_where_it_is_not_allowed_and
     let bench = Bench::open();
     let asterisk = Asterisk::start(&bench, 60);
     let mut own = Own::open(&bench, asterisk.socket(), DialogPolicy::default());
-    asterisk.cli(&format!("channel originate PJSIP/trunk-ip/sip:4711@{} extension refer@interop", own.sip.local_addr()));
+    asterisk
+        .cli(&format!("channel originate PJSIP/trunk-ip/sip:4711@{} extension refer@interop", own.sip.local_addr()));
     let call = own.answer().await;
     wait_until(Duration::from_secs(10), "the PBX knows", || asterisk.database("transfer").is_some());
     assert_eq!(asterisk.database("transfer").as_deref(), Some("FAILURE"));

@@ -5,7 +5,9 @@ mod support;
 
 use std::{process::Command, time::Duration};
 
-use support::{Asterisk, Bench, babble, compare, pause, read_wav, run, script, sipp, sipp_count, write_ulaw, write_wav};
+use support::{
+    Asterisk, Bench, babble, compare, pause, read_wav, run, script, sipp, sipp_count, write_ulaw, write_wav,
+};
 
 #[test]
 fn the_comparison_finds_delayed_audio_and_misses_dropped_audio() {

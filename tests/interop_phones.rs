@@ -10,9 +10,7 @@ mod table;
 use std::{net::Ipv4Addr, path::PathBuf, process::Command, thread, time::Duration};
 
 use phones::{Line, Pjsua, call_once};
-use support::{
-    Bench, Running, Server, babble, compare, run, script, sipp, sipp_count, wait_until, write_ulaw,
-};
+use support::{Bench, Running, Server, babble, compare, run, script, sipp, sipp_count, wait_until, write_ulaw};
 use table::Case;
 
 const FEATURE: &str = "holds a call, hears its echo";
@@ -110,8 +108,7 @@ fn all_hold_a_call(bench: &Bench, server: &Server, keys: Option<&std::path::Path
 #[test]
 fn pjsua_baresip_linphonec_and_sipp_hold_calls_by_udp() {
     let bench = Bench::open();
-    let server =
-        Server::start(&bench, "[[trunk]]\nname = \"phones\"\nhosts = [\"127.0.0.0/8\"]\nagent = \"echo\"\n");
+    let server = Server::start(&bench, "[[trunk]]\nname = \"phones\"\nhosts = [\"127.0.0.0/8\"]\nagent = \"echo\"\n");
     all_hold_a_call(&bench, &server, None);
 }
 

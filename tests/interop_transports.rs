@@ -15,7 +15,11 @@ const ASTERISK: &str = "asterisk";
 
 /// `[[extension]]` of `user`, answered by the echo, at `port` of the PBX.
 fn extension(asterisk: &Asterisk, user: &str, transport: &str, port: u16, ca: &str) -> String {
-    let tls = if transport == "tls" { format!("tls = {{ ca = \"{}\" }}\n", asterisk.key(ca).display()) } else { String::new() };
+    let tls = if transport == "tls" {
+        format!("tls = {{ ca = \"{}\" }}\n", asterisk.key(ca).display())
+    } else {
+        String::new()
+    };
     format!(
         "[[extension]]\nname = \"line-{user}\"\nregistrar = \"{}:{port}\"\ntransport = \"{transport}\"\nuser = \"{user}\"\n\
          password = \"secret{user}\"\nagent = \"echo\"\nprofile = \"freepbx\"\n{tls}\n",
@@ -57,10 +61,8 @@ fn registers_is_called_and_calls(transport: &'static str, name: &'static str, po
 
     let _case = Case::begin(ASTERISK, "extension calls, audio compared", name);
     let ip = bench.address(20);
-    let config = bench.write(
-        "call.toml",
-        &format!("[server]\nsip_listen = \"{ip}:5060\"\n\n[media]\nbind = \"{ip}\"\n\n{config}"),
-    );
+    let config = bench
+        .write("call.toml", &format!("[server]\nsip_listen = \"{ip}:5060\"\n\n[media]\nbind = \"{ip}\"\n\n{config}"));
     run(offhook().args(["call", "625", "--seconds", "8", "-c"]).arg(config));
     assert_echoed(&asterisk, "625-in.wav", "calling the PBX");
 }
@@ -154,7 +156,8 @@ fn a_trunk_takes_calls_by_udp_tcp_and_tls() {
     asterisk.set_played(&babble(5));
     asterisk.set_global("PLAY_AFTER", "0.3");
     asterisk.set_global("LISTEN", "1");
-    for (number, (endpoint, name)) in [("trunk-ip", "UDP"), ("line-tcp", "TCP"), ("line-tls", "TLS")].iter().enumerate() {
+    for (number, (endpoint, name)) in [("trunk-ip", "UDP"), ("line-tcp", "TCP"), ("line-tls", "TLS")].iter().enumerate()
+    {
         let _case = Case::begin(ASTERISK, "trunk calls us, audio compared", name);
         asterisk.cli(&format!("channel originate PJSIP/{endpoint} extension play@interop"));
         wait_until(Duration::from_secs(15), name, || server.events_named("call_ended").len() > number);
@@ -188,11 +191,7 @@ fn calls_of_ours_go_out_over_a_trunk_by_udp_tcp_and_tls_and_with_a_password() {
     for (config, feature, transport) in [
         (&plain, over, "UDP"),
         (&trunk("5060;transport=tcp", "user = \"4711\""), over, "TCP"),
-        (
-            &trunk("5061;transport=tls", &format!("user = \"4711\"\ntls = {{ ca = \"{}\" }}", ca.display())),
-            over,
-            "TLS",
-        ),
+        (&trunk("5061;transport=tls", &format!("user = \"4711\"\ntls = {{ ca = \"{}\" }}", ca.display())), over, "TLS"),
         (
             &trunk("5060", "user = \"trunk-cred\"\nusername = \"trunk-cred\"\npassword = \"trunksecret\""),
             "credential trunk, ours to them",

@@ -8,11 +8,12 @@ mod streams;
 use hickory_resolver::proto::op::ResponseCode;
 use hickory_resolver::proto::rr::RecordType;
 use name_server::{NameServer, Reply, address};
-use offhook::net::{Destination, Listen, NetConfig, Sip};
+use offhook::net::{Arrival, Destination, Listen, NetConfig, Sip};
 use offhook::sip::{Transport, Uri};
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
-use streams::{any, endpoint, soon};
+use streams::{SDP, any, endpoint, soon};
+use tokio::net::UdpSocket;
 
 fn config(server: &NameServer) -> NetConfig {
     NetConfig { name_servers: vec![server.address], hosts_file: "/nonexistent".into(), ..NetConfig::default() }
@@ -42,7 +43,10 @@ async fn refused(sip: &Sip, destination: &Destination) -> String {
 async fn naptr_chooses_the_transport_srv_the_hosts_and_every_host_is_a_way_out() {
     let server = NameServer::start().await;
     server
-        .naptr("example.com", &[(20, 1, "SIP+D2U", "_sip._udp.example.com"), (10, 1, "SIP+D2T", "_sip._tcp.example.com")])
+        .naptr(
+            "example.com",
+            &[(20, 1, "SIP+D2U", "_sip._udp.example.com"), (10, 1, "SIP+D2T", "_sip._tcp.example.com")],
+        )
         .srv("_sip._tcp.example.com", &[(2, 0, 5070, "b.example.com"), (1, 0, 5060, "a.example.com")])
         .srv("_sip._udp.example.com", &[(1, 0, 5080, "a.example.com")])
         .address_of("a.example.com", &["192.0.2.1", "192.0.2.2"])
@@ -186,9 +190,11 @@ async fn a_failing_or_silent_name_server_is_told_apart_from_a_name_that_is_not_t
 async fn good_answers_bad_answers_and_failures_are_not_asked_for_again_at_once() {
     let server = NameServer::start().await;
     // Records whose TTL is 0 are kept nevertheless, for a little while.
-    server
-        .address_of("good.example", &["192.0.2.1"])
-        .says("fails.example", RecordType::A, Reply::Fail(ResponseCode::ServFail));
+    server.address_of("good.example", &["192.0.2.1"]).says(
+        "fails.example",
+        RecordType::A,
+        Reply::Fail(ResponseCode::ServFail),
+    );
     let sip = sip(&server);
     for name in ["good.example", "absent.example", "fails.example"] {
         let destination = host(name, Some(5060), None);
@@ -224,4 +230,47 @@ async fn search_domains_are_not_tried() {
     refused(&sip(&server), &host("pbx", Some(5060), None)).await;
     let asked = server.zone.lock().unwrap().asked.clone();
     assert!(asked.iter().all(|(name, _)| name == "pbx."), "{asked:?}");
+}
+
+#[tokio::test]
+async fn a_name_in_the_contact_of_a_peer_is_never_looked_up() {
+    let server = NameServer::start().await;
+    let listen = [Listen::udp(any(Ipv4Addr::LOCALHOST))];
+    let (sip, mut inbox) = endpoint(config(&server), &listen, &["127.0.0.1/32"]);
+    let peer = UdpSocket::bind(any(Ipv4Addr::LOCALHOST)).await.unwrap();
+    let own = peer.local_addr().unwrap();
+    let invite = format!(
+        "INVITE sip:us@127.0.0.1 SIP/2.0\r\nVia: SIP/2.0/UDP via.example;rport;branch=z9hG4bK1\r\nMax-Forwards: 70\r\n\
+         From: <sip:a@from.example>;tag=1\r\nTo: <sip:us@127.0.0.1>\r\nCall-ID: c1\r\nCSeq: 1 INVITE\r\n\
+         Contact: <sip:a@contact.example>\r\nRecord-Route: <sip:route.example;lr>\r\n\
+         Content-Type: application/sdp\r\nContent-Length: {}\r\n\r\n{}",
+        SDP.len(),
+        String::from_utf8_lossy(SDP)
+    );
+    peer.send_to(invite.as_bytes(), sip.local_addr()).await.unwrap();
+    let Some(Arrival::Call(call, _events)) = soon("the call", inbox.recv()).await else { panic!("no call") };
+    let leg = call.leg;
+    sip.run(move |endpoint, now| endpoint.answer(now, leg, SDP.to_vec())).await.unwrap().unwrap();
+    let mut buffer = vec![0; 4_096];
+    let to_tag = loop {
+        let length = soon("the 200", peer.recv(&mut buffer)).await.unwrap();
+        let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
+        if text.starts_with("SIP/2.0 200") {
+            break text.lines().find(|line| line.starts_with("To:")).unwrap().to_owned();
+        }
+    };
+    let ack = format!(
+        "ACK sip:us@127.0.0.1 SIP/2.0\r\nVia: SIP/2.0/UDP via.example;rport;branch=z9hG4bK2\r\nMax-Forwards: 70\r\n\
+         From: <sip:a@from.example>;tag=1\r\n{to_tag}\r\nCall-ID: c1\r\nCSeq: 1 ACK\r\nContent-Length: 0\r\n\r\n"
+    );
+    peer.send_to(ack.as_bytes(), sip.local_addr()).await.unwrap();
+    sip.run(move |endpoint, now| endpoint.hangup(now, leg, &[])).await.unwrap().unwrap();
+    loop {
+        let (length, from) = soon("the BYE", peer.recv_from(&mut buffer)).await.unwrap();
+        if buffer[..length].starts_with(b"BYE ") {
+            assert_eq!((from, peer.local_addr().unwrap()), (sip.local_addr(), own));
+            break;
+        }
+    }
+    assert!(server.zone.lock().unwrap().asked.is_empty());
 }

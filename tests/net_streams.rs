@@ -7,9 +7,9 @@ use offhook::net::{Inbox, Listen, NetConfig, Sip, limits};
 use offhook::sip::{StreamDeadlines, Target, Transport};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
-use streams::{any, call_through, endpoint, is_closed, ok_to, options, probe, read_head, soon};
+use streams::{any, call_through, endpoint, is_closed, ok_to, options, probe, read_head, registration, soon};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, UdpSocket};
 
 /// An endpoint that knows everybody on `peers`, listening by TCP and UDP.
 fn server_with(config: NetConfig, ip: IpAddr, peers: &[&str]) -> (Sip, Inbox) {
@@ -94,17 +94,12 @@ async fn the_33rd_stream_from_one_source_of_a_wide_network_is_closed_and_other_s
         socket.connect(sip.local_addr()).await.unwrap()
     };
     let mut streams = Vec::new();
+    // That they ask something and are answered does not make the source an acquaintance.
     for cseq in 1..=limits::CONNECTIONS_PER_SOURCE as u32 {
-        let mut stream = connect([127, 0, 0, 3]).await;
-        stream.write_all(options(cseq, any([127, 0, 0, 3])).as_bytes()).await.unwrap();
+        let mut stream = connect([127, 0, 0, 4]).await;
+        stream.write_all(options(cseq, any([127, 0, 0, 4])).as_bytes()).await.unwrap();
         assert!(read_head(&mut stream).await.starts_with("SIP/2.0 200"));
         streams.push(stream);
-    }
-    // The answers show that the endpoint's transactions made an acquaintance of the source; one that only connects
-    // stays a stranger.
-    let mut idle = Vec::new();
-    for _ in 0..limits::CONNECTIONS_PER_SOURCE {
-        idle.push(connect([127, 0, 0, 4]).await);
     }
     let mut one_too_many = connect([127, 0, 0, 4]).await;
     assert!(is_closed(&mut one_too_many).await);
@@ -195,6 +190,99 @@ async fn a_peer_that_does_not_read_is_cut_off() {
     soon("the cut", flood).await;
     let mut rest = Vec::new();
     assert!(soon("the end", reader.read_to_end(&mut rest)).await.is_err() || !rest.is_empty());
+}
+
+#[tokio::test]
+async fn an_open_stream_is_kept_alive_with_pings() {
+    let (sip, _inbox) = server();
+    let peer = TcpListener::bind(any(Ipv4Addr::LOCALHOST)).await.unwrap();
+    let target = peer.local_addr().unwrap();
+    sip.keep_alive(target, Transport::Tcp, Some(Duration::from_secs(1)));
+    let answer = async {
+        let (mut stream, _) = peer.accept().await.unwrap();
+        let request = read_head(&mut stream).await;
+        stream.write_all(ok_to(&request).as_bytes()).await.unwrap();
+        let mut ping = [0; 4];
+        soon("a ping", stream.read_exact(&mut ping)).await.unwrap();
+        assert_eq!(&ping, b"\r\n\r\n");
+        stream
+    };
+    let (answered, mut stream) = tokio::join!(sip.options(probe(tcp(target))), answer);
+    assert_eq!(answered.unwrap().unwrap().0, 200);
+    sip.keep_alive(target, Transport::Tcp, None);
+    // Nothing but an answer to a question of ours comes from here on.
+    stream.write_all(options(1, target).as_bytes()).await.unwrap();
+    assert!(read_head(&mut stream).await.trim_start().starts_with("SIP/2.0 200"));
+}
+
+#[tokio::test]
+async fn a_binding_of_a_nat_is_kept_open_with_datagrams_out_of_the_sip_socket() {
+    let (sip, _inbox) = server();
+    let registrar = UdpSocket::bind(any(Ipv4Addr::LOCALHOST)).await.unwrap();
+    sip.keep_alive(registrar.local_addr().unwrap(), Transport::Udp, Some(Duration::from_secs(1)));
+    let mut buffer = [0; 100];
+    let (length, from) = soon("a datagram", registrar.recv_from(&mut buffer)).await.unwrap();
+    assert_eq!((&buffer[..length], from), (&b"\r\n\r\n"[..], sip.bound()[1].address));
+}
+
+#[tokio::test]
+async fn a_registration_comes_back_by_another_stream_when_its_own_breaks() {
+    let (sip, _inbox) = server();
+    let registrar = TcpListener::bind(any(Ipv4Addr::LOCALHOST)).await.unwrap();
+    let remote = registrar.local_addr().unwrap();
+    let registration = registration(vec![tcp(remote)]);
+    sip.run(move |endpoint, now| endpoint.register(now, registration)).await.unwrap().unwrap();
+    for _ in 0..2 {
+        let (mut stream, _) = soon("a stream", registrar.accept()).await.unwrap();
+        let register = read_head(&mut stream).await;
+        assert!(register.starts_with("REGISTER ") && register.contains(";transport=tcp"), "{register}");
+        let contact = register.lines().find(|line| line.starts_with("Contact:")).unwrap();
+        let ok = ok_to(&register).replace("Content-Length", &format!("{contact};expires=3600\r\nContent-Length"));
+        stream.write_all(ok.as_bytes()).await.unwrap();
+        // A question in between shows that the answer has been read before the stream breaks.
+        stream.write_all(options(1, remote).as_bytes()).await.unwrap();
+        read_head(&mut stream).await;
+    }
+}
+
+#[tokio::test]
+async fn a_call_goes_on_to_the_next_target_when_nothing_listens_at_the_first() {
+    let (alice, _alices) = server();
+    let (bob, mut bobs) = server();
+    let dead = TcpListener::bind(any(Ipv4Addr::LOCALHOST)).await.unwrap().local_addr().unwrap();
+    call_through(&alice, vec![tcp(dead), tcp(bob.local_addr())], &bob, &mut bobs, Transport::Tcp).await;
+    assert!(alice.last_transport_error(Transport::Tcp, dead).is_some());
+}
+
+#[tokio::test]
+async fn hundreds_of_silent_streams_do_not_hold_up_a_call() {
+    let (alice, _alices) = server();
+    let (bob, mut bobs) = server();
+    let mut silent = Vec::new();
+    for _ in 0..300 {
+        let mut stream = TcpStream::connect(bob.local_addr()).await.unwrap();
+        stream.write_all(b"OPTIONS sip:a SIP/2.0\r\n").await.unwrap();
+        silent.push(stream);
+    }
+    call_through(&alice, vec![tcp(bob.local_addr())], &bob, &mut bobs, Transport::Tcp).await;
+}
+
+#[tokio::test]
+async fn a_flood_on_one_stream_does_not_starve_the_others() {
+    let (alice, _alices) = server();
+    let (bob, mut bobs) = server();
+    let mut flood = TcpStream::connect(bob.local_addr()).await.unwrap();
+    let requests: String = (0..20).map(|cseq| options(cseq, any([127, 0, 0, 1]))).collect();
+    let (mut answers, mut questions) = flood.split();
+    let mut sink = [0; 65_536];
+    let read = async { while answers.read(&mut sink).await.is_ok_and(|length| length > 0) {} };
+    let write = async { while questions.write_all(requests.as_bytes()).await.is_ok() {} };
+    let call = call_through(&alice, vec![tcp(bob.local_addr())], &bob, &mut bobs, Transport::Tcp);
+    tokio::select! {
+        () = call => {}
+        () = read => panic!("the flood was cut off"),
+        () = write => panic!("the flood was cut off"),
+    }
 }
 
 async fn call_between(ip: IpAddr, network: &str) {

@@ -7,13 +7,15 @@ mod streams;
 
 use certificates::Authority;
 use offhook::net::{
-    ClientTls, Destination, Inbox, Listen, NetConfig, NetError, ServerTls, Sip, TlsIdentity, describe_certificate,
+    Arrival, ClientTls, Destination, Inbox, Listen, NetConfig, NetError, ServerTls, Sip, TlsIdentity,
+    describe_certificate, limits,
 };
+use offhook::sip::event::RegistrationState;
 use offhook::sip::{StreamDeadlines, Target, Transport};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
-use streams::{any, call_through, endpoint, is_closed, probe, soon};
+use streams::{any, call_through, endpoint, is_closed, probe, registration, soon};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 
@@ -75,6 +77,25 @@ async fn an_expired_certificate_is_refused_with_its_date() {
     let (bob, _bobs) = server(authority.server(authority.expired("bob", &["127.0.0.1"])));
     let refused = ask(&client(), "127.0.0.1", bob.local_addr(), &authority.trusted()).await.unwrap_err();
     assert!(refused.contains("expired on 2021-02-03"), "{refused}");
+}
+
+#[tokio::test]
+async fn the_state_of_a_registration_says_what_is_wrong_with_the_certificate() {
+    let authority = Authority::new("Test authority");
+    let (bob, _bobs) = server(authority.server(authority.expired("bob", &["127.0.0.1"])));
+    let outgoing = Listen { transport: Transport::Tls, address: any(Ipv4Addr::LOCALHOST), tls: None };
+    let (alice, mut inbox) = endpoint(NetConfig::default(), &[outgoing], &[]);
+    let targets = alice.locate(&destination("127.0.0.1", bob.local_addr(), authority.trusted())).await.unwrap();
+    let registration = registration(targets);
+    alice.run(move |endpoint, now| endpoint.register(now, registration)).await.unwrap().unwrap();
+    let reason = loop {
+        match soon("the state", inbox.recv()).await.unwrap() {
+            Arrival::Registration(_, RegistrationState::Failed { reason, .. }) => break reason,
+            Arrival::Registration(..) => {}
+            other => panic!("{other:?}"),
+        }
+    };
+    assert!(reason.contains("expired on 2021-02-03"), "{reason}");
 }
 
 #[tokio::test]
@@ -219,6 +240,27 @@ async fn a_handshake_that_does_not_come_is_given_up() {
     let (bob, _bobs) = endpoint(config, &[Listen::tls(any(Ipv4Addr::LOCALHOST), tls)], &PEERS);
     let mut stream = TcpStream::connect(bob.local_addr()).await.unwrap();
     assert!(is_closed(&mut stream).await);
+}
+
+#[tokio::test]
+async fn no_more_than_200_handshakes_are_under_way_at_one_time() {
+    let authority = Authority::new("Test authority");
+    let tls = authority.server(authority.sign("bob", &["127.0.0.1"], |_| {}));
+    let (bob, _bobs) = endpoint(NetConfig::default(), &[Listen::tls(any(Ipv4Addr::LOCALHOST), tls)], &["127.0.0.1/32"]);
+    let mut waiting = Vec::new();
+    for _ in 0..limits::HANDSHAKES {
+        waiting.push(TcpStream::connect(bob.local_addr()).await.unwrap());
+    }
+    let mut one_too_many = TcpStream::connect(bob.local_addr()).await.unwrap();
+    assert!(is_closed(&mut one_too_many).await);
+    drop(waiting);
+    let alice = client();
+    let answered = async {
+        while ask(&alice, "127.0.0.1", bob.local_addr(), &authority.trusted()).await != Ok(200) {
+            tokio::task::yield_now().await;
+        }
+    };
+    soon("a handshake once there is room", answered).await;
 }
 
 #[tokio::test]

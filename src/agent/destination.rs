@@ -18,6 +18,9 @@ pub struct Destination {
     pub mode: TransferMode,
     /// How long its phone rings before the caller is the agent's again.
     pub ring_for: Duration,
+    /// Said to whoever answers there before the caller is connected; a template over the call's variables. Only of an
+    /// attended transfer: otherwise it is not we who call.
+    pub announce: Option<String>,
     /// The extension or trunk to call it through; `None` is the one that the call came by.
     pub through: Option<String>,
 }

@@ -57,6 +57,8 @@ pub enum Effect {
         destination: String,
         /// What the human should know: reason, slots, last words.
         context: Pii<serde_json::Map<String, Value>>,
+        /// Said to whoever answers before the caller is connected.
+        announcement: Option<Pii<String>>,
     },
     /// End the call after everything said so far has been played.
     Hangup {
@@ -64,6 +66,8 @@ pub enum Effect {
         reason: String,
         /// Whether the task of the call was done.
         completed: bool,
+        /// Header fields of the BYE, by name and value.
+        headers: Vec<(String, Pii<String>)>,
     },
     /// Something worth a line in the event stream: node entered, slot filled, failure handled.
     Note(Note),

@@ -63,6 +63,8 @@ pub enum Body {
         reason: String,
         /// Whether the task was done; otherwise it was done if a `completes` node was entered.
         completed: Option<bool>,
+        /// Header fields of the BYE: names, and templates of their values.
+        headers: Vec<(String, String)>,
     },
     /// Finds out what the caller wants.
     Route {

@@ -39,8 +39,16 @@ impl Session {
             Effect::CallTool { request, tool, arguments, idempotency_key, confirmed } => {
                 self.call_tool(now, request, ToolRequest { tool, arguments, idempotency_key, confirmed });
             }
-            Effect::Transfer { request, destination, context } => self.transfer(now, request, destination, &context),
-            Effect::Hangup { reason, completed } => self.hangup = Some((reason, completed)),
+            Effect::Transfer { request, destination, context, announcement } => {
+                self.transfer(now, request, destination, &context, announcement);
+            }
+            Effect::Hangup { reason, completed, headers } => {
+                // What cannot stand in a header, a line break above all, becomes a blank.
+                let clean = |text: String| text.replace(|c: char| c.is_control(), " ");
+                let headers = headers.into_iter().map(|(name, value)| (name, clean(value.into_exposed())));
+                self.bye_headers = headers.collect();
+                self.hangup = Some((reason, completed));
+            }
             Effect::Note(note) => self.events.send(self.note(note)),
         }
     }

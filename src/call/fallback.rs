@@ -1,4 +1,5 @@
-//! The spare line: what a caller hears when text-to-speech itself is down, made while the server starts.
+//! Lines synthesised as a whole: the spare line, which a caller hears when text-to-speech itself is down and which is
+//! made while the server starts, and what is announced to the target of a transfer while its phone rings.
 
 use crate::base::SampleRate;
 use crate::providers::{ProviderError, SpeakRequest, TextToSpeech};
@@ -8,7 +9,7 @@ use std::sync::Arc;
 ///
 /// # Errors
 /// What the engine says: an agent that cannot apologise must not take calls.
-pub(super) async fn spare_line(tts: &dyn TextToSpeech, text: &str, speed: f32) -> Result<Arc<[i16]>, ProviderError> {
+pub(super) async fn whole_line(tts: &dyn TextToSpeech, text: &str, speed: f32) -> Result<Arc<[i16]>, ProviderError> {
     let request = SpeakRequest { text: text.to_owned(), rate: SampleRate::NARROWBAND, speed };
     let mut stream = tts.speak(request)?;
     let mut samples = Vec::new();

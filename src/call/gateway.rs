@@ -74,6 +74,14 @@ impl Gateway {
         }
     }
 
+    /// An address of ours there. RFC 3261 §19.1.1 allows no `transport` in From, so only user, host and port remain.
+    #[must_use]
+    pub fn own_address(&self, user: &str) -> Uri {
+        let view = self.domain.view();
+        let host = view.host().map(|host| host.to_string()).unwrap_or_default();
+        Uri::sip(&host, view.port()).unwrap_or_else(|_| self.domain.clone()).with_user(user)
+    }
+
     /// The hosts that mean this gateway in a peer's REFER: its domain and where its INVITEs go.
     #[must_use]
     pub fn hosts(&self) -> Vec<String> {

@@ -3,6 +3,7 @@
 use super::CallEvent;
 use super::context::context_value;
 use super::dial_policy::Approved;
+use super::fallback::whole_line;
 use super::gateway::{CallerIdentity, Gateway};
 use super::line::{Line, LineError, LineEvent};
 use super::outbound::{Outbound, diversion, place};
@@ -11,13 +12,13 @@ use super::transfer::{Transfer, TransferEffect, TransferInput, TransferPlan};
 use super::unanswered::Unanswered;
 use crate::agent::destination::{Destination, Target};
 use crate::agent::{Input, RequestId};
-use crate::base::Pii;
+use crate::base::{Pii, SampleRate};
 use crate::media::{LegEvent, LegMode};
 use crate::sip::event::{EndCause, TransferOutcome};
 use crate::sip::{Refer, Uri};
 use serde_json::{Map, Value};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 /// A transfer under way.
@@ -28,6 +29,7 @@ pub(super) struct Handover {
     refer: Refer,
     gateway: Arc<Gateway>,
     outbound: Outbound,
+    announcement: Option<Pii<String>>,
 }
 
 /// The other side of a call that was handed over, or is to be.
@@ -40,10 +42,20 @@ pub(super) struct FarSide {
     /// The call belongs to the two of them.
     pub(super) bridged: bool,
     placing: Option<oneshot::Receiver<Result<Line, LineError>>>,
+    /// What is to be announced, being synthesised or ready.
+    announcement: Option<oneshot::Receiver<Arc<[i16]>>>,
+    /// Whoever answered is to hear it as soon as it is ready.
+    is_announcing: bool,
+    announced_at: Option<Instant>,
 }
+
+/// Silence after an announcement: the worker's turn may be this late to hear that it is over.
+const ANNOUNCEMENT_PAUSE: Duration = Duration::from_millis(100);
 
 /// What the far side had to say.
 pub(super) enum FarEvent {
+    /// The announcement, or `None` when it cannot be made.
+    Announcement(Option<Arc<[i16]>>),
     Line(LineEvent),
     Media,
     Placed(Result<Line, LineError>),
@@ -57,10 +69,21 @@ impl FarSide {
             self.placing = None;
             return FarEvent::Placed(placed);
         }
-        match &mut self.line {
-            Some(line) => line.next().await.map_or(FarEvent::Media, FarEvent::Line),
-            None => std::future::pending().await,
-        }
+        let Self { line: Some(line), announcement, is_announcing, .. } = self else {
+            return std::future::pending().await;
+        };
+        let ready = async {
+            match announcement.as_mut().filter(|_| *is_announcing) {
+                Some(announcement) => announcement.await.ok(),
+                None => std::future::pending().await,
+            }
+        };
+        let samples = tokio::select! {
+            event = line.next() => return event.map_or(FarEvent::Media, FarEvent::Line),
+            samples = ready => samples,
+        };
+        (self.announcement, self.is_announcing) = (None, false);
+        FarEvent::Announcement(samples)
     }
 }
 
@@ -72,11 +95,12 @@ impl Session {
         request: RequestId,
         destination: String,
         context: &Pii<Map<String, Value>>,
+        announcement: Option<Pii<String>>,
     ) {
         let declared = self.setup.agent.destinations.iter().find(|d| d.id == destination).cloned();
         let handover = declared
             .ok_or_else(|| format!("the agent file has no destination {destination}"))
-            .and_then(|declared| self.hand_over_to(request, &declared, context.expose()));
+            .and_then(|declared| self.hand_over_to(request, &declared, context.expose(), announcement));
         match handover {
             Ok(handover) => self.handover = Some(handover),
             Err(reason) => {
@@ -97,6 +121,7 @@ impl Session {
         request: RequestId,
         to: &Destination,
         context: &Map<String, Value>,
+        announcement: Option<Pii<String>>,
     ) -> Result<Handover, String> {
         let gateway = match &to.through {
             Some(name) => self.switchboard.gateways.get(name).cloned().ok_or_else(|| {
@@ -116,8 +141,10 @@ impl Session {
         outbound.ring_for = to.ring_for;
         outbound.identity = Some(self.identity_towards(&gateway));
         let target = match &to.target {
-            Target::Extension(number) if self.terms.refer_as_tel => Uri::parse(format!("tel:{number}")),
-            Target::Extension(number) => Ok(self.gateway.domain.with_user(number)),
+            Target::Extension(number) if self.terms.refer_as_tel => {
+                Uri::parse(format!("tel:{}", self.terms.numbers.apply(number)))
+            }
+            Target::Extension(number) => Ok(self.gateway.domain.with_user(&self.terms.numbers.apply(number))),
             Target::Uri(uri) => Uri::parse(uri.as_str()),
         };
         let mut refer = Refer::blind(target.map_err(|e| format!("{written} is no SIP address: {e}"))?);
@@ -132,8 +159,10 @@ impl Session {
             by: if by_other_way { super::TransferBy::Bridge } else { self.terms.transfer },
             mode: to.mode,
             ring_for: to.ring_for,
+            announces: announcement.is_some(),
         };
-        Ok(Handover { request, destination: to.id.clone(), machine: Transfer::new(plan), refer, gateway, outbound })
+        let (destination, machine) = (to.id.clone(), Transfer::new(plan));
+        Ok(Handover { request, destination, machine, refer, gateway, outbound, announcement })
     }
 
     /// The gateway's own number, with the caller's name for whoever picks up.
@@ -163,13 +192,18 @@ impl Session {
 
     /// When the handover has to be looked at again.
     pub(super) fn handover_timeout(&self) -> Option<Instant> {
-        self.handover.as_ref()?.machine.poll_timeout()
+        let handover = self.handover.as_ref()?;
+        [handover.machine.poll_timeout(), self.far.announced_at].into_iter().flatten().min()
     }
 
     /// Time has passed.
     pub(super) fn on_handover_timeout(&mut self, now: Instant) {
         if let Some(handover) = &mut self.handover {
             handover.machine.handle_timeout(now);
+        }
+        if self.far.announced_at.is_some_and(|at| at <= now) {
+            self.far.announced_at = None;
+            self.tell(now, TransferInput::Announced);
         }
     }
 
@@ -182,6 +216,7 @@ impl Session {
     fn execute_handover(&mut self, now: Instant, effect: TransferEffect) {
         match effect {
             TransferEffect::Refer { replaces } => self.refer(replaces),
+            TransferEffect::Announce => self.far.is_announcing = true,
             TransferEffect::Call => self.call_target(),
             TransferEffect::Ringback(on) => {
                 self.set_background(on.then(|| Arc::clone(&self.switchboard.sounds.ringback)));
@@ -232,6 +267,32 @@ impl Session {
             let _ = placed.send(line);
         });
         self.far.placing = Some(placing);
+        if let Some(words) = handover.announcement.clone() {
+            // While the phone rings there is time enough.
+            let (tts, speed) = (Arc::clone(&self.engines.tts), self.setup.speed);
+            let (made, announcement) = oneshot::channel();
+            tokio::spawn(async move {
+                match whole_line(tts.as_ref(), words.expose(), speed).await {
+                    Ok(samples) => drop(made.send(samples)),
+                    Err(error) => tracing::warn!(%error, "announcement_not_made"),
+                }
+            });
+            self.far.announcement = Some(announcement);
+        }
+    }
+
+    /// Plays the announcement to the target. Without one, the two are connected at once.
+    fn announce(&mut self, now: Instant, samples: Option<Arc<[i16]>>) {
+        let (Some(samples), Some(far)) = (samples, &mut self.far.line) else {
+            return self.tell(now, TransferInput::Announced);
+        };
+        let length = SampleRate::NARROWBAND.duration_of(samples.len());
+        let pause = std::iter::repeat_n(0, SampleRate::NARROWBAND.samples_in_ms(1_000));
+        let once: Arc<[i16]> = samples.iter().copied().chain(pause).collect();
+        if let Err(error) = far.media.set_background(Some(once)) {
+            tracing::warn!(call = %self.call, %error, "announcement_not_played");
+        }
+        self.far.announced_at = Some(now + length + ANNOUNCEMENT_PAUSE);
     }
 
     /// Goes on with another line on the far side, which is up.
@@ -278,14 +339,16 @@ impl Session {
         if let Some(line) = self.far.line.take() {
             self.seat.release(line.leg);
         }
-        (self.far.placing, self.far.coupled) = (None, false);
+        self.far = FarSide::default();
     }
 
     fn finish_handover(&mut self, now: Instant, accepted: bool, reason: String) {
         let Some(handover) = self.handover.take() else { return };
         if accepted {
             self.far.bridged = self.far.coupled;
-            if !self.far.bridged {
+            if self.far.bridged {
+                self.rest_engines();
+            } else {
                 self.hangup = Some(("transferred".to_owned(), true));
             }
         } else {
@@ -322,6 +385,7 @@ impl Session {
     pub(super) fn on_far_side(&mut self, event: FarEvent) {
         let now = Instant::now();
         match event {
+            FarEvent::Announcement(samples) => self.announce(now, samples),
             FarEvent::Placed(Ok(line)) => {
                 self.seat.hold(line.leg);
                 self.far.line = Some(line);

@@ -261,8 +261,13 @@ impl Line {
         let mut negotiation = Negotiation::new(local_ip, media.local_addr().port(), codecs.to_vec(), random);
         let invite = prepare(negotiation.offer(Direction::SendRecv).into_bytes());
         let signalling_ip = invite.targets.first().map_or(local_ip, |target| target.remote.ip());
-        let (leg, events) = sip.invite(invite).await?;
-        Ok(Self::new(sip, leg, media, events, negotiation, signalling_ip))
+        let sip = sip.clone();
+        // A task of its own: were this future dropped while the INVITE leaves, nobody would hang up.
+        let placed = tokio::spawn(async move {
+            let (leg, events) = sip.invite(invite).await?;
+            Ok(Self::new(&sip, leg, media, events, negotiation, signalling_ip))
+        });
+        placed.await.unwrap_or_else(|_| Err(NetError::Stopped.into()))
     }
 
     /// Waits until a call of ours is answered and returns the header fields of the 200. Early media is in the uplink

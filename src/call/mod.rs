@@ -13,6 +13,7 @@ mod fallback;
 pub mod gateway;
 mod handover;
 pub mod line;
+mod number_format;
 pub mod outbound;
 pub mod playout;
 mod referral;
@@ -27,6 +28,7 @@ pub use dial_policy::Approved;
 pub use event::{CallEvent, EventStream};
 pub use gateway::{CallerIdentity, Gateway};
 pub use line::{Line, LineError, LineEvent, TransferRequest};
+pub use number_format::NumberFormat;
 pub use outbound::Outbound;
 pub use sounds::Sounds;
 pub use supervisor::{

@@ -39,7 +39,7 @@ impl Outbound {
     #[must_use]
     pub fn target(&self, gateway: &Gateway) -> Uri {
         match self.to.callee() {
-            Callee::Number(number) => gateway.domain.with_user(number),
+            Callee::Number(number) => gateway.domain.with_user(&gateway.terms.numbers.apply(number)),
             Callee::Address(uri) => uri.to_request_uri(),
         }
     }
@@ -94,7 +94,10 @@ struct Named {
 impl Named {
     fn new(gateway: &Gateway, number: Option<&Pii<String>>, name: Option<&Pii<String>>) -> Self {
         let number = number.map_or(gateway.user.as_str(), |number| number.expose());
-        Self { name: name.map(|name| name.expose().clone()), uri: gateway.domain.with_user(number) }
+        Self {
+            name: name.map(|name| name.expose().clone()),
+            uri: gateway.own_address(&gateway.terms.numbers.apply(number)),
+        }
     }
 }
 

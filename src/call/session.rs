@@ -76,6 +76,8 @@ pub(super) struct Session {
     pub(super) ended_by_far_side: bool,
     pub(super) terms: PeerTerms,
     pub(super) hangup: Option<(String, bool)>,
+    /// What the agent wants the BYE to say.
+    pub(super) bye_headers: Vec<(String, String)>,
     pub(super) gate: Gate,
     /// Time taken by finished tool calls, for the gate's budget.
     pub(super) tool_time: mpsc::UnboundedSender<Duration>,
@@ -147,6 +149,7 @@ impl Session {
             ended_by_far_side: false,
             terms,
             hangup: None,
+            bye_headers: Vec::new(),
             speech: None,
             speech_events: None,
             synthesis: None,
@@ -373,7 +376,7 @@ impl Session {
         }
         self.drive_handover(now);
         if self.playout.is_empty() && self.synthesis.is_none() && self.hangup.is_some() && self.handover.is_none() {
-            self.line.hang_up();
+            self.line.hang_up_with(std::mem::take(&mut self.bye_headers));
         }
     }
 
@@ -418,6 +421,11 @@ impl Session {
                 self.trouble(now, "speech_to_text", &busy);
             }
         }
+    }
+
+    /// Lets go of the engines: the call belongs to people, whom nobody listens to.
+    pub(super) fn rest_engines(&mut self) {
+        (self.speech, self.speech_events, self.synthesis) = (None, None, None);
     }
 
     fn with_speech(&mut self, act: impl FnOnce(&mut dyn SttStream)) {

@@ -2,14 +2,14 @@
 
 use super::classify::Exemplars;
 use super::dial_policy::{Approved, Callee};
-use super::fallback::spare_line;
+use super::fallback::whole_line;
 use super::gateway::CallerIdentity;
 use super::line::describe;
 use super::outbound::{Outbound, place};
 use super::session::{Session, SessionSeed};
 use super::sounds::Sounds;
 use super::switchboard::{Switchboard, Takeover};
-use super::{CallEvent, EventStream, Gateway, Line, LineError, LineEvent, Unanswered};
+use super::{CallEvent, EventStream, Gateway, Line, LineError, LineEvent, NumberFormat, Unanswered};
 use crate::agent::Agent;
 use crate::base::{CallId, Pii, Random, SampleRate};
 use crate::media::{LegMode, Workers};
@@ -78,7 +78,7 @@ impl AgentSetup {
     /// # Errors
     /// What the engine says.
     pub async fn synthesise_spare_line(engines: &Engines, speed: f32) -> Result<Arc<[i16]>, ProviderError> {
-        spare_line(engines.tts.as_ref(), SPARE_LINE, speed).await
+        whole_line(engines.tts.as_ref(), SPARE_LINE, speed).await
     }
 }
 
@@ -151,6 +151,8 @@ pub struct PeerTerms {
     pub called_numbers: Vec<String>,
     /// What callers get before the agent answers.
     pub before_answer: BeforeAnswer,
+    /// How numbers are written in calls to it.
+    pub numbers: NumberFormat,
 }
 
 impl Default for PeerTerms {
@@ -166,6 +168,7 @@ impl Default for PeerTerms {
             dialog: DialogPolicy::default(),
             called_numbers: Vec::new(),
             before_answer: BeforeAnswer::default(),
+            numbers: NumberFormat::default(),
         }
     }
 }
@@ -276,6 +279,12 @@ impl Supervisor {
             }
             changed.await;
         }
+    }
+
+    /// The latest state of the registration of this extension or trunk.
+    #[must_use]
+    pub fn registration_state(&self, name: &str) -> Option<RegistrationState> {
+        self.states.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
     }
 
     /// The latest state of every registration, by the extension's name.

@@ -8,6 +8,8 @@
 //!     │ attended)            Over ◄───── failed ───────────   │
 //!     └───────────────────────────────────────────────────────┤ answered
 //!                                                             ▼
+//!                                                     Announcing, if it is to be announced
+//!                                                             ▼
 //!                          Over ◄── accepted ── Replacing ◄─ coupled ─► Over (bridged)
 //! ```
 
@@ -27,11 +29,15 @@ pub struct TransferPlan {
     pub mode: TransferMode,
     /// How long the target's phone rings.
     pub ring_for: Duration,
+    /// Something is said to whoever answers before the two are connected.
+    pub announces: bool,
 }
 
 /// Something that happened.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum TransferInput {
+    /// The announcement was played, or cannot be.
+    Announced,
     /// The target took our call.
     Answered,
     /// The target's side lets us hear something before it answers.
@@ -51,6 +57,8 @@ pub enum TransferInput {
 /// Something to do, in order.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum TransferEffect {
+    /// Say the announcement to the target.
+    Announce,
     /// Call the target.
     Call,
     /// Couple the media of both legs.
@@ -86,8 +94,13 @@ enum State {
         until: Instant,
         coupled: bool,
     },
-    /// Both legs are coupled, and the peer is asked to connect them without us.
-    Replacing,
+    /// The target listens to the announcement.
+    Announcing,
+    /// Both legs are coupled, and the peer is asked to connect them without us. Our call to the target may be `gone`:
+    /// by the peer's doing, or because somebody hung up.
+    Replacing {
+        gone: bool,
+    },
     Over,
 }
 
@@ -152,10 +165,16 @@ impl Transfer {
     pub fn handle(&mut self, now: Instant, input: TransferInput) {
         match (self.state.clone(), input) {
             (State::Referring { .. }, TransferInput::ReferProgress(_)) => self.state = State::Referring { taken: true },
-            (State::Referring { .. } | State::Replacing, TransferInput::ReferDecided(TransferOutcome::Accepted)) => {
+            (
+                State::Referring { .. } | State::Replacing { .. },
+                TransferInput::ReferDecided(TransferOutcome::Accepted),
+            ) => {
                 self.finish(true, "accepted".to_owned());
             }
-            (State::Referring { .. } | State::Replacing, TransferInput::ReferDecided(TransferOutcome::PeerHungUp)) => {
+            (
+                State::Referring { .. } | State::Replacing { .. },
+                TransferInput::ReferDecided(TransferOutcome::PeerHungUp),
+            ) => {
                 self.finish(true, "the peer took the call and hung up".to_owned());
             }
             (State::Referring { taken }, TransferInput::ReferDecided(outcome)) => {
@@ -166,23 +185,30 @@ impl Transfer {
                 self.refer_failed(now, taken || is_about_the_target(code), reason);
             }
             (State::Referring { taken }, TransferInput::ReferNotSent(reason)) => self.refer_failed(now, taken, reason),
-            (State::Replacing, TransferInput::ReferDecided(_) | TransferInput::ReferNotSent(_)) => {
+            (State::Replacing { .. }, TransferInput::NotAnswered(_)) => self.state = State::Replacing { gone: true },
+            (State::Replacing { gone: true }, TransferInput::ReferDecided(_) | TransferInput::ReferNotSent(_)) => {
+                self.effects.push_back(TransferEffect::Uncouple);
+                self.finish(false, "the other side hung up".to_owned());
+            }
+            (State::Replacing { gone: false }, TransferInput::ReferDecided(_) | TransferInput::ReferNotSent(_)) => {
                 self.finish(true, "connected through us, since the peer does not connect the two itself".to_owned());
             }
             (State::Calling { until, coupled: false }, TransferInput::EarlyMedia) => {
                 self.state = State::Calling { until, coupled: true };
                 self.effects.extend([TransferEffect::Ringback(false), TransferEffect::Couple]);
             }
-            (State::Calling { coupled, .. }, TransferInput::Answered) => {
-                if !coupled {
-                    self.effects.extend([TransferEffect::Ringback(false), TransferEffect::Couple]);
+            (State::Calling { coupled, .. }, TransferInput::Answered) if self.plan.announces => {
+                self.state = State::Announcing;
+                if coupled {
+                    self.effects.extend([TransferEffect::Uncouple, TransferEffect::Ringback(true)]);
                 }
-                if self.plan.mode == TransferMode::Attended && self.plan.by != TransferBy::Bridge {
-                    self.state = State::Replacing;
-                    self.effects.push_back(TransferEffect::Refer { replaces: true });
-                } else {
-                    self.finish(true, "connected through us".to_owned());
-                }
+                self.effects.push_back(TransferEffect::Announce);
+            }
+            (State::Calling { coupled, .. }, TransferInput::Answered) => self.connect(coupled),
+            (State::Announcing, TransferInput::Announced) => self.connect(false),
+            (State::Announcing, TransferInput::NotAnswered(_)) => {
+                self.effects.push_back(TransferEffect::Ringback(false));
+                self.finish(false, "the other side hung up".to_owned());
             }
             (State::Calling { coupled, .. }, TransferInput::NotAnswered(unanswered)) => {
                 self.effects.push_back(TransferEffect::Ringback(false));
@@ -192,6 +218,18 @@ impl Transfer {
                 self.finish(false, unanswered.to_string());
             }
             _ => {}
+        }
+    }
+
+    fn connect(&mut self, coupled: bool) {
+        if !coupled {
+            self.effects.extend([TransferEffect::Ringback(false), TransferEffect::Couple]);
+        }
+        if self.plan.mode == TransferMode::Attended && self.plan.by != TransferBy::Bridge {
+            self.state = State::Replacing { gone: false };
+            self.effects.push_back(TransferEffect::Refer { replaces: true });
+        } else {
+            self.finish(true, "connected through us".to_owned());
         }
     }
 
@@ -229,7 +267,7 @@ mod tests {
 
     fn started(by: TransferBy, mode: TransferMode) -> (Transfer, Instant, Vec<TransferEffect>) {
         let now = Instant::now();
-        let mut transfer = Transfer::new(TransferPlan { by, mode, ring_for: RING });
+        let mut transfer = Transfer::new(TransferPlan { by, mode, ring_for: RING, announces: false });
         transfer.start(now);
         let effects = effects(&mut transfer);
         (transfer, now, effects)
@@ -317,6 +355,44 @@ mod tests {
         transfer.handle_timeout(now + RING);
         assert_eq!(effects(&mut transfer), [HangUpTarget, Ringback(false), finished(false, "no answer")]);
         assert_eq!(transfer.poll_timeout(), None);
+    }
+
+    #[test]
+    fn a_call_is_announced_to_whoever_answers_before_the_two_are_connected() {
+        let now = Instant::now();
+        let plan =
+            TransferPlan { by: TransferBy::Bridge, mode: TransferMode::Attended, ring_for: RING, announces: true };
+        let announcing = |early: bool| {
+            let mut transfer = Transfer::new(plan);
+            transfer.start(now);
+            if early {
+                transfer.handle(now, TransferInput::EarlyMedia);
+            }
+            effects(&mut transfer);
+            let answered = after(&mut transfer, now, &[TransferInput::Answered]);
+            (transfer, answered)
+        };
+        let (mut transfer, answered) = announcing(false);
+        assert_eq!(answered, [TransferEffect::Announce]);
+        let connected = after(&mut transfer, now, &[TransferInput::Announced]);
+        assert_eq!(connected, [Ringback(false), Couple, finished(true, "connected through us")]);
+        let (mut transfer, answered) = announcing(true);
+        assert_eq!(answered, [Uncouple, Ringback(true), TransferEffect::Announce], "the caller does not hear it");
+        let end = after(&mut transfer, now, &[TransferInput::NotAnswered(Unanswered::GivenUp)]);
+        assert_eq!(end, [Ringback(false), finished(false, "the other side hung up")]);
+    }
+
+    #[test]
+    fn a_target_that_hangs_up_before_the_peer_has_decided_gives_the_caller_back() {
+        let (mut transfer, now, _) = started(TransferBy::Refer, TransferMode::Attended);
+        after(&mut transfer, now, &[TransferInput::Answered]);
+        let end = after(&mut transfer, now, &[TransferInput::NotAnswered(Unanswered::GivenUp), refused(501)]);
+        assert_eq!(end, [Uncouple, finished(false, "the other side hung up")]);
+        let (mut transfer, now, _) = started(TransferBy::Refer, TransferMode::Attended);
+        after(&mut transfer, now, &[TransferInput::Answered]);
+        let accepted = TransferInput::ReferDecided(TransferOutcome::Accepted);
+        let end = after(&mut transfer, now, &[TransferInput::NotAnswered(Unanswered::GivenUp), accepted]);
+        assert_eq!(end, [finished(true, "accepted")], "the peer took the call over");
     }
 
     #[test]

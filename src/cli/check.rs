@@ -94,6 +94,18 @@ fn write_configuration(arguments: &Check, path: &Path, colour: bool, out: &mut i
         writeln!(out, "{name}: the configuration is good: {extensions} × [[extension]], {trunks} × [[trunk]]")?;
     }
     let mut good = true;
+    for shown in config.server.sip_listen.iter().filter_map(|listen| listen.tls.as_ref()) {
+        if let Err(error) = crate::net::tls::describe_certificate(&shown.identity.certificate_file) {
+            good = false;
+            writeln!(out, "{name}: [server.tls]: {error}")?;
+        }
+    }
+    for danger in config.dangers() {
+        if !arguments.json {
+            writeln!(out, "{name}: warning: {danger}")?;
+        }
+        good &= !arguments.strict;
+    }
     for entry in config.agents.values() {
         let settings: Vec<_> = entry.settings.iter().map(|(k, v)| (k.clone(), v.clone())).collect();
         good &= write_agent(arguments, &entry.file, &settings, colour, out)?;

@@ -3,13 +3,19 @@
 pub mod booking;
 mod call;
 pub mod check;
+mod connect;
+mod control;
 mod demo;
+mod doctor;
 mod engines;
 pub mod models;
-mod plan;
+pub mod plan;
+mod probe;
+mod profiles;
 mod report;
 mod serve;
 pub mod server;
+mod status;
 pub mod terminal;
 
 use clap::{Parser, Subcommand};
@@ -40,6 +46,14 @@ enum Command {
     Check(check::Check),
     /// Place a call and let an agent talk.
     Call(call::Call),
+    /// Connect a PBX or trunk: asks five questions, writes the section, and tries it at once.
+    Connect(connect::Connect),
+    /// Find out what is wrong with the way to every PBX and trunk, and say the fix.
+    Doctor(doctor::Doctor),
+    /// Show registrations, trunks and calls of the running server.
+    Status(status::Status),
+    /// List the profiles of PBXs and carriers, or show one.
+    Profiles(profiles::Profiles),
     /// Fetch, verify or list the offline models.
     Models(models::Args),
     /// The small appointment service of the clinic example.
@@ -53,7 +67,8 @@ pub fn run() -> ExitCode {
     let default = match cli.command {
         Command::Serve(_) => "info",
         // Its one warning, that the agent may reach the booking service on this machine, is meant so.
-        Command::Demo(_) => "error",
+        // Connect and doctor say themselves, and with the fix, what goes wrong.
+        Command::Demo(_) | Command::Connect(_) | Command::Doctor(_) => "error",
         _ => "warn",
     };
     start_log(cli.log.as_deref(), default, cli.log_json);
@@ -64,6 +79,10 @@ pub fn run() -> ExitCode {
             booking::run(service).await.map_or_else(|error| fail(&error.to_string()), |()| ExitCode::SUCCESS)
         }),
         Command::Call(call) => block_on(call::run(call)),
+        Command::Connect(connect) => block_on(connect::run(connect)),
+        Command::Doctor(doctor) => block_on(doctor::run(doctor)),
+        Command::Profiles(profiles) => profiles::run(&profiles),
+        Command::Status(status) => block_on(status::run(status)),
         Command::Demo(demo) => block_on(demo::run(demo)),
         Command::Serve(serve) => block_on(serve::run(serve)),
     }

@@ -95,6 +95,11 @@ impl Report {
                 self.records.push(record.clone());
                 Some(self.waterfall(record))
             }
+            CallEvent::CallProgress { early_media, .. } => {
+                Some(paint(Ink::Faint, if *early_media { "☎ the other side is heard" } else { "☎ it rings" }))
+            }
+            CallEvent::CallUnanswered { reason, .. } => Some(paint(Ink::Bad, &format!("☎ {reason}"))),
+            CallEvent::TransferStarted { destination, .. } => Some(format!("         ⇢ transfer to {destination}")),
             CallEvent::TransferFinished { destination, accepted, reason, .. } => Some(format!(
                 "         ⇢ transfer to {destination}: {} ({reason})",
                 if *accepted { "taken" } else { "refused" }

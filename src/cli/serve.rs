@@ -1,9 +1,10 @@
 //! `offhook serve`: the server.
 
-use super::fail;
 use super::plan::{self, Plan};
 use super::server::Server;
+use super::{control, fail};
 use crate::call::EventStream;
+use crate::config::Config;
 use clap::Args;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -29,7 +30,15 @@ pub(super) struct Serve {
 
 pub(super) async fn run(serve: Serve) -> ExitCode {
     match start(&serve).await {
-        Ok((server, drain)) => wait(server, drain, serve.json).await,
+        Ok((server, drain)) => {
+            let status = control::Source::of(&server);
+            let socket = open_control(&serve, status.clone()).await;
+            let code = wait(server, drain, serve.json, &status).await;
+            if let Some(socket) = socket {
+                let _ = std::fs::remove_file(socket);
+            }
+            code
+        }
         Err(message) => fail(&message),
     }
 }
@@ -41,9 +50,26 @@ async fn start(serve: &Serve) -> Result<(Server, Duration), String> {
     Ok((server, drain))
 }
 
-async fn wait(server: Server, drain: Duration, json: bool) -> ExitCode {
+/// Opens the control socket; a server without one serves calls all the same.
+async fn open_control(serve: &Serve, source: control::Source) -> Option<PathBuf> {
+    let configured = Config::load(&serve.config).ok().and_then(|config| config.server.control_socket);
+    match control::open(&control::places(&serve.config, configured.as_deref())).await {
+        Ok((listener, place)) => {
+            tokio::spawn(control::serve(listener, source));
+            Some(place)
+        }
+        Err(error) => {
+            tracing::warn!(reason = %error, fix = "set [server] control_socket", "no_control_socket");
+            None
+        }
+    }
+}
+
+async fn wait(server: Server, drain: Duration, json: bool, status: &control::Source) -> ExitCode {
     tracing::info!(address = %server.sip.local_addr(), workers = ?server.supervisor.workers().stats().priority, "listening");
-    eprintln!("offhook: listening for SIP on {} (UDP)", server.sip.local_addr());
+    let sockets: Vec<String> =
+        server.plan.listen.iter().map(|l| format!("{} ({})", l.address, l.transport.via_name())).collect();
+    eprintln!("offhook: listening for SIP on {}", sockets.join(", "));
     let mut events = server.events.subscribe();
     let printer = tokio::spawn(async move {
         while let Ok(event) = events.recv().await {
@@ -58,6 +84,7 @@ async fn wait(server: Server, drain: Duration, json: bool) -> ExitCode {
     };
     either(&mut terminate, &mut interrupt).await;
     server.drain();
+    status.set_draining();
     let calls = server.supervisor.active_calls();
     if calls > 0 {
         eprintln!("offhook: no new calls; waiting for {calls} to end (again to stop at once)");

@@ -14,7 +14,7 @@ mod server;
 
 pub use diagnostic::{ConfigError, ConfigErrors};
 pub use peers::{Extension, Outgoing, OwnCredentials, PeerAddress, Trunk};
-pub use profile::{NumberFormat, Questions, ReferTarget, SipProfile};
+pub use profile::{Questions, ReferTarget, SipProfile};
 pub use secret::Secret;
 pub use sections::{AgentEntry, Inference, LogFormat, Logging, Media, PortRange, ToolHost, Tools};
 pub use server::{Advertised, Server};
@@ -78,6 +78,27 @@ impl Config {
             ConfigErrors(vec![ConfigError::at(path, &valid, at..at, message, "save it as UTF-8".to_owned())])
         })?;
         Self::parse(path, &text, &|name| std::env::var(name).ok())
+    }
+
+    /// What weakens security in signalling, one sentence each: for the log at the start, and for whoever checks.
+    #[must_use]
+    pub fn dangers(&self) -> Vec<String> {
+        let tls = self.extensions.iter().map(|extension| (&extension.name, &extension.tls));
+        let tls = tls.chain(self.trunks.iter().map(|trunk| (&trunk.name, &trunk.tls)));
+        let any_certificate = tls
+            .filter(|(_, tls)| tls.as_ref().is_some_and(|tls| tls.danger_accept_any_certificate))
+            .map(|(name, _)| {
+                format!("`{name}` accepts any certificate: whoever sits in between reads and changes calls")
+            });
+        let any_host =
+            self.trunks.iter().filter(|trunk| trunk.networks.iter().any(peers::address::is_wide)).map(|trunk| {
+                let name = &trunk.name;
+                match trunk.inbound {
+                    Some(_) => format!("`{name}` challenges a large part of the internet"),
+                    None => format!("`{name}` takes calls from a large part of the internet"),
+                }
+            });
+        any_certificate.chain(any_host).collect()
     }
 
     /// Reads `text` as if it stood in `file`; `environment` looks up the variables it names.

@@ -2,11 +2,13 @@
 //!
 //! RFC 3261 §18 and RFC 5923 in short: responses go back on the stream their request came by; requests use an open stream
 //! to their target, else one that the target's host opened to us and in which it named that target as its own address
-//! (Via or Contact), else a stream is opened. Only an address of the very host at the stream's other end is believed.
+//! (Via or Contact), else a stream is opened. Only an address of the very host at the stream's other end is believed, and
+//! never one that the operator asked for: several hosts may share an address behind a NAT, and the one that the operator
+//! means is found by connecting to it.
 
 use super::limits::{ALIASES, CONNECTIONS, CONNECTIONS_PER_PEER, CONNECTIONS_PER_SOURCE, REMEMBERED};
 use crate::sip::{Message, Transport};
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 
 /// A stream's name for the life of the process.
@@ -61,6 +63,9 @@ pub(super) struct Connections<H> {
     /// Where the peers of closed inbound streams said they listen, and the order these entries came in.
     forwards: HashMap<Way, SocketAddr>,
     forwarded: VecDeque<Way>,
+    /// Targets that the operator asked for, and the order they came in: nobody may name them as its own.
+    claimed: HashSet<Way>,
+    claims: VecDeque<Way>,
     last: u64,
 }
 
@@ -73,6 +78,8 @@ impl<H> Default for Connections<H> {
             inbound: HashMap::new(),
             forwards: HashMap::new(),
             forwarded: VecDeque::new(),
+            claimed: HashSet::new(),
+            claims: VecDeque::new(),
             last: 0,
         }
     }
@@ -123,7 +130,19 @@ impl<H> Connections<H> {
 
     /// The stream whose peer said that this is its address, too.
     pub(super) fn alias(&self, way: Way) -> Option<ConnectionId> {
-        self.by_alias.get(&way).copied()
+        self.by_alias.get(&way).copied().filter(|_| !self.claimed.contains(&way))
+    }
+
+    /// From here on the way is one that the operator asked for.
+    pub(super) fn claim(&mut self, way: Way) {
+        if self.claimed.insert(way) {
+            self.claims.push_back(way);
+        }
+        if self.claims.len() > REMEMBERED
+            && let Some(oldest) = self.claims.pop_front()
+        {
+            self.claimed.remove(&oldest);
+        }
     }
 
     /// Where the peer of a closed stream said it listens.
@@ -263,6 +282,19 @@ mod tests {
         learn(&mut connections, id, "pbx.example", "sip:pbx@pbx.example");
         assert_eq!(connections.alias((Transport::Tcp, ([198, 51, 100, 1], 5060).into())), None);
         assert!(connections.remove(id).unwrap().remotes == [remote(40_000)]);
+    }
+
+    #[test]
+    fn nobody_names_an_address_as_its_own_that_the_operator_asked_for() {
+        let mut connections = Connections::default();
+        let id = opened(&mut connections, 40_000, false);
+        learn(&mut connections, id, "192.0.2.7:5060", "sip:pbx@192.0.2.7:5060");
+        connections.claim((Transport::Tcp, remote(5060)));
+        assert_eq!(connections.alias((Transport::Tcp, remote(5060))), None);
+        for port in 1..=3_000 {
+            connections.claim((Transport::Tcp, remote(port)));
+        }
+        assert_eq!((connections.claimed.len(), connections.claims.len()), (REMEMBERED, REMEMBERED));
     }
 
     #[test]

@@ -6,10 +6,13 @@ use super::connections::{ConnectionId, Connections};
 use super::keep_alive::{Due, KeepAlive, PING};
 use super::limits::ALIAS_MESSAGES;
 use super::socket::{self, Accepted};
+use super::stun::{self, Binding, Step};
 use super::tls::{self, Acceptor, Demand, Demands, PeerCertificates};
 use super::{Arrival, Command, LegEvents, NetConfig, ProbeAnswer, TransportErrors};
 use crate::base::Random;
-use crate::sip::{Endpoint, Event, LegId, Message, ProbeId, Received, Target, Transmit, Transport};
+use crate::sip::endpoint::Welcome;
+use crate::sip::event::RegistrationState;
+use crate::sip::{Endpoint, Event, LegId, Message, ProbeId, Received, RegistrationId, Target, Transmit, Transport};
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::net::SocketAddr;
@@ -48,21 +51,28 @@ pub(super) struct Driver {
     pub(super) keep_alives: HashMap<Target, Pulse>,
     /// When the next datagram of a keep-alive is due.
     pub(super) next_pulse: Option<Instant>,
+    /// STUN requests under way, and who waits for their outcome.
+    pub(super) bindings: Vec<(Binding, oneshot::Sender<Mapped>)>,
     pub(super) random: Random,
     pub(super) legs: HashMap<LegId, mpsc::UnboundedSender<Event>>,
     pub(super) probes: HashMap<ProbeId, oneshot::Sender<ProbeAnswer>>,
     pub(super) inbox: mpsc::UnboundedSender<Arrival>,
 }
 
+/// Our address as a server sees it, or why it does not say.
+pub(super) type Mapped = Result<SocketAddr, String>;
+
 /// A stream's task, and who is at its other end.
 pub(super) struct Stream {
     handle: Handle,
     certificates: PeerCertificates,
+    /// Whether it has the deadlines of a peer.
+    is_peer: bool,
 }
 
-impl From<Handle> for Stream {
-    fn from(handle: Handle) -> Self {
-        Self { handle, certificates: PeerCertificates::new() }
+impl Stream {
+    fn new(handle: Handle, is_peer: bool) -> Self {
+        Self { handle, certificates: PeerCertificates::new(), is_peer }
     }
 }
 
@@ -130,6 +140,43 @@ impl Driver {
         self.next_pulse = due.min();
     }
 
+    /// Asks a STUN server, out of the UDP socket of its family, how it sees that socket.
+    pub(super) fn ask_mapped_address(&mut self, now: Instant, server: SocketAddr) -> oneshot::Receiver<Mapped> {
+        let (sender, receiver) = oneshot::channel();
+        if !self.sockets.iter().any(|(local, _)| local.is_ipv4() == server.is_ipv4()) {
+            let _ = sender.send(Err("there is no UDP socket of its address family".to_owned()));
+        } else if self.bindings.len() >= stun::BINDINGS {
+            let _ = sender.send(Err("too many such questions are under way".to_owned()));
+        } else {
+            let id = (u128::from(self.random.next_u64()) << 64) | u128::from(self.random.next_u64());
+            self.bindings.push((Binding::new(now, server, id), sender));
+        }
+        receiver
+    }
+
+    fn send_bindings(&mut self, now: Instant) {
+        let mut silent = Vec::new();
+        for (index, (binding, waiting)) in self.bindings.iter_mut().enumerate() {
+            let server = binding.server();
+            match binding.handle_timeout(now) {
+                _ if waiting.is_closed() => silent.push(index),
+                Some(Step::Send) => {
+                    let socket = self.sockets.iter().find(|(local, _)| local.is_ipv4() == server.is_ipv4());
+                    if let Some((_, socket)) = socket {
+                        // What is lost is sent again.
+                        let _ = socket.try_send_to(&binding.request(), server);
+                    }
+                }
+                Some(Step::GiveUp) => silent.push(index),
+                None => {}
+            }
+        }
+        for index in silent.into_iter().rev() {
+            let (_, waiting) = self.bindings.swap_remove(index);
+            let _ = waiting.send(Err("it does not answer".to_owned()));
+        }
+    }
+
     pub(super) async fn run(mut self, mut inputs: Inputs) {
         let mut buffer = vec![0; DATAGRAM_BYTES];
         loop {
@@ -163,11 +210,13 @@ impl Driver {
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
-        self.next_pulse.into_iter().chain(self.endpoint.poll_timeout()).min()
+        let bindings = self.bindings.iter().map(|(binding, _)| binding.poll_timeout());
+        bindings.chain(self.next_pulse).chain(self.endpoint.poll_timeout()).min()
     }
 
     fn handle_timeout(&mut self, now: Instant) {
         self.endpoint.handle_timeout(now);
+        self.send_bindings(now);
         if self.next_pulse.is_none_or(|at| at > now) {
             return;
         }
@@ -195,6 +244,14 @@ impl Driver {
             match socket.try_recv_from(buffer) {
                 Ok((length, remote)) => {
                     let bytes = buffer.get(..length).unwrap_or_default();
+                    if stun::is_stun(bytes) {
+                        let mut answered = self.bindings.iter().enumerate();
+                        let answered = answered.find_map(|(i, (binding, _))| Some((i, binding.handle(remote, bytes)?)));
+                        if let Some((index, outcome)) = answered {
+                            let _ = self.bindings.swap_remove(index).1.send(outcome);
+                        }
+                        continue;
+                    }
                     let received = Received { transport: Transport::Udp, local: *local, remote, bytes };
                     self.endpoint.handle_datagram(Instant::now(), received);
                 }
@@ -211,16 +268,17 @@ impl Driver {
     fn take_in(&mut self, accepted: Accepted) {
         let Accepted { local, transport, remote, stream } = accepted;
         let source = remote.ip();
-        if !self.endpoint.hears(source) {
+        let welcome = self.endpoint.welcome(Instant::now(), source, transport);
+        if welcome == Welcome::None {
             tracing::debug!(%source, "stream of a stranger closed");
             return;
         }
-        let is_acquainted = self.endpoint.is_acquainted(source);
-        if let Err(refused) = self.streams.admit(source, is_acquainted) {
-            tracing::warn!(%source, %refused, "sip_stream_refused");
+        if let Err(refused) = self.streams.admit(source, welcome == Welcome::Peer) {
+            tracing::debug!(%source, %refused, "sip_stream_refused");
             return;
         }
-        let deadlines = if is_acquainted { self.config.peer_deadlines } else { self.config.stranger_deadlines };
+        let deadlines =
+            if welcome == Welcome::Peer { self.config.peer_deadlines } else { self.config.stranger_deadlines };
         let id = self.streams.next_id();
         let reports = self.reports.clone();
         socket::tune(&stream);
@@ -228,7 +286,7 @@ impl Driver {
             None => connection::spawn(id, reports, deadlines, || async move { Ok((stream, PeerCertificates::new())) }),
             Some(acceptor) => {
                 let Ok(permit) = Arc::clone(&self.handshakes).try_acquire_owned() else {
-                    tracing::warn!(%source, "sip_tls_handshakes_full");
+                    tracing::debug!(%source, "sip_tls_handshakes_full");
                     return;
                 };
                 let (config, within) = (acceptor.current(Instant::now()), self.config.handshake_time);
@@ -239,7 +297,7 @@ impl Driver {
                 })
             }
         };
-        self.streams.insert(id, (transport, remote), local, false, handle.into());
+        self.streams.insert(id, (transport, remote), local, false, Stream::new(handle, welcome == Welcome::Peer));
     }
 
     /// The certificates shown on the open stream to a TLS target; empty without one.
@@ -248,9 +306,15 @@ impl Driver {
         stream.and_then(|id| self.streams.get_mut(id)).map(|s| s.handle.certificates.clone()).unwrap_or_default()
     }
 
-    /// From here on connections to a TLS target have to meet this demand, too.
-    pub(super) fn demand(&mut self, remote: SocketAddr, demand: Demand) {
-        self.demands.add(remote, demand);
+    /// From here on these are targets that the operator asked for, and connections to those of TLS have to meet the
+    /// demand.
+    pub(super) fn claim(&mut self, targets: &[Target], demand: Option<Demand>) {
+        for Target { transport, remote } in targets.iter().copied() {
+            self.streams.claim((transport, remote));
+            if let Some(demand) = demand.clone().filter(|_| transport == Transport::Tls) {
+                self.demands.add(remote, demand);
+            }
+        }
     }
 
     fn handle_report(&mut self, report: Report) {
@@ -272,9 +336,26 @@ impl Driver {
                     }
                 }
                 let received = Received { transport, local, remote, bytes: &bytes };
-                self.endpoint.handle_datagram(Instant::now(), received);
+                let now = Instant::now();
+                self.endpoint.handle_datagram(now, received);
+                self.befriend(now, id, &bytes);
             }
             Report::Closed(id, reason) => self.close(id, &reason),
+        }
+    }
+
+    /// A stream that a call has come by is kept like that of a peer.
+    fn befriend(&mut self, now: Instant, id: ConnectionId, message: &[u8]) {
+        let may_begin = message.starts_with(b"INVITE ") || message.starts_with(b"ACK ");
+        let Some(stream) = self.streams.get_mut(id).filter(|stream| may_begin && !stream.handle.is_peer) else {
+            return;
+        };
+        let (transport, remote) = (stream.transport, stream.remote);
+        if self.endpoint.welcome(now, remote.ip(), transport) == Welcome::Peer
+            && let Some(stream) = self.streams.get_mut(id)
+        {
+            stream.handle.is_peer = true;
+            stream.handle.handle.order(Order::Deadlines(self.config.peer_deadlines));
         }
     }
 
@@ -317,9 +398,12 @@ impl Driver {
         let Some((_, socket)) = socket else {
             return self.fail(Target::udp(remote), "there is no UDP socket of that address family");
         };
-        if let Err(error) = socket.send_to(&bytes, remote).await {
-            tracing::debug!(%error, "sip_send_failed");
-            self.fail(Target::udp(remote), &connection::in_words(&error));
+        match socket.send_to(&bytes, remote).await {
+            Ok(_) => self.errors.clear(Target::udp(remote)),
+            Err(error) => {
+                tracing::debug!(%error, "sip_send_failed");
+                self.fail(Target::udp(remote), &connection::in_words(&error));
+            }
         }
     }
 
@@ -341,17 +425,14 @@ impl Driver {
         is_response: bool,
     ) -> Option<ConnectionId> {
         let way = (transport, remote);
-        // Where a certificate was asked for, an address that a peer merely names is not good enough.
-        let may_alias = transport != Transport::Tls || self.demands.of(remote).is_empty();
-        if let Some(id) = self.streams.exact(way).or_else(|| self.streams.alias(way).filter(|_| may_alias)) {
+        if let Some(id) = self.streams.exact(way).or_else(|| self.streams.alias(way)) {
             return Some(id);
         }
         let Some(listening) = self.streams.forward(way) else {
             return if is_response { None } else { self.open(transport, local, remote) };
         };
         let way = (transport, listening);
-        let may_alias = transport != Transport::Tls || self.demands.of(listening).is_empty();
-        let other = self.streams.exact(way).or_else(|| self.streams.alias(way).filter(|_| may_alias));
+        let other = self.streams.exact(way).or_else(|| self.streams.alias(way));
         let id = other.or_else(|| self.open(transport, local, listening))?;
         // Its failure is one of the address asked for, too.
         self.streams.add_alias(id, remote);
@@ -389,8 +470,20 @@ impl Driver {
         if let Some(Pulse::Stream(period)) = self.keep_alives.get(&target) {
             handle.order(Order::KeepAlive(Some(*period)));
         }
-        self.streams.insert(id, (transport, remote), local, true, handle.into());
+        self.streams.insert(id, (transport, remote), local, true, Stream::new(handle, true));
         Some(id)
+    }
+
+    /// A failure without an answer, with what the transports say about the registrar's addresses.
+    fn with_transport_errors(&self, id: RegistrationId, state: RegistrationState) -> RegistrationState {
+        let RegistrationState::Failed { code: None, mut reason, retry_at } = state else { return state };
+        let targets = self.endpoint.registration_targets(id);
+        let mut told: Vec<String> = targets.iter().filter_map(|target| self.errors.last(*target)).collect();
+        told.dedup();
+        if !told.is_empty() {
+            reason = format!("{reason} ({})", told.join("; "));
+        }
+        RegistrationState::Failed { code: None, reason, retry_at }
     }
 
     fn route(&mut self, event: Event) {
@@ -403,7 +496,8 @@ impl Driver {
                 return;
             }
             Event::RegistrationChanged { registration, state } => {
-                let _ = self.inbox.send(Arrival::Registration(*registration, state.clone()));
+                let state = self.with_transport_errors(*registration, state.clone());
+                let _ = self.inbox.send(Arrival::Registration(*registration, state));
                 return;
             }
             Event::ProbeFinished { probe, answer } => {

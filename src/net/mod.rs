@@ -16,6 +16,7 @@ pub mod limits;
 pub mod locate;
 mod socket;
 mod start;
+mod stun;
 pub mod tls;
 
 use crate::sip::StreamDeadlines;
@@ -77,6 +78,14 @@ pub enum NetError {
         /// The host.
         host: String,
         /// What is wrong with the certificate.
+        reason: String,
+    },
+    /// A STUN server does not tell our address.
+    #[error("the STUN server {server} does not tell our public address: {reason}")]
+    Stun {
+        /// The server.
+        server: String,
+        /// Why.
         reason: String,
     },
     /// The network task has ended.
@@ -249,14 +258,37 @@ impl Sip {
         let Destination { host, port, transport, .. } = destination;
         let failed = |reason| NetError::Locate { host: host.clone(), reason };
         let targets = self.dns.locate(host, *port, *transport).await.map_err(failed)?;
-        for target in targets.iter().filter(|target| target.transport == Transport::Tls) {
-            let demand = Demand::new(&destination.host, destination.tls.clone().unwrap_or_default())?;
-            let remote = target.remote;
+        let is_tls = |target: &&Target| target.transport == Transport::Tls;
+        let mut demand = None;
+        for Target { remote, .. } in targets.iter().filter(is_tls).copied() {
+            let wanted = Demand::new(host, destination.tls.clone().unwrap_or_default())?;
             let shown = self.drive(move |driver, _| driver.certificates(remote)).await?;
-            tls::check(demand.clone(), shown).await?;
-            self.drive(move |driver, _| driver.demand(remote, demand)).await?;
+            tls::check(wanted.clone(), shown).await?;
+            demand = Some(wanted);
         }
+        let claimed = targets.clone();
+        self.drive(move |driver, _| driver.claim(&claimed, demand)).await?;
         Ok(targets)
+    }
+
+    /// The address that our UDP socket has on the far side of a NAT, as a STUN server sees it (RFC 8489). Asked out of that
+    /// very socket; up to 16 s for each of the server's first two addresses.
+    ///
+    /// # Errors
+    /// [`NetError::Locate`], [`NetError::Stun`], [`NetError::Stopped`].
+    pub async fn mapped_address(&self, server: &Destination) -> Result<SocketAddr, NetError> {
+        let port = server.port.unwrap_or(stun::PORT);
+        let failed = |reason| NetError::Locate { host: server.host.clone(), reason };
+        let servers = self.dns.locate(&server.host, Some(port), Some(Transport::Udp)).await.map_err(failed)?;
+        let mut last = "it has no address".to_owned();
+        for Target { remote, .. } in servers.into_iter().take(2) {
+            let asked = self.drive(move |driver, now| driver.ask_mapped_address(now, remote)).await?;
+            match asked.await.map_err(|_| NetError::Stopped)? {
+                Ok(mapped) => return Ok(mapped),
+                Err(reason) => last = reason,
+            }
+        }
+        Err(NetError::Stun { server: server.host.clone(), reason: last })
     }
 
     /// What the certificate of a TLS peer says, while a connection to it is open.

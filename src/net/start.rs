@@ -97,6 +97,7 @@ pub fn start_with(
         failed: VecDeque::new(),
         keep_alives: HashMap::new(),
         next_pulse: None,
+        bindings: Vec::new(),
         random: Random::system(),
         legs: HashMap::new(),
         probes: HashMap::new(),

@@ -299,6 +299,12 @@ impl Challenge {
         algorithms.iter().map(challenge).collect()
     }
 
+    /// The challenge without the name of its algorithm: shorter, and MD5 to whoever reads it (RFC 7616 §3.3).
+    #[must_use]
+    pub fn in_md5_unnamed(&self) -> Self {
+        Self { algorithm: Algorithm::Md5, names_algorithm: false, ..self.clone() }
+    }
+
     /// The value of WWW-Authenticate or Proxy-Authenticate.
     #[must_use]
     pub fn to_header(&self) -> HeaderValue {
@@ -309,7 +315,9 @@ impl Challenge {
         if self.stale {
             value.push_str(", stale=true");
         }
-        let _ = write!(value, ", algorithm={}", self.algorithm.as_str());
+        if self.names_algorithm {
+            let _ = write!(value, ", algorithm={}", self.algorithm.as_str());
+        }
         match self.qop {
             Qop::None => {}
             Qop::Auth => value.push_str(", qop=\"auth\""),

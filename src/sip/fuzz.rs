@@ -1,16 +1,22 @@
 //! Bodies of the fuzz targets: what must hold of any bytes. Called by `fuzz/` and by the tests.
 
+use super::admission::{Admission, Admit, BAN, NETWORKS, PEERS, SOURCES, Standing, Strike};
 use super::compose::{OwnedMessage, Response};
-use super::digest::{Authority, Authorization, Challenge};
+use super::digest::{Algorithm, Authority, Authorization, Challenge, Credentials, Expected, answer, next_nonce};
 use super::header::{Elements, HeaderName, NameAddr, RAck, Reason, Tagged, Via, Warning, field};
 use super::limits;
 use super::message::{Message, frame_length};
+use super::method::Method;
+use super::multipart;
+use super::nonce::Nonces;
 use super::status::StatusCode;
 use super::stream::{Framer, StreamDeadlines, StreamFault, StreamItem};
 use super::uri::{Uri, UriRef};
 use super::validate::{Verdict, judge};
-use std::net::{Ipv4Addr, SocketAddr};
-use std::time::Instant;
+use crate::base::Random;
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::{Duration, Instant};
 
 /// Reads a datagram in every way there is. Checks that a stream is framed as the datagram is, that what is written out
 /// reads back the same, and that an answer to it stays one message.
@@ -92,6 +98,10 @@ fn views(message: &Message<'_>) {
     let _ = (message.max_forwards(), message.contacts(), message.contact(), message.session_expires());
     let _ = (message.replaces(), message.content_type(), message.rseq(), message.reason_phrase());
     let _ = Challenge::strongest(message);
+    if let Some(sdp) = multipart::session_description(message) {
+        let (part, whole) = (sdp.as_ptr_range(), message.body().as_ptr_range());
+        assert!(whole.start <= part.start && part.end <= whole.end && !sdp.is_empty());
+    }
     if let Ok(uri) = message.request_uri() {
         uri_views(uri);
     }
@@ -172,6 +182,82 @@ fn rewrites(message: &Message<'_>) {
     assert_eq!(read.value(HeaderName::CallId).is_some(), message.value(HeaderName::CallId).is_some());
     let again = OwnedMessage::echo(&read).map(|m| m.write());
     assert_eq!(again.ok(), Some(wire));
+}
+
+/// Reads bytes as a challenge, as Authentication-Info and as credentials. Checks that an answer to any challenge stays in
+/// its line, and that no credentials are right for a user who does not exist or whose password they cannot know.
+///
+/// # Panics
+/// If one of that does not hold.
+pub fn digest(bytes: &[u8]) {
+    let ours = Credentials::new("user", "secret");
+    for challenge in Challenge::parse(bytes).unwrap_or_default() {
+        for value in [answer(&challenge, &ours, &Method::Invite, "sip:h", b"body", 1, "c"), challenge.to_header()] {
+            assert!(!value.as_bytes().iter().any(|b| matches!(b, b'\r' | b'\n' | 0)), "{}", value.to_text());
+        }
+    }
+    let _ = next_nonce(bytes);
+    let Some(claimed) = Authorization::parse(bytes) else { return };
+    let now = Instant::now();
+    let mut nonces = Nonces::new(&mut Random::seeded(1));
+    let source = Ipv4Addr::LOCALHOST.into();
+    nonces.issue(now, &claimed.realm, source);
+    let request = b"INVITE sip:h SIP/2.0\r\n\r\n";
+    let Ok(request) = Message::parse(request) else { return };
+    for credentials in [None, Some(&ours)] {
+        let expected = Expected { realm: &claimed.realm, source, algorithms: &ALGORITHMS, credentials };
+        assert!(claimed.verify(&mut nonces, now, &expected, &request).is_err());
+    }
+}
+
+const ALGORITHMS: [Algorithm; 2] = [Algorithm::Sha256, Algorithm::Md5];
+
+/// Plays bytes as datagrams, strikes and proofs of a few addresses in passing time. Checks that memory stays bounded, a
+/// ban holds until it ends or a proof lifts it, and nobody unproven gets more than its budget.
+///
+/// # Panics
+/// If one of that does not hold.
+pub fn admission_ops(bytes: &[u8]) {
+    let mut admission = Admission::new(&mut Random::seeded(1));
+    let start = Instant::now();
+    let mut now = start;
+    let mut banned: HashMap<IpAddr, Instant> = HashMap::new();
+    let mut read = 0u32;
+    for op in bytes.chunks_exact(3) {
+        let [what, who, wait] = op else { continue };
+        now += Duration::from_millis(u64::from(*wait) * u64::from(*wait));
+        let source = match who & 0x80 {
+            0 => IpAddr::from([198, 51, 100, who & 0x0f]),
+            _ => IpAddr::from([0x2001, 0xdb8, 0, u16::from(who & 3), 0, 0, 0, u16::from(*who)]),
+        };
+        let is_banned = banned.get(&source).is_some_and(|until| *until > now);
+        match what % 6 {
+            0..=2 => {
+                let verdict = admission.admit(now, source, Standing::Unproven);
+                assert_eq!(verdict == Admit::Banned, is_banned);
+                read += u32::from(verdict == Admit::Yes);
+            }
+            3 => {
+                let _ = admission.admit(now, source, Standing::Known);
+            }
+            4 => {
+                let strike = if what & 0x80 == 0 { Strike::Claimed } else { Strike::Shown };
+                if admission.strike(now, source, strike) {
+                    assert!(!is_banned && !admission.is_proven(now, source));
+                    banned.insert(source, now + BAN);
+                }
+            }
+            _ => {
+                admission.prove(now, source);
+                assert!(admission.is_proven(now, source));
+                banned.remove(&source);
+            }
+        }
+    }
+    assert!(admission.len() <= SOURCES + NETWORKS + PEERS);
+    // Five networks (one of IPv4, four of IPv6), each with a burst of 150 and 50 a second.
+    let budget = 5.0 * (150.0 + 50.0 * now.duration_since(start).as_secs_f64()) + 5.0;
+    assert!(f64::from(read) <= budget, "{read} read, {budget} allowed");
 }
 
 #[cfg(test)]

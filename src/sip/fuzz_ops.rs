@@ -3,16 +3,23 @@
 //! Bytes become commands, network weather and passing time; afterwards the promises of the endpoint are checked. The
 //! same interpreter serves the seeded runs of the tests.
 
-use super::config::Refer;
+use super::config::{DialogPolicy, Refer, Refresher, ReliableProvisional, SessionTimer, Target};
 use super::endpoint::CommandError;
 use super::event::{EndCause, Event, LegId};
 use super::pair::{Pair, Side, Weather};
 use super::{Message, Method, Uri};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
-/// What may be left of the application's own timers when the operations end: the ring time and a transfer.
+/// What may be left of the application's own timers when the operations end: the ring time, a transfer and its
+/// subscription.
 const APPLICATION_TIMERS: Duration = Duration::from_secs(180);
+
+/// The session interval of every call that has one: the least there is, so that runs see refreshes.
+const SESSION: Duration = Duration::from_secs(90);
+
+/// A host that no datagram reaches.
+const NOBODY: ([u8; 4], u16) = ([10, 0, 0, 8], 5060);
 
 /// What both sides' applications have seen and promised.
 #[derive(Debug, Default)]
@@ -34,6 +41,51 @@ pub struct Tally {
     pub transfers: u32,
     /// Calls that ended by a time-out.
     pub timeouts: u32,
+    /// Reliable provisional responses that were acknowledged.
+    pub pracks: u32,
+    /// UPDATEs, of applications and of session timers.
+    pub updates: u32,
+    /// Calls that reached the second of two targets.
+    pub failovers: u32,
+    /// Calls that took over another.
+    pub replacements: u32,
+    /// Runs at whose end calls were up, and on both sides the same.
+    pub agreements: u32,
+}
+
+impl std::ops::AddAssign for Tally {
+    fn add_assign(&mut self, other: Self) {
+        self.established += other.established;
+        self.cancelled += other.cancelled;
+        self.reoffers += other.reoffers;
+        self.transfers += other.transfers;
+        self.timeouts += other.timeouts;
+        self.pracks += other.pracks;
+        self.updates += other.updates;
+        self.failovers += other.failovers;
+        self.replacements += other.replacements;
+        self.agreements += other.agreements;
+    }
+}
+
+/// One side's policy, out of some bits.
+fn policy(bits: u64) -> DialogPolicy {
+    let session_timer = |refresher| Some(SessionTimer { expires: SESSION, min_se: SESSION, refresher });
+    DialogPolicy {
+        accept_refer: true,
+        accept_replaces: true,
+        session_timer: match bits % 5 {
+            0 => None,
+            1 => session_timer(Refresher::Ours),
+            2 => session_timer(Refresher::Theirs),
+            _ => session_timer(Refresher::Either),
+        },
+        reliable_provisional: match bits / 5 % 8 {
+            0 => ReliableProvisional::Off,
+            1..=4 => ReliableProvisional::Supported,
+            _ => ReliableProvisional::Required,
+        },
+    }
 }
 
 /// One leg as its application sees it.
@@ -48,33 +100,47 @@ struct Life {
 ///
 /// # Panics
 /// When a promise is broken: a leg that ends twice or speaks after its end, two different final responses to one
-/// request, a live-lock, or anything left over once both sides had time to finish.
+/// request, a live-lock, a call that stays up on one side only although it has a session timer, or anything left over
+/// once both sides had time to finish.
 pub fn transaction_ops(bytes: &[u8]) -> Tally {
     let seed = bytes
         .iter()
         .fold(0xcbf2_9ce4_8422_2325_u64, |hash, b| (hash ^ u64::from(*b)).wrapping_mul(0x0000_0100_0000_01b3));
-    let mut pair = Pair::new(Instant::now(), seed);
+    let (alice, bob) = (policy(seed >> 8), policy(seed >> 20));
+    let mut pair = Pair::with_policies(Instant::now(), seed, alice, bob);
     let mut apps = Applications::default();
     for operation in bytes.chunks(2).take(64) {
         let (code, argument) = (operation.first().copied().unwrap_or(0), operation.get(1).copied().unwrap_or(0));
         apply(&mut pair, &apps, code, argument);
         apps.observe(&mut pair);
     }
+    if seed & 1 == 0 && alice.session_timer.is_some() && bob.session_timer.is_some() {
+        assert_agreement(&mut pair, &mut apps);
+    }
     settle(&mut pair, &mut apps);
     assert_one_final_response(&pair);
+    apps.count(&pair);
     apps.tally
 }
 
 fn apply(pair: &mut Pair, apps: &Applications, code: u8, argument: u8) {
     let side = if argument & 1 == 0 { Side::Alice } else { Side::Bob };
     let now = pair.now;
-    let operation = code % 16;
-    if operation == 0 {
-        pair.call(side, "offer");
-        return;
-    }
+    let operation = code % 20;
     let live: Vec<LegId> = apps.live(side);
     let leg = live.get(usize::from(argument >> 1) % live.len().max(1)).copied();
+    if matches!(operation, 0 | 18 | 19) {
+        let mut call = pair.outgoing(side, "offer");
+        if operation == 18 {
+            call.targets.insert(0, Target::udp(NOBODY.into()));
+        }
+        if operation == 19 {
+            call.replaces = leg.and_then(|leg| pair.at(side).replaces_value(leg));
+        }
+        // A full endpoint refuses.
+        let _ = pair.at(side).invite(now, call);
+        return;
+    }
     let endpoint = pair.at(side);
     let sdp = || format!("sdp {argument}").into_bytes();
     let outcome = match (operation, leg) {
@@ -93,6 +159,8 @@ fn apply(pair: &mut Pair, apps: &Applications, code: u8, argument: u8) {
         (10, Some(leg)) if argument & 2 == 0 => endpoint.accept_refer(now, leg),
         (10, Some(leg)) => endpoint.notify_refer(now, leg, if argument & 4 == 0 { 200 } else { 486 }),
         (11, Some(leg)) => endpoint.info(now, leg, "application/dtmf-relay", b"Signal=1".to_vec()),
+        (16, Some(leg)) => endpoint.update(now, leg, Some(sdp())),
+        (17, Some(leg)) => endpoint.update(now, leg, None),
         (12, _) => {
             pair.weather = Weather {
                 loss: f64::from(argument & 3) * 0.15,
@@ -164,6 +232,12 @@ impl Applications {
                     assert!(!std::mem::replace(&mut life.was_established, true), "established twice");
                     self.tally.established += 1;
                 }
+                Event::IncomingCall(call) => {
+                    let replaced = call.replaces.map(|leg| (key.0, leg));
+                    self.tally.replacements += u32::from(replaced.is_some());
+                    let is_live = |key| self.legs.get(&key).is_some_and(|life| !life.has_ended);
+                    assert!(replaced.is_none_or(is_live), "only a live leg is replaced");
+                }
                 Event::Ended { cause, .. } => {
                     life.has_ended = true;
                     self.tally.cancelled += u32::from(cause == EndCause::Cancelled);
@@ -175,6 +249,46 @@ impl Applications {
             }
         }
     }
+}
+
+impl Applications {
+    /// What only the wire shows.
+    fn count(&mut self, pair: &Pair) {
+        for (_, _, bytes) in &pair.wire {
+            let starts = |start: &str| u32::from(bytes.starts_with(start.as_bytes()));
+            self.tally.updates += starts("UPDATE ");
+            self.tally.pracks += starts("PRACK ");
+        }
+        let second = pair
+            .wire
+            .iter()
+            .filter(|(_, _, bytes)| bytes.starts_with(b"INVITE ") && bytes.windows(14).any(|w| w == b"CSeq: 2 INVITE"));
+        self.tally.failovers += u32::try_from(second.count()).unwrap_or(u32::MAX);
+    }
+}
+
+/// The network heals and nobody does anything: then a call that is up on one side is up on the other, too, whatever
+/// was lost before.
+fn assert_agreement(pair: &mut Pair, apps: &mut Applications) {
+    pair.weather = Weather::FAIR;
+    // 64·T1 for what is under way (twice: a change may follow a change), and what the session timer takes to find a
+    // peer that is gone.
+    assert!(pair.run_for(Duration::from_secs(64) + SESSION + Duration::from_secs(36)), "live-lock");
+    apps.observe(pair);
+    let dialogs = |side, pair: &mut Pair| -> BTreeSet<(String, String, String)> {
+        let values = apps.live(side).into_iter().filter_map(|leg| pair.at(side).replaces_value(leg));
+        values
+            .filter_map(|value| {
+                let replaces = super::header::Replaces::parse(value.as_bytes()).ok()?;
+                let (to, from) = (replaces.to_tag.to_owned(), replaces.from_tag.to_owned());
+                let (alices, bobs) = if side == Side::Alice { (from, to) } else { (to, from) };
+                Some((replaces.call_id.to_owned(), alices, bobs))
+            })
+            .collect()
+    };
+    let (alices, bobs) = (dialogs(Side::Alice, pair), dialogs(Side::Bob, pair));
+    assert_eq!(alices, bobs, "a call stays up on one side only");
+    apps.tally.agreements += u32::from(!alices.is_empty());
 }
 
 /// Everybody hangs up, the network heals, and nothing may be left after 64·T1 and the application's timers.

@@ -62,6 +62,9 @@ impl Weather {
 /// A filter that may drop a datagram: true drops it.
 pub type Filter = Box<dyn FnMut(Side, &[u8]) -> bool>;
 
+/// Changes what a side sends, to make another implementation of it.
+pub type Rewrite = Box<dyn FnMut(Side, String) -> String>;
+
 /// Two endpoints and the network between them.
 pub struct Pair {
     /// Alice's endpoint.
@@ -78,7 +81,9 @@ pub struct Pair {
     pub wire: Vec<(Duration, Side, Vec<u8>)>,
     /// Events that nobody took yet.
     pub events: VecDeque<(Side, Event)>,
+    outgoing: [DialogPolicy; 2],
     filter: Option<Filter>,
+    rewrite: Option<Rewrite>,
     random: Random,
     in_flight: BTreeMap<(Instant, u64), (Side, Transmit)>,
     sent: u64,
@@ -93,11 +98,15 @@ impl std::fmt::Debug for Pair {
 /// The settings of one side: it knows the other as trunk "other", which may REFER.
 #[must_use]
 pub fn config(side: Side) -> EndpointConfig {
+    config_with(side, DialogPolicy { accept_refer: true, ..DialogPolicy::default() })
+}
+
+/// As [`config`], with this policy for calls of the other side.
+#[must_use]
+pub fn config_with(side: Side, dialog: DialogPolicy) -> EndpointConfig {
     let mut config = EndpointConfig::udp(side.address(), side.address());
-    config.known_peers = vec![KnownPeer {
-        dialog: DialogPolicy { accept_refer: true, ..DialogPolicy::default() },
-        ..KnownPeer::by_source("other", vec![side.other().address().ip().into()])
-    }];
+    let networks = vec![side.other().address().ip().into()];
+    config.known_peers = vec![KnownPeer { dialog, ..KnownPeer::by_source("other", networks) }];
     config
 }
 
@@ -113,11 +122,23 @@ impl Pair {
             weather: Weather::FAIR,
             wire: Vec::new(),
             events: VecDeque::new(),
+            outgoing: [DialogPolicy::default(); 2],
             filter: None,
+            rewrite: None,
             random: Random::seeded(seed.rotate_left(17)),
             in_flight: BTreeMap::new(),
             sent: 0,
         }
+    }
+
+    /// As [`Self::new`], with a policy for all calls of each side, placed and taken.
+    #[must_use]
+    pub fn with_policies(now: Instant, seed: u64, alice: DialogPolicy, bob: DialogPolicy) -> Self {
+        let mut pair = Self::new(now, seed);
+        pair.alice = Endpoint::new(config_with(Side::Alice, alice), Random::seeded(seed));
+        pair.bob = Endpoint::new(config_with(Side::Bob, bob), Random::seeded(!seed));
+        pair.outgoing = [alice, bob];
+        pair
     }
 
     /// One side's endpoint.
@@ -138,13 +159,27 @@ impl Pair {
         self.filter = None;
     }
 
-    /// `side` calls the other with the offer `sdp`. `None` if the endpoint refuses the command.
-    pub fn call(&mut self, side: Side, sdp: &str) -> Option<LegId> {
+    /// Changes every datagram that is sent from here on.
+    pub fn rewrite(&mut self, rewrite: impl FnMut(Side, String) -> String + 'static) {
+        self.rewrite = Some(Box::new(rewrite));
+    }
+
+    /// The call of `side` to the other with the offer `sdp`.
+    #[must_use]
+    pub fn outgoing(&self, side: Side, sdp: &str) -> OutgoingInvite {
         let (ours, theirs) = (side.address(), side.other().address());
         let from = Party { display: None, uri: Uri::sip_address(ours).with_user("caller") };
         let target = Uri::sip_address(theirs).with_user("callee");
-        let now = self.now;
-        self.at(side).invite(now, OutgoingInvite::new(target, theirs, from, sdp.as_bytes().to_vec())).ok()
+        let mut call = OutgoingInvite::new(target, theirs, from, sdp.as_bytes().to_vec());
+        let [alice, bob] = self.outgoing;
+        call.dialog = if side == Side::Alice { alice } else { bob };
+        call
+    }
+
+    /// `side` calls the other with the offer `sdp`. `None` if the endpoint refuses the command.
+    pub fn call(&mut self, side: Side, sdp: &str) -> Option<LegId> {
+        let (now, call) = (self.now, self.outgoing(side, sdp));
+        self.at(side).invite(now, call).ok()
     }
 
     /// Hands a datagram to one side as if it came from `source`, past the network.
@@ -158,7 +193,10 @@ impl Pair {
     /// Moves datagrams into the network and events to [`Pair::events`].
     pub fn collect(&mut self) {
         for side in [Side::Alice, Side::Bob] {
-            while let Some(transmit) = self.at(side).poll_transmit() {
+            while let Some(mut transmit) = self.at(side).poll_transmit() {
+                if let Some(rewrite) = &mut self.rewrite {
+                    transmit.bytes = rewrite(side, String::from_utf8_lossy(&transmit.bytes).into_owned()).into_bytes();
+                }
                 self.wire.push((self.now - self.start, side, transmit.bytes.clone()));
                 self.launch(side, transmit);
             }

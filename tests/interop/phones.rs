@@ -160,7 +160,10 @@ pub fn call_once(kind: &str, directory: &Path, line: &Line, plays: &[i16], uri: 
     let prefix = kind.to_uppercase();
     command.arg(directory).arg(&wav).args(["call", uri, &seconds.to_string()]);
     // baresip cannot share port 5060 of the first loopback address, which is the only one its RTP leaves from.
-    command.env(format!("{prefix}_PORT"), "25062").env(format!("{prefix}_IP"), line.ip.to_string()).env(format!("{prefix}_USER"), &line.user);
+    command
+        .env(format!("{prefix}_PORT"), "25062")
+        .env(format!("{prefix}_IP"), line.ip.to_string())
+        .env(format!("{prefix}_USER"), &line.user);
     if let Some((password, registrar)) = &line.registered {
         command.env(format!("{prefix}_PASSWORD"), password).env(format!("{prefix}_REGISTRAR"), registrar);
     }

@@ -3,18 +3,20 @@
 
 use offhook::agent::Agent;
 use offhook::base::{Pii, Random, TurnId};
-use offhook::call::{AgentSetup, CallEvent, Engines, EventStream, Line, LineError, LineEvent, PeerTerms, Program};
+use offhook::call::{
+    AgentSetup, CallEvent, DigitsBy, Engines, EventStream, Gateway, Line, LineError, LineEvent, PeerTerms, Program,
+};
 use offhook::cli::server::{Server, ServerPlan, TrunkPlan};
 use offhook::media::{LegMode, MediaConfig, Workers};
-use offhook::net::{self, Sip};
+use offhook::net::{self, Arrival, Inbox, Sip};
 use offhook::providers::embed::Embeddings;
 use offhook::providers::{
     Embedder, OpenVoice, ProviderError, SegmentId, SpeakRequest, SpeechStream, SpeechToText, SttEvent, SttRequest,
     SttStream, TextToSpeech, TtsChunk, VoiceDetector, VoiceStream, VoiceVerdict, WordMark,
 };
 use offhook::sdp::Codec;
-use offhook::sip::event::Party;
-use offhook::sip::{EndpointConfig, OutgoingInvite, Uri};
+use offhook::sip::event::{IncomingCall, Party};
+use offhook::sip::{DialogPolicy, EndpointConfig, KnownPeer, OutgoingInvite, Transport, Uri};
 use offhook::tools::{CallBudget, Egress, EgressPolicy, HttpTools, SystemResolver, ToolSet};
 use offhook::turn::TurnSettings;
 use std::collections::{HashMap, VecDeque};
@@ -150,11 +152,22 @@ pub struct TestServer {
     pub stt: Arc<ScriptedStt>,
     pub tts: Arc<HummingTts>,
     pub events: broadcast::Receiver<CallEvent>,
+    pub programs: HashMap<String, Program>,
 }
 
 impl TestServer {
     /// Serves `agent_yaml` to every caller on loopback; `heard` is what speech-to-text will hear, in order.
     pub async fn start(agent_yaml: &str, heard: &[&str], policy: EgressPolicy) -> Self {
+        Self::start_with(agent_yaml, heard, policy, |_| ()).await
+    }
+
+    /// The same with another plan: the first trunk is the agent's, the second the echo's.
+    pub async fn start_with(
+        agent_yaml: &str,
+        heard: &[&str],
+        policy: EgressPolicy,
+        change: impl FnOnce(&mut ServerPlan),
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("agent.yaml");
         std::fs::write(&file, agent_yaml).unwrap();
@@ -189,9 +202,10 @@ impl TestServer {
         let listen = vec![net::Listen::udp(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))];
         let mut plan = ServerPlan::new(listen, loopback_media());
         plan.trunks = vec![trunk("test", "127.0.0.1/32"), trunk("echo", "127.0.0.2/32")];
+        change(&mut plan);
         let server = Server::start(plan, &programs, EventStream::default()).await.unwrap();
         let events = server.events.subscribe();
-        Self { server, stt, tts, events }
+        Self { server, stt, tts, events, programs }
     }
 
     /// Waits for an event that `pick` takes.
@@ -215,28 +229,102 @@ pub fn loopback_media() -> MediaConfig {
 pub struct Phone {
     pub line: Line,
     pub sip: Sip,
-    workers: Workers,
+    workers: Arc<Workers>,
     turn: TurnId,
+}
+
+fn workers_at(ip: IpAddr) -> Arc<Workers> {
+    let media = MediaConfig { bind_ip: ip, ..loopback_media() };
+    Arc::new(Workers::start(media, Random::system()).unwrap())
 }
 
 impl Phone {
     /// Calls the server from `ip`.
     pub async fn call(server: &Server, ip: [u8; 4]) -> Result<Self, LineError> {
+        let mut phone = Self::dial(server, ip, |_| ()).await?;
+        phone.line.answered().await?;
+        Ok(phone)
+    }
+
+    /// Begins to call the server from `ip`; `change` may alter the INVITE.
+    pub async fn dial(
+        server: &Server,
+        ip: [u8; 4],
+        change: impl FnOnce(&mut OutgoingInvite),
+    ) -> Result<Self, LineError> {
         let (sip, _inbox) = net::start_udp(SocketAddr::from((ip, 0)), Random::system(), |s| EndpointConfig::udp(s, s))?;
-        let media = MediaConfig { bind_ip: IpAddr::from(ip), ..loopback_media() };
-        let workers = Workers::start(media, Random::system())?;
-        let target = server.sip.local_addr();
+        Self::dial_from(sip, workers_at(ip.into()), server.sip.local_addr(), change).await
+    }
+
+    async fn dial_from(
+        sip: Sip,
+        workers: Arc<Workers>,
+        target: SocketAddr,
+        change: impl FnOnce(&mut OutgoingInvite),
+    ) -> Result<Self, LineError> {
         let own = Uri::sip_address(sip.local_addr()).with_user("phone");
-        let line = Line::dial(&sip, ip.into(), &workers, &Codec::ALL, LegMode::Agent, &mut Random::system(), |offer| {
-            OutgoingInvite::new(
-                Uri::sip_address(target).with_user("agent"),
-                target,
-                Party { display: None, uri: own },
-                offer,
-            )
+        let ip = sip.local_addr().ip();
+        let line = Line::place(&sip, ip, &workers, &Codec::ALL, LegMode::Agent, &mut Random::system(), |offer| {
+            let uri = Uri::sip_address(target).with_user("agent");
+            let mut invite = OutgoingInvite::new(uri, target, Party { display: None, uri: own }, offer);
+            change(&mut invite);
+            invite
         })
         .await?;
         Ok(Self { line, sip, workers, turn: TurnId::NONE })
+    }
+
+    /// Waits for the next event of the line that `pick` takes.
+    pub async fn event<T>(&mut self, what: &str, mut pick: impl FnMut(&LineEvent) -> Option<T>) -> T {
+        let wait = async {
+            loop {
+                match self.line.next().await {
+                    Some(event) => {
+                        if let Some(found) = pick(&event) {
+                            return found;
+                        }
+                        assert!(!matches!(event, LineEvent::Ended(_)), "no {what}, but {event:?}");
+                    }
+                    None => {
+                        while self.line.media.events.try_pop().is_some() {}
+                        while self.line.media.uplink.try_pop().is_some() {}
+                    }
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("no event: {what}"))
+    }
+
+    /// Sends a key in one of the ways there are.
+    pub fn press(&mut self, key: char, way: DigitsBy) {
+        match way {
+            DigitsBy::Rfc4733 => self.line.media.send_digit(key).unwrap(),
+            DigitsBy::Inband => self.line.media.send_tone(key).unwrap(),
+            DigitsBy::Info => {
+                let (leg, body) = (self.line.leg, format!("Signal={key}\r\nDuration=160\r\n"));
+                self.sip.post(move |endpoint, now| {
+                    endpoint.info(now, leg, "application/dtmf-relay", body.into_bytes()).unwrap();
+                });
+            }
+        }
+    }
+
+    /// Whether nothing audible comes for this long. What was under way when it began does not count.
+    pub async fn hears_nothing_for(&mut self, span: Duration) -> bool {
+        let (mut quiet_since, deadline) = (Instant::now(), Instant::now() + PATIENCE);
+        while quiet_since.elapsed() < span {
+            let _ = tokio::time::timeout(span / 4, self.line.next()).await;
+            while self.line.media.events.try_pop().is_some() {}
+            while let Some(frame) = self.line.media.uplink.try_pop() {
+                if frame.level_dbfs > -50.0 {
+                    quiet_since = Instant::now();
+                }
+            }
+            if Instant::now() > deadline {
+                return false;
+            }
+        }
+        true
     }
 
     /// Speaks (hums) for `milliseconds` and returns when the last sample has been queued and heard by the line.
@@ -295,5 +383,73 @@ impl Phone {
             }
         };
         tokio::time::timeout(PATIENCE, wait).await.expect("the call goes on")
+    }
+}
+
+/// A phone that is called.
+pub struct Desk {
+    pub sip: Sip,
+    inbox: Inbox,
+    workers: Arc<Workers>,
+}
+
+/// A call that rings at a desk.
+pub struct RingingPhone {
+    pub call: Box<IncomingCall>,
+    pub phone: Phone,
+}
+
+impl Desk {
+    /// Waits for calls at `ip`, on a port of its own.
+    pub fn open(ip: [u8; 4]) -> Self {
+        let policy = DialogPolicy { accept_refer: true, accept_replaces: true, ..DialogPolicy::default() };
+        let anyone = KnownPeer { dialog: policy, ..KnownPeer::by_source("any", vec!["127.0.0.0/8".parse().unwrap()]) };
+        let (sip, inbox) = net::start_udp(SocketAddr::from((ip, 0)), Random::system(), |s| EndpointConfig {
+            known_peers: vec![anyone],
+            ..EndpointConfig::udp(s, s)
+        })
+        .unwrap();
+        Self { sip, inbox, workers: workers_at(ip.into()) }
+    }
+
+    /// How a server reaches it.
+    pub fn gateway(&self, name: &str, terms: PeerTerms) -> Gateway {
+        Gateway::back_to(name, Transport::Udp, self.sip.local_addr(), "main", terms)
+    }
+
+    /// The next call; nothing but 100 was answered.
+    pub async fn ringing(&mut self) -> RingingPhone {
+        let arrival = tokio::time::timeout(PATIENCE, self.inbox.recv()).await.expect("nobody calls");
+        let Some(Arrival::Call(call, events)) = arrival else { panic!("{arrival:?}") };
+        let mut random = Random::system();
+        let line =
+            Line::prepare(&self.sip, &call, events, &self.workers, &Codec::ALL, LegMode::Agent, &mut random).unwrap();
+        let phone = Phone { line, sip: self.sip.clone(), workers: Arc::clone(&self.workers), turn: TurnId::NONE };
+        RingingPhone { call, phone }
+    }
+
+    /// Calls `target` from here.
+    pub async fn dial(&self, target: SocketAddr, change: impl FnOnce(&mut OutgoingInvite)) -> Phone {
+        Phone::dial_from(self.sip.clone(), Arc::clone(&self.workers), target, change).await.unwrap()
+    }
+}
+
+impl RingingPhone {
+    /// Takes the call.
+    pub async fn answer(mut self) -> Phone {
+        self.phone.line.pick_up().await.unwrap();
+        self.phone
+    }
+
+    /// Refuses it.
+    pub fn refuse(&self, code: u16) {
+        let leg = self.phone.line.leg;
+        self.phone.sip.post(move |endpoint, now| endpoint.reject(now, leg, code, &[]).unwrap());
+    }
+
+    /// The value of a header of the INVITE.
+    pub fn header(&self, name: &str) -> Option<String> {
+        let found = self.call.headers.iter().find(|(n, _)| n.eq_ignore_ascii_case(name));
+        found.map(|(_, value)| value.expose().clone())
     }
 }

@@ -4,7 +4,10 @@
 use offhook::base::Random;
 use offhook::net::{self, Arrival, Inbox, LegEvents, Listen, NetConfig, Sip};
 use offhook::sip::event::{EndCause, Event, Party};
-use offhook::sip::{EndpointConfig, KnownPeer, LocalAddress, OutgoingInvite, OutgoingOptions, Target, Transport, Uri};
+use offhook::sip::{
+    Account, DialogPolicy, EndpointConfig, KnownPeer, LocalAddress, OutgoingInvite, OutgoingOptions,
+    RegistrationConfig, Target, Transport, Uri,
+};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt};
@@ -72,6 +75,22 @@ pub async fn is_closed(stream: &mut (impl AsyncRead + Unpin)) -> bool {
 pub fn probe(target: Target) -> OutgoingOptions {
     let uri = Uri::sip_address(target.remote);
     OutgoingOptions { from: Party { display: None, uri: uri.with_user("probe") }, uri, target, account: None }
+}
+
+/// A registration of extension 1001 at these targets.
+pub fn registration(targets: Vec<Target>) -> RegistrationConfig {
+    let uri = Uri::sip_address(targets[0].remote);
+    RegistrationConfig {
+        aor: uri.with_user("1001"),
+        registrar: uri,
+        targets,
+        outbound_proxy: None,
+        display: None,
+        account: Account::new("1001", "secret"),
+        contact_user: "1001-token".to_owned(),
+        expires: Duration::from_secs(3_600),
+        dialog: DialogPolicy::default(),
+    }
 }
 
 pub async fn next(events: &mut LegEvents, what: &str) -> Event {

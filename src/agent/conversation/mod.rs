@@ -298,9 +298,12 @@ impl Conversation {
                     self.transfer(index, *destination, reason, context);
                     None
                 }
-                Body::Hangup { say, reason, completed } => {
+                Body::Hangup { say, reason, completed, headers } => {
                     self.say_nth(say, visit, true, None);
-                    self.hang_up(reason, *completed);
+                    let scope = self.speech(None);
+                    let line = |source: &String| Pii::new(agent.templates.line(source, &scope).0);
+                    let headers = headers.iter().map(|(name, source)| (name.clone(), line(source))).collect();
+                    self.hang_up_with(reason, *completed, headers);
                     None
                 }
             };
@@ -433,10 +436,13 @@ impl Conversation {
         };
         let context = self.memory.hand_over(&agent, reason, only);
         let request = self.next_request();
+        let announcement = destination.announce.as_ref();
+        let announcement = announcement.map(|source| Pii::new(agent.templates.line(source, &self.speech(None)).0));
         self.effects.push_back(Effect::Transfer {
             request,
             destination: destination.id.clone(),
             context: Pii::new(context),
+            announcement: announcement.filter(|words| !words.expose().trim().is_empty()),
         });
         self.state = State::Transferring { request, node };
     }
@@ -454,8 +460,12 @@ impl Conversation {
     }
 
     fn hang_up(&mut self, reason: &str, completed: Option<bool>) {
+        self.hang_up_with(reason, completed, Vec::new());
+    }
+
+    fn hang_up_with(&mut self, reason: &str, completed: Option<bool>, headers: Vec<(String, Pii<String>)>) {
         let completed = completed.unwrap_or(self.task_done);
-        self.effects.push_back(Effect::Hangup { reason: reason.to_owned(), completed });
+        self.effects.push_back(Effect::Hangup { reason: reason.to_owned(), completed, headers });
         self.state = State::Over;
     }
 

@@ -72,7 +72,7 @@ fn read_node(reader: &mut Reader, key: &Key, node: &source::Node, context: &Cont
         "ask" => &["ask", "question", "listen_for", "next", "retries", "no_input_after"],
         "confirm" => &["confirm", "question", "which", "next", "retries", "no_input_after"],
         "decide" => &["decide"],
-        "hangup" => &["hangup", "say", "completed"],
+        "hangup" => &["hangup", "say", "completed", "headers"],
         "route" => &["route", "question", "keys", "listen_for", "retries", "no_input_after"],
         "tool" => &["tool", "with", "filler", "result", "next"],
         "transfer" => &["transfer", "say", "context", "reason"],
@@ -89,6 +89,7 @@ fn read_node(reader: &mut Reader, key: &Key, node: &source::Node, context: &Cont
             say: lines(reader, &fields, "say"),
             reason: value.and_then(|node| reader.text(node)).unwrap_or_else(|| "done".into()),
             completed: fields.get("completed").and_then(|node| reader.truth(node)),
+            headers: fields.get("headers").map(|node| bye_headers(reader, node)).unwrap_or_default(),
         }),
         "route" => read_route(reader, &fields, value, context),
         "tool" => read_tool(reader, key, &fields, value, context),
@@ -131,6 +132,38 @@ fn read_node(reader: &mut Reader, key: &Key, node: &source::Node, context: &Cont
         result.on = conversation::read_handlers(reader, node, context.names, false);
     }
     result
+}
+
+/// Header fields of SIP that the call itself sets.
+const OWN_HEADERS: &[&str] = &[
+    "authorization",
+    "call-id",
+    "contact",
+    "content-length",
+    "content-type",
+    "cseq",
+    "from",
+    "max-forwards",
+    "proxy-authorization",
+    "record-route",
+    "route",
+    "to",
+    "via",
+];
+
+fn bye_headers(reader: &mut Reader, node: &source::Node) -> Vec<(String, String)> {
+    let Some(entries) = reader.mapping(node, "`headers`") else { return Vec::new() };
+    let mut headers = Vec::new();
+    for (key, node) in entries.iter() {
+        let is_token =
+            !key.name.is_empty() && key.name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
+        if !is_token || OWN_HEADERS.contains(&key.name.to_ascii_lowercase().as_str()) {
+            let help = Some("such as `X-Outcome` or `Reason`".to_owned());
+            reader.error_at_key(key, format!("`{}` cannot be set on the BYE", key.name), help);
+        }
+        headers.extend(reader.lines(node, &[]).into_iter().next().map(|value| (key.name.clone(), value)));
+    }
+    headers
 }
 
 fn lines(reader: &mut Reader, fields: &Fields<'_>, name: &str) -> Vec<String> {

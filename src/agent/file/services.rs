@@ -231,8 +231,11 @@ pub(super) fn read_destinations(reader: &mut Reader, fields: &Fields<'_>) -> Vec
         .iter()
         .filter_map(|(key, node)| {
             let what = format!("destination `{}`", key.name);
-            let fields =
-                reader.fields(node, &what, &["description", "extension", "mode", "ring_for", "through", "uri"])?;
+            let fields = reader.fields(
+                node,
+                &what,
+                &["announce", "description", "extension", "mode", "ring_for", "through", "uri"],
+            )?;
             let description = fields
                 .get("description")
                 .and_then(|node| reader.text(node))
@@ -288,11 +291,22 @@ pub(super) fn read_destinations(reader: &mut Reader, fields: &Fields<'_>) -> Vec
             let ring_for = fields
                 .get("ring_for")
                 .and_then(|node| reader.duration(node, Duration::from_secs(5), Duration::from_secs(180)));
+            let mode = mode.unwrap_or_default();
+            let announce = fields.get("announce").map(|node| (node, reader.lines(node, &[])));
+            if let Some((node, _)) = announce.as_ref().filter(|_| mode != TransferMode::Attended) {
+                let help = Some("write `mode: attended` beside it".to_owned());
+                reader.error(
+                    node,
+                    "only an attended transfer can be announced: otherwise the peer places the call",
+                    help,
+                );
+            }
             Some(Destination {
                 id: key.name.clone(),
+                announce: announce.and_then(|(_, lines)| lines.into_iter().next()),
                 description,
                 target,
-                mode: mode.unwrap_or_default(),
+                mode,
                 ring_for: ring_for.unwrap_or(RING_FOR),
                 through: fields.get("through").and_then(|node| reader.text(node)),
             })

@@ -1,6 +1,6 @@
 //! From `offhook.toml` to what a server is started with.
 
-pub(super) mod peers;
+mod peers;
 
 use super::engines;
 use super::server::ServerPlan;
@@ -36,6 +36,9 @@ pub(super) struct Plan {
 /// Everything that is wrong, with positions.
 pub(super) async fn read(path: &Path, models: Option<PathBuf>, mut say: impl FnMut(&str)) -> Result<Plan, String> {
     let config = Config::load(path).map_err(|e| e.to_string())?;
+    for danger in config.dangers() {
+        tracing::warn!(danger, "security_weakened");
+    }
     let mut agents = HashMap::from([(ECHO.to_owned(), Program::Echo)]);
     let mut compiled = Vec::new();
     for (name, entry) in &config.agents {
@@ -68,7 +71,7 @@ pub(super) async fn read(path: &Path, models: Option<PathBuf>, mut say: impl FnM
 ///
 /// # Errors
 /// A host that cannot stand in a SIP address.
-pub(super) fn server_plan(config: &Config) -> Result<ServerPlan, String> {
+pub fn server_plan(config: &Config) -> Result<ServerPlan, String> {
     let profiles = config.extensions.iter().map(|e| &e.profile).chain(config.trunks.iter().map(|t| &t.profile));
     let media = MediaConfig {
         bind_ip: config.media.bind,

@@ -1,6 +1,7 @@
 //! Extensions and trunks of the configuration, as registrations, known peers and ways out.
 
-use crate::call::{CallerIdentity, Gateway, PeerTerms};
+use crate::base::Pii;
+use crate::call::{BeforeAnswer, CallerIdentity, Gateway, PeerTerms};
 use crate::cli::server::{ExtensionPlan, RegistrationPlan, TrunkPlan};
 use crate::config::{Extension, Outgoing, PeerAddress, ReferTarget, SipProfile, Trunk};
 use crate::net::{ClientTls, Destination};
@@ -8,9 +9,10 @@ use crate::sip::digest::Credentials;
 use crate::sip::{Account, CallLimits, KnownPeer, RegistrationConfig, Transport, Uri};
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
+use std::time::Duration;
 
-pub(in crate::cli) fn extension(extension: &Extension) -> Result<ExtensionPlan, String> {
-    let terms = terms(&extension.profile);
+pub(super) fn extension(extension: &Extension) -> Result<ExtensionPlan, String> {
+    let terms = terms(&extension.profile, extension.ring);
     let tls = extension.tls.clone().map(Arc::new);
     let wrong = |what: &str| format!("extension {}: {what} cannot be part of a SIP address", extension.name);
     let registrar = uri(&extension.registrar).ok_or_else(|| wrong(&extension.registrar.host))?;
@@ -26,7 +28,7 @@ pub(in crate::cli) fn extension(extension: &Extension) -> Result<ExtensionPlan, 
     let destination = destination(proxy.unwrap_or(&extension.registrar), tls);
     let account = Account {
         credentials: Credentials {
-            username: crate::base::Pii::new(extension.auth_user.clone()),
+            username: Pii::new(extension.auth_user.clone()),
             password: extension.password.clone(),
         },
         realm: extension.realm.clone(),
@@ -63,8 +65,8 @@ pub(in crate::cli) fn extension(extension: &Extension) -> Result<ExtensionPlan, 
     Ok(ExtensionPlan { name: extension.name.clone(), registration, gateway, agent: extension.agent.clone(), terms })
 }
 
-pub(in crate::cli) fn trunk(trunk: &Trunk) -> Result<TrunkPlan, String> {
-    let mut terms = terms(&trunk.profile);
+pub(super) fn trunk(trunk: &Trunk) -> Result<TrunkPlan, String> {
+    let mut terms = terms(&trunk.profile, trunk.ring);
     terms.called_numbers.clone_from(&trunk.called_numbers);
     let known = KnownPeer {
         name: trunk.name.clone(),
@@ -106,10 +108,7 @@ fn gateway(trunk: &Trunk, terms: &PeerTerms, tls: Option<&Arc<ClientTls>>) -> Re
         _ => domain,
     };
     let account = trunk.credentials.as_ref().map(|own| Account {
-        credentials: Credentials {
-            username: crate::base::Pii::new(own.auth_user.clone()),
-            password: own.password.clone(),
-        },
+        credentials: Credentials { username: Pii::new(own.auth_user.clone()), password: own.password.clone() },
         realm: own.realm.clone(),
     });
     let username = trunk.credentials.as_ref().map(|own| own.username.clone());
@@ -194,7 +193,7 @@ fn contact_user(name: &str, user: &str, host: &str) -> String {
 fn identity(outgoing: &Outgoing, profile: &SipProfile, display_name: Option<&str>) -> CallerIdentity {
     CallerIdentity {
         number: outgoing.caller_number.clone(),
-        name: outgoing.caller_name.clone().or_else(|| display_name.map(|name| crate::base::Pii::new(name.to_owned()))),
+        name: outgoing.caller_name.clone().or_else(|| display_name.map(|name| Pii::new(name.to_owned()))),
         is_private: outgoing.is_private,
         assert: profile.assert_identity,
         diverted_from: outgoing.diversion.clone(),
@@ -202,7 +201,7 @@ fn identity(outgoing: &Outgoing, profile: &SipProfile, display_name: Option<&str
 }
 
 /// The part of a profile that calls need.
-fn terms(profile: &SipProfile) -> PeerTerms {
+fn terms(profile: &SipProfile, ring: Option<Duration>) -> PeerTerms {
     PeerTerms {
         codecs: profile.codecs.clone(),
         context_header: profile.context_header.clone(),
@@ -212,7 +211,8 @@ fn terms(profile: &SipProfile) -> PeerTerms {
         digits: profile.dtmf,
         header_variables: profile.header_variables.clone(),
         dialog: profile.dialog(),
-        called_numbers: Vec::new(),
+        numbers: profile.number_format,
+        before_answer: ring.map_or(BeforeAnswer::Nothing, BeforeAnswer::Ringing),
         ..PeerTerms::default()
     }
 }

@@ -4,20 +4,24 @@
 use super::addresses::{address_towards, local_addresses, outgoing_ip};
 use super::plan::{RegistrationPlan, ServerPlan, TrunkPlan};
 use crate::base::Random;
-use crate::call::{Route, Supervisor};
+use crate::call::{CallEvent, Route, Supervisor};
 use crate::config::Advertised;
+use crate::net::keep_alive::STREAM_PERIOD;
 use crate::net::{Destination, Listen, NetError, Sip};
 use crate::sip::event::RegistrationState;
-use crate::sip::{KnownPeer, LocalAddress, RegistrationId, Target};
+use crate::sip::{KnownPeer, LocalAddress, RegistrationId, Target, Transport};
 use ipnet::IpNet;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+use tokio::sync::broadcast::error::RecvError;
 use tokio::time::sleep;
 
 /// How often names are looked up again. Answers are cached below for as long as their records say.
 const LOOK_AGAIN: Duration = Duration::from_secs(300);
+/// How often STUN is asked: often enough that its answers keep the NAT's binding alive (RFC 8489 names no period).
+const MAP_AGAIN: Duration = Duration::from_secs(25);
 /// First and longest wait after a name that was not found.
 const RETRY_FIRST: Duration = Duration::from_secs(2);
 const RETRY_LONGEST: Duration = Duration::from_secs(120);
@@ -34,8 +38,9 @@ pub(super) struct Homes {
 #[derive(Default)]
 struct Found {
     mapped: Option<SocketAddr>,
-    /// Networks of registrars and trunk hosts, by the name of the extension or trunk.
-    registrars: BTreeMap<String, Vec<IpNet>>,
+    /// Targets of registrations, by the name of the extension or trunk.
+    registrars: BTreeMap<String, Vec<Target>>,
+    /// Networks of trunk hosts, by the trunk's name.
     trunks: BTreeMap<String, Vec<IpNet>>,
     local: Vec<LocalAddress>,
 }
@@ -82,9 +87,8 @@ impl Homes {
     }
 
     fn note_registrar(&self, name: &str, targets: &[Target]) {
-        let networks = networks(targets);
-        let before = self.found().registrars.insert(name.to_owned(), networks.clone());
-        if before.as_ref() != Some(&networks) {
+        let before = self.found().registrars.insert(name.to_owned(), targets.to_vec());
+        if before.as_deref() != Some(targets) {
             self.apply();
         }
     }
@@ -111,8 +115,8 @@ impl Homes {
         let homes: Vec<IpNet> = known
             .iter()
             .flat_map(|peer| peer.networks.iter())
-            .chain(found.registrars.values().flatten())
             .copied()
+            .chain(found.registrars.values().flat_map(|targets| networks(targets)))
             .collect();
         let local = local_addresses(&self.bound, &self.advertised, found.mapped, &homes, &outgoing_ip);
         let changed = (local != found.local).then(|| local.clone());
@@ -237,6 +241,59 @@ pub(super) async fn keep_located(trunk: TrunkPlan, homes: Arc<Homes>) {
         } else {
             wait = RETRY_FIRST;
             sleep(about(LOOK_AGAIN)).await;
+        }
+    }
+}
+
+/// Asks the STUN server for our public address, again and again: it changes with the router's. Ends with the network
+/// side.
+pub(super) async fn keep_mapped(server: Destination, homes: Arc<Homes>) {
+    let mut wait = RETRY_FIRST;
+    loop {
+        match homes.sip.mapped_address(&server).await {
+            Ok(mapped) => {
+                wait = RETRY_FIRST;
+                homes.note_mapped(mapped);
+                sleep(about(MAP_AGAIN)).await;
+            }
+            Err(NetError::Stopped) => return,
+            Err(error) => {
+                tracing::warn!(reason = %error, "public_address_not_found");
+                sleep(about(wait)).await;
+                wait = (wait * 2).min(RETRY_LONGEST);
+            }
+        }
+    }
+}
+
+/// Keeps the ways to registrars open: streams always, datagrams where a NAT is between. `periods` are those of the
+/// profiles, by the name of the registration.
+pub(super) async fn keep_open(
+    mut events: tokio::sync::broadcast::Receiver<CallEvent>,
+    periods: BTreeMap<String, Duration>,
+    homes: Arc<Homes>,
+    supervisor: Arc<Supervisor>,
+) {
+    loop {
+        let name = match events.recv().await {
+            Ok(CallEvent::Registration { extension, state: "registered", .. }) => extension,
+            // What was missed comes again with the next refresh.
+            Ok(_) | Err(RecvError::Lagged(_)) => continue,
+            Err(RecvError::Closed) => return,
+        };
+        let (Some(period), Some(RegistrationState::Registered { contact, .. })) =
+            (periods.get(&name), supervisor.registration_state(&name))
+        else {
+            continue;
+        };
+        let targets = homes.found().registrars.get(&name).cloned().unwrap_or_default();
+        for target in targets {
+            let is_behind_nat = || outgoing_ip(target.remote.ip()) != Some(contact.ip().to_canonical());
+            let period = match target.transport {
+                Transport::Tcp | Transport::Tls => Some(STREAM_PERIOD),
+                Transport::Udp => is_behind_nat().then_some(*period),
+            };
+            homes.sip.keep_alive(target.remote, target.transport, period);
         }
     }
 }

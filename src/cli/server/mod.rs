@@ -6,9 +6,9 @@ mod plan;
 mod qualify;
 
 use crate::base::Random;
-use crate::call::{EventStream, PeerTerms, Program, Route, Supervisor, SupervisorConfig};
+use crate::call::{EventStream, Gateway, PeerTerms, Program, Route, Supervisor, SupervisorConfig};
 use crate::media::{MediaError, Workers};
-use crate::net::{self, Listen, NetError, Sip};
+use crate::net::{self, Listen, NetConfig, NetError, Sip};
 use crate::sip::event::RegistrationState;
 use crate::sip::{EndpointConfig, RegistrationId, Transport};
 use homes::Homes;
@@ -19,7 +19,7 @@ use std::time::Duration;
 use tokio::task::AbortHandle;
 
 pub use plan::{ExtensionPlan, RegistrationPlan, ServerPlan, TrunkPlan};
-pub use qualify::TrunkReachability;
+pub use qualify::{Answer, Reply, TrunkReachability};
 
 /// How long the last BYEs and un-REGISTERs may take at the end: an un-REGISTER gives up after 5 s by itself.
 const GOODBYE: Duration = Duration::from_secs(6);
@@ -88,8 +88,9 @@ impl Server {
         }
         let workers = Arc::new(Workers::start(plan.media.clone(), Random::system())?);
         let listen = sockets(&plan.listen);
+        let network = NetConfig { name_servers: plan.dns_servers.clone(), ..NetConfig::default() };
         let mut bound = Vec::new();
-        let (sip, inbox) = net::start(&listen, Random::system(), |found| {
+        let (sip, inbox) = net::start_with(network, &listen, Random::system(), |found| {
             bound = found.to_vec();
             let first = found.first().map_or(SocketAddr::from(([127, 0, 0, 1], 5060)), |listen| listen.address);
             EndpointConfig {
@@ -113,6 +114,15 @@ impl Server {
             ids: Arc::default(),
             upkeep: Vec::new(),
         };
+        let periods: BTreeMap<String, Duration> =
+            registrations.iter().filter_map(|(name, plan, _)| Some((name.clone(), plan.keep_alive?))).collect();
+        if !periods.is_empty() {
+            let (homes, supervisor) = (Arc::clone(&server.homes), Arc::clone(&server.supervisor));
+            server.keep(homes::keep_open(server.events.subscribe(), periods, homes, supervisor));
+        }
+        if let Some(stun) = plan.stun.clone() {
+            server.keep(homes::keep_mapped(stun, Arc::clone(&server.homes)));
+        }
         for (name, registration, route) in registrations {
             server.keep(homes::keep_registered(
                 name,
@@ -158,6 +168,14 @@ impl Server {
         self.plan.extensions.iter().find(|extension| name.is_none_or(|name| name == extension.name))
     }
 
+    /// Asks a gateway by OPTIONS whether it is there.
+    ///
+    /// # Errors
+    /// Why nothing came back, in words.
+    pub async fn ask(&self, gateway: &Gateway) -> Result<Reply, String> {
+        qualify::once(&self.sip, gateway).await
+    }
+
     /// Takes no more calls; living calls go on.
     pub fn drain(&self) {
         self.sip.post(|endpoint, _| endpoint.set_draining(true));
@@ -177,20 +195,19 @@ impl Server {
                 let _ = endpoint.unregister(now, id);
             }
         });
-        let said_goodbye = async {
+        let is_registered =
+            |name: &str| matches!(self.supervisor.registration_state(name), Some(RegistrationState::Registered { .. }));
+        let taken_back = async {
             loop {
-                let states = self.supervisor.registration_states();
-                let legs = self.sip.run(|endpoint, _| endpoint.leg_count()).await.unwrap_or(0);
-                if legs == 0
-                    && ids.keys().all(|name| matches!(states.get(name), Some(RegistrationState::Unregistered)))
-                {
+                // At least once, so that the last BYEs leave.
+                tokio::time::sleep(GOODBYE_LOOK).await;
+                if !ids.keys().any(|name| is_registered(name)) {
                     return;
                 }
-                tokio::time::sleep(GOODBYE_LOOK).await;
             }
         };
         // A registrar that is down will forget us by itself.
-        let _ = tokio::time::timeout(GOODBYE, said_goodbye).await;
+        let _ = tokio::time::timeout(GOODBYE, taken_back).await;
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::call::Gateway;
 use crate::net::{NetError, Sip};
-use crate::sip::event::Party;
+use crate::sip::event::{Header, Party};
 use crate::sip::{OutgoingOptions, Uri};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -42,11 +42,22 @@ impl TrunkReachability {
     }
 }
 
+/// What came back for an OPTIONS.
+#[derive(Debug)]
+pub struct Reply {
+    /// Its final status.
+    pub status: u16,
+    /// How long it took.
+    pub took: Duration,
+    /// Header fields of the response.
+    pub headers: Vec<Header>,
+}
+
 /// One OPTIONS to a gateway, and what came back.
 ///
 /// # Errors
 /// Why nothing did, in words.
-pub(super) async fn once(sip: &Sip, gateway: &Gateway) -> Result<(u16, Duration), String> {
+pub(super) async fn once(sip: &Sip, gateway: &Gateway) -> Result<Reply, String> {
     let destination = gateway.destinations.first().ok_or("there is no gateway")?;
     let targets = sip.locate(destination).await.map_err(|error| error.to_string())?;
     let target = *targets.first().ok_or("the name leads nowhere")?;
@@ -59,7 +70,7 @@ pub(super) async fn once(sip: &Sip, gateway: &Gateway) -> Result<(u16, Duration)
     };
     let asked = Instant::now();
     match sip.options(options).await {
-        Ok(Some((status, _))) => Ok((status, asked.elapsed())),
+        Ok(Some((status, headers))) => Ok(Reply { status, took: asked.elapsed(), headers }),
         Ok(None) => Err(format!("no answer from {}", target.remote)),
         Err(NetError::Stopped) => Err("the server has stopped".to_owned()),
         Err(error) => Err(error.to_string()),
@@ -69,7 +80,7 @@ pub(super) async fn once(sip: &Sip, gateway: &Gateway) -> Result<(u16, Duration)
 /// Asks for ever.
 pub(super) async fn ask(sip: Sip, trunk: String, gateway: Gateway, period: Duration, seen: TrunkReachability) {
     loop {
-        seen.note(&trunk, once(&sip, &gateway).await);
+        seen.note(&trunk, once(&sip, &gateway).await.map(|reply| (reply.status, reply.took)));
         sleep(period).await;
     }
 }

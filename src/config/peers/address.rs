@@ -244,14 +244,18 @@ pub(in crate::config) fn network(table: &Table<'_, '_>, host: Located<String>, a
         table.error(host.span, message, format!("write \"{}\"", network.trunc()));
         return None;
     }
-    let shortest = if network.addr().is_ipv4() { V4_PREFIX_MIN } else { V6_PREFIX_MIN };
-    if network.prefix_len() < shortest && !any_host {
+    if is_wide(&network) && !any_host {
         let message = format!("`{network}` takes calls from a large part of the internet");
         let fix = "write the carrier's own networks; `danger_allow_any_host = true` lifts this check";
         table.error(host.span, message, fix);
         return None;
     }
     Some(network)
+}
+
+/// Whether a network is a large part of the internet.
+pub(in crate::config) fn is_wide(network: &IpNet) -> bool {
+    network.prefix_len() < if network.addr().is_ipv4() { V4_PREFIX_MIN } else { V6_PREFIX_MIN }
 }
 
 /// One of a trunk's hosts: a network, an address, or a name that is looked up.

@@ -1,7 +1,7 @@
 //! `[[extension]]`.
 
 use super::address::{display_text, domain, peer_address, sip_user};
-use super::{Names, Outgoing, PeerAddress, Surroundings};
+use super::{Names, Outgoing, PeerAddress, RING_MAX, RING_MIN, Surroundings};
 use crate::config::profile::{EXPIRES_MAX, EXPIRES_MIN, SipProfile};
 use crate::config::reader::Table;
 use crate::config::secret::{PASSWORD, Secret};
@@ -33,6 +33,8 @@ pub struct Extension {
     pub tls: Option<ClientTls>,
     /// The lifetime to ask for.
     pub expires: Duration,
+    /// How long callers hear ringing before the agent answers.
+    pub ring: Option<Duration>,
     /// Our own calls.
     pub outgoing: Outgoing,
     /// The agent that answers, a name under `[agents]`.
@@ -59,6 +61,7 @@ impl Surroundings<'_> {
         let display_name = display_text(&table, "display_name");
         let tls = self.tls(&table);
         let expires = table.duration("expires", EXPIRES_MIN..=EXPIRES_MAX);
+        let ring = table.duration("ring", RING_MIN..=RING_MAX);
         let outgoing = Outgoing::read(&table);
         let agent = self.agent(&table);
         if let Some(profile) = &profile
@@ -93,6 +96,7 @@ impl Surroundings<'_> {
             display_name,
             tls,
             expires: expires.unwrap_or(profile.register_expires),
+            ring,
             outgoing,
             agent: agent?,
             profile,

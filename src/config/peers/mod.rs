@@ -14,12 +14,17 @@ use crate::net::{ClientTls, TlsIdentity};
 use address::NAME_CHARS;
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
 pub use address::PeerAddress;
 pub use extension::Extension;
 pub use outgoing::Outgoing;
 pub(super) use trunk::check_overlaps;
 pub use trunk::{OwnCredentials, Trunk};
+
+/// How long callers may be left ringing: shorter is no ring, longer loses callers.
+const RING_MIN: Duration = Duration::from_millis(500);
+const RING_MAX: Duration = Duration::from_secs(30);
 
 /// Names given so far, with the line each stands on.
 #[derive(Default)]

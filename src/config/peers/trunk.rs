@@ -1,7 +1,7 @@
 //! `[[trunk]]`.
 
 use super::address::{self, Host, domain, sip_user};
-use super::{Names, Outgoing, PeerAddress, Surroundings};
+use super::{Names, Outgoing, PeerAddress, RING_MAX, RING_MIN, Surroundings};
 use crate::config::profile::{EXPIRES_MAX, EXPIRES_MIN, SipProfile};
 use crate::config::reader::{Located, Table};
 use crate::config::secret::{INBOUND_PASSWORD, PASSWORD, Secret};
@@ -61,6 +61,8 @@ pub struct Trunk {
     pub user: Option<String>,
     /// TLS towards the gateways; `None` verifies against the system's roots.
     pub tls: Option<ClientTls>,
+    /// How long callers hear ringing before the agent answers.
+    pub ring: Option<Duration>,
     /// Our own calls.
     pub outgoing: Outgoing,
     /// Calls at one time, in both directions together.
@@ -104,6 +106,7 @@ impl Surroundings<'_> {
         let user = table.text("user").and_then(|user| sip_user(&table, "user", user));
         let domain = domain(&table, "domain");
         let tls = self.tls(&table);
+        let ring = table.duration("ring", RING_MIN..=RING_MAX);
         let outgoing = Outgoing::read(&table);
         let limit = |key| table.integer(key, 1..=CALLS_MAX).and_then(|limit| u32::try_from(limit).ok());
         let (max_calls, max_calls_per_second) = (limit("max_calls"), limit("max_calls_per_second"));
@@ -137,6 +140,7 @@ impl Surroundings<'_> {
             expires: expires.unwrap_or(profile.register_expires),
             user,
             tls,
+            ring,
             outgoing,
             max_calls,
             max_calls_per_second,

@@ -4,7 +4,7 @@ mod read;
 
 use super::diagnostic::{ConfigError, ConfigErrors, nearest};
 use super::reader::{Reader, Table};
-use crate::call::{DigitsBy, TransferBy};
+use crate::call::{DigitsBy, NumberFormat, TransferBy};
 use crate::sdp::Codec;
 use crate::sip::{DialogPolicy, ReliableProvisional, SessionTimer, Transport};
 use ipnet::IpNet;
@@ -98,30 +98,6 @@ pub enum ReferTarget {
     Sip,
     /// `tel:+15550134` (RFC 3966).
     Tel,
-}
-
-/// How a number is written.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum NumberFormat {
-    /// As whoever dials it wrote it.
-    AsDialled,
-    /// E.164 digits without `+`.
-    Digits,
-    /// E.164 with `+`.
-    Plus,
-}
-
-impl NumberFormat {
-    /// The number in this form. What is no international number (`200`, `*43`, `anna`) stays as it is.
-    #[must_use]
-    pub fn apply(self, number: &str) -> String {
-        let is_digits = |text: &str| text.len() > 7 && text.bytes().all(|b| b.is_ascii_digit());
-        match (self, number.strip_prefix('+')) {
-            (Self::Digits, Some(digits)) if is_digits(digits) => digits.to_owned(),
-            (Self::Plus, None) if is_digits(number) && !number.starts_with('0') => format!("+{number}"),
-            _ => number.to_owned(),
-        }
-    }
 }
 
 /// The wording of what `offhook connect` asks for; what has none is not asked.
@@ -381,20 +357,5 @@ mod tests {
         std::fs::write(folder.path().join("loop.toml"), "inherits = \"loop.toml\"").unwrap();
         let errors = SipProfile::load("loop.toml", folder.path()).unwrap_err().unwrap();
         assert!(errors.0[0].message.contains("goes on"), "{errors}");
-    }
-
-    #[test]
-    fn numbers_are_written_as_the_peer_wants_them() {
-        for (format, number, written) in [
-            (NumberFormat::Plus, "15550134567", "+15550134567"),
-            (NumberFormat::Plus, "+15550134567", "+15550134567"),
-            (NumberFormat::Plus, "200", "200"),
-            (NumberFormat::Plus, "08912345678", "08912345678"),
-            (NumberFormat::Digits, "+15550134567", "15550134567"),
-            (NumberFormat::Digits, "*43", "*43"),
-            (NumberFormat::AsDialled, "+15550134567", "+15550134567"),
-        ] {
-            assert_eq!(format.apply(number), written, "{format:?}");
-        }
     }
 }

@@ -1,7 +1,7 @@
 //! The keys of a profile file, and of an `overrides` table.
 
-use super::{EXPIRES_MAX, EXPIRES_MIN, NumberFormat, Questions, ReferTarget, SipProfile};
-use crate::call::{DigitsBy, TransferBy};
+use super::{EXPIRES_MAX, EXPIRES_MIN, Questions, ReferTarget, SipProfile};
+use crate::call::{DigitsBy, NumberFormat, TransferBy};
 use crate::config::peers::address::{PeerAddress, TRANSPORTS, header_name, header_names, network};
 use crate::config::reader::Table;
 use crate::sdp::Codec;

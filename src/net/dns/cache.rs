@@ -15,6 +15,10 @@ const NEGATIVE_FLOOR: Duration = Duration::from_secs(5);
 const NEGATIVE_CEILING: Duration = Duration::from_secs(300);
 /// How long a failure of the name servers is taken for granted, so that they are not hammered while they are down.
 const FAILURE_TTL: Duration = Duration::from_secs(5);
+/// The same for records that a host may do without: routers that drop such questions must not slow down every call.
+const OPTIONAL_FAILURE_TTL: Duration = Duration::from_secs(120);
+/// How long after its end an answer still serves while the name servers fail (RFC 8767): calls outlive their outage.
+const STALE: Duration = Duration::from_secs(24 * 3_600);
 
 /// How long an answer wants to be kept.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -28,8 +32,9 @@ pub(super) enum Lifetime {
 }
 
 impl Lifetime {
-    fn bounded(self) -> Duration {
+    fn bounded(self, kind: Kind) -> Duration {
         match self {
+            Self::Failure if matches!(kind, Kind::Naptr | Kind::Srv) => OPTIONAL_FAILURE_TTL,
             Self::Positive(ttl) => ttl.clamp(TTL_FLOOR, TTL_CEILING),
             Self::Negative(ttl) => ttl.unwrap_or(NEGATIVE_FLOOR).clamp(NEGATIVE_FLOOR, NEGATIVE_CEILING),
             Self::Failure => FAILURE_TTL,
@@ -37,26 +42,48 @@ impl Lifetime {
     }
 }
 
+#[derive(Debug)]
+struct Entry {
+    answer: Answer,
+    until: Instant,
+    /// Until when it serves in place of a failure.
+    stale_until: Instant,
+}
+
 #[derive(Debug, Default)]
-pub(super) struct Cache(HashMap<(String, Kind), (Instant, Answer)>);
+pub(super) struct Cache(HashMap<(String, Kind), Entry>);
 
 impl Cache {
     pub(super) fn get(&self, now: Instant, name: &str, kind: Kind) -> Option<Answer> {
-        let (until, answer) = self.0.get(&(name.to_ascii_lowercase(), kind))?;
-        (*until > now).then(|| answer.clone())
+        let entry = self.0.get(&(name.to_ascii_lowercase(), kind))?;
+        (entry.until > now).then(|| entry.answer.clone())
     }
 
-    pub(super) fn insert(&mut self, now: Instant, name: &str, kind: Kind, answer: Answer, lifetime: Lifetime) {
-        if self.0.len() >= ENTRIES {
-            self.0.retain(|_, (until, _)| *until > now);
+    /// Keeps an answer, and gives the one to act on: in place of a failure the last good one, if it is not too old.
+    pub(super) fn insert(
+        &mut self,
+        now: Instant,
+        name: &str,
+        kind: Kind,
+        answer: Answer,
+        lifetime: Lifetime,
+    ) -> Answer {
+        let key = (name.to_ascii_lowercase(), kind);
+        let until = now + lifetime.bounded(kind);
+        if lifetime == Lifetime::Failure
+            && let Some(entry) = self.0.get_mut(&key).filter(|entry| entry.answer.is_ok() && entry.stale_until > now)
+        {
+            entry.until = until;
+            return entry.answer.clone();
         }
-        if self.0.len() >= ENTRIES {
-            let soonest = self.0.iter().min_by_key(|(_, (until, _))| *until).map(|(key, _)| key.clone());
+        if self.0.len() >= ENTRIES && !self.0.contains_key(&key) {
+            let soonest = self.0.iter().min_by_key(|(_, entry)| entry.until).map(|(key, _)| key.clone());
             if let Some(key) = soonest {
                 self.0.remove(&key);
             }
         }
-        self.0.insert((name.to_ascii_lowercase(), kind), (now + lifetime.bounded(), answer));
+        self.0.insert(key, Entry { answer: answer.clone(), until, stale_until: until + STALE });
+        answer
     }
 }
 
@@ -81,6 +108,32 @@ mod tests {
         assert_eq!(kept_for(Lifetime::Negative(None)), 5 * S);
         assert_eq!(kept_for(Lifetime::Negative(Some(1_000_000 * S))), 300 * S);
         assert_eq!(kept_for(Lifetime::Failure), 5 * S);
+    }
+
+    #[test]
+    fn while_the_name_servers_fail_the_last_good_answer_serves_for_a_day() {
+        let (mut cache, now) = (Cache::default(), Instant::now());
+        let good: Answer = Ok(std::sync::Arc::new(super::super::Records::Addresses(Vec::new())));
+        let failed: Answer = Err(Missing::Failed("down".to_owned()));
+        let mut ask = |at: u32, answer: &Answer, lifetime| {
+            cache.insert(now + at * S, "pbx.example", Kind::A, answer.clone(), lifetime)
+        };
+        assert_eq!(ask(0, &good, Lifetime::Positive(60 * S)), good);
+        for at in [61, 70, 3_600, 86_400] {
+            assert_eq!(ask(at, &failed, Lifetime::Failure), good);
+        }
+        assert_eq!(ask(86_461, &failed, Lifetime::Failure), failed);
+        // That a name is gone is an answer, no failure.
+        assert_eq!(ask(86_500, &good, Lifetime::Positive(60 * S)), good);
+        assert_eq!(ask(86_600, &Err(Missing::NoName), Lifetime::Negative(None)), Err(Missing::NoName));
+    }
+
+    #[test]
+    fn a_question_that_a_router_drops_is_not_asked_before_every_call() {
+        let (mut cache, now) = (Cache::default(), Instant::now());
+        cache.insert(now, "pbx.example", Kind::Naptr, Err(Missing::NoRecord), Lifetime::Failure);
+        assert!(cache.get(now + 119 * S, "pbx.example", Kind::Naptr).is_some());
+        assert!(cache.get(now + 120 * S, "pbx.example", Kind::Naptr).is_none());
     }
 
     #[test]

@@ -140,16 +140,17 @@ impl Dns {
 
     /// By the NAPTR records of a host, or without them by SRV records for each of our transports.
     async fn by_records(&self, host: &str) -> Result<Vec<Target>, String> {
+        let usual: Vec<_> = self.transports.iter().map(|t| (*t, service_name(*t, host))).collect();
+        // Asked for at the same time: most hosts have no NAPTR records, and then these answers are there already.
+        let ahead = join_all(usual.iter().map(|(_, name)| self.records(name, Kind::Srv)));
+        let (naptr, _) = tokio::join!(self.records(host, Kind::Naptr), ahead);
         let mut known = Vec::new();
-        if let Ok(records) = self.records(host, Kind::Naptr).await
+        if let Ok(records) = naptr
             && let Records::Naptr(records) = &*records
         {
             known = services(records, &self.transports);
         }
-        if known.is_empty() {
-            known = self.transports.iter().map(|t| (*t, service_name(*t, host))).collect();
-        }
-        self.by_services(&known).await
+        self.by_services(if known.is_empty() { &usual } else { &known }).await
     }
 
     /// By the SRV records of these names; empty when there are none at all.
@@ -223,8 +224,7 @@ impl Dns {
             return answer;
         }
         let (answer, lifetime) = self.ask(name, kind).await;
-        locked(&self.cache).insert(Instant::now(), name, kind, answer.clone(), lifetime);
-        answer
+        locked(&self.cache).insert(Instant::now(), name, kind, answer, lifetime)
     }
 
     async fn ask(&self, name: &str, kind: Kind) -> (Answer, Lifetime) {
@@ -253,7 +253,9 @@ impl Dns {
                     other => failed(&format!("the name servers fail ({other})")),
                 }
             }
-            Ok(Err(LookupError::Dns(DnsError::ResponseCode(code)))) => failed(&format!("the name servers fail ({code})")),
+            Ok(Err(LookupError::Dns(DnsError::ResponseCode(code)))) => {
+                failed(&format!("the name servers fail ({code})"))
+            }
             Ok(Err(error)) => failed(&format!("the name servers cannot be asked ({error})")),
         }
     }
@@ -269,7 +271,9 @@ impl Dns {
         for lookup in found.iter().flatten() {
             addresses.extend(lookup.answers().iter().filter_map(|record| record.data.ip_addr()));
         }
-        if addresses.is_empty() && (host.eq_ignore_ascii_case("localhost") || host.to_ascii_lowercase().ends_with(".localhost")) {
+        if addresses.is_empty()
+            && (host.eq_ignore_ascii_case("localhost") || host.to_ascii_lowercase().ends_with(".localhost"))
+        {
             // RFC 6761 §6.3: never a question for name servers.
             return Some(vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]);
         }

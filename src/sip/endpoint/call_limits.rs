@@ -58,9 +58,7 @@ impl Endpoint {
             }
         }
         if let Some(most) = limits.concurrent {
-            let is_of_peer = |peer: &Option<Peer>| matches!(peer, Some(Peer::Known(known)) if known == name);
-            let calls = self.legs.values().filter(|leg| leg.phase != Phase::Over && is_of_peer(&leg.peer)).count();
-            if calls >= most as usize {
+            if self.calls_with(name) >= most as usize {
                 return true;
             }
         }
@@ -68,5 +66,12 @@ impl Endpoint {
             bucket.take(now, rate, rate);
         }
         false
+    }
+
+    /// Calls with the known peer of this name, in both directions together.
+    #[must_use]
+    pub fn calls_with(&self, name: &str) -> usize {
+        let is_of_peer = |peer: &Option<Peer>| matches!(peer, Some(Peer::Known(known)) if known == name);
+        self.legs.values().filter(|leg| leg.phase != Phase::Over && is_of_peer(&leg.peer)).count()
     }
 }

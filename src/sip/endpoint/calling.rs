@@ -35,7 +35,6 @@ impl Endpoint {
         if self.live_legs >= self.config.max_legs {
             return Err(CommandError::Full);
         }
-        self.admit_outgoing_call(now, call.peer.as_deref(), path.remote.ip())?;
         let local_tag = self.random.hex(16);
         let from = &call.from;
         let mut dialog = Dialog {
@@ -46,7 +45,7 @@ impl Endpoint {
             remote_tag: "".into(),
             local_cseq: 0,
             remote_cseq: None,
-            route_set: call.route.clone(),
+            route_set: self.route_of(&call, path),
             remote_target: call.target.clone(),
             contact: HeaderValue::cleaned(""),
             path,

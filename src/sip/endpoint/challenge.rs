@@ -8,7 +8,7 @@ use crate::sip::config::{InboundAuthentication, KnownPeer};
 use crate::sip::dialog::Path;
 use crate::sip::digest::{Algorithm, Authority, Authorization, Challenge, Expected, Refusal};
 use crate::sip::event::Peer;
-use crate::sip::{Message, Response, StatusCode};
+use crate::sip::{Message, Method, Response, StatusCode};
 use std::net::IpAddr;
 use std::time::Instant;
 
@@ -74,8 +74,9 @@ impl Endpoint {
         }
     }
 
-    /// Asks for credentials and forgets the request. Whoever has not shown any before gets no more bytes than it sent,
-    /// fewer algorithms if need be, or nothing.
+    /// Asks for credentials and forgets the request. Whoever has not shown any before gets no more bytes than it sent:
+    /// one algorithm if need be, which must be the one that everybody has, or nothing. An OPTIONS is always too short,
+    /// and a PBX that hears nothing takes us for dead and sends no call either, so it gets a bare 403.
     pub(super) fn challenge(
         &mut self,
         now: Instant,
@@ -86,27 +87,28 @@ impl Endpoint {
         stale: bool,
     ) {
         let tag = self.stateless_tag(request);
-        let source = path.remote.ip();
-        let offers = Challenge::offer(&mut self.nonces, now, realm, source, &ALGORITHMS, stale);
-        let mut response = Response::to_request(request, StatusCode::UNAUTHORIZED, path.remote, Some(&tag));
-        let bare = response.clone();
-        for offer in &offers {
-            response.headers.push(Authority::Server.challenge_header(), offer.to_header());
-        }
-        let mut bytes = response.write();
-        if bytes.len() > sender.bytes && !sender.may_get_more(path) {
-            // One algorithm, which then must be the one that everybody has.
-            let mut response = bare;
-            if let Some(md5) = offers.last() {
-                response.headers.push(Authority::Server.challenge_header(), md5.to_header());
+        let offers = Challenge::offer(&mut self.nonces, now, realm, path.remote.ip(), &ALGORITHMS, stale);
+        let refusal = |status| Response::to_request(request, status, path.remote, Some(&tag));
+        let asking = |offers: &[Challenge]| {
+            let mut response = refusal(StatusCode::UNAUTHORIZED);
+            for offer in offers {
+                response.headers.push(Authority::Server.challenge_header(), offer.to_header());
             }
-            bytes = response.write();
-            if bytes.len() > sender.bytes {
-                return;
-            }
+            response.write()
+        };
+        let mut bytes = asking(&offers);
+        let fits = |bytes: &[u8]| bytes.len() <= sender.bytes || sender.may_get_more(path);
+        if !fits(&bytes) {
+            let unnamed: Vec<Challenge> = offers.iter().take(1).map(Challenge::in_md5_unnamed).collect();
+            bytes = asking(&unnamed);
         }
-        self.counters.challenged = self.counters.challenged.saturating_add(1);
-        self.transmit_stateless(request, path, bytes);
+        if !fits(&bytes) && request.method() == Some(&Method::Options) {
+            bytes = refusal(StatusCode::FORBIDDEN).write();
+        }
+        if fits(&bytes) {
+            self.counters.challenged = self.counters.challenged.saturating_add(1);
+            self.transmit_stateless(request, path, bytes);
+        }
     }
 
     /// Counts what an honest peer does not do.

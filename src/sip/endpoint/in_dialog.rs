@@ -25,6 +25,17 @@ impl Endpoint {
         (leg.dialog.matches_request(request) || is_early()).then_some(id)
     }
 
+    /// Whether a request names a call of ours, by words that nobody guesses, whose answer has not come: it has overtaken
+    /// the response that makes its dialog. Its repetition comes in order; a 481 would end the call that is being made.
+    fn is_ahead_of_its_dialog(&self, request: &Message<'_>, head: &Head<'_>) -> bool {
+        let leg = head.to.tag().and_then(|tag| self.legs.get(self.by_tag.get(tag)?));
+        leg.is_some_and(|leg| {
+            leg.phase == Phase::Calling
+                && !leg.dialog.path.transport.is_reliable()
+                && request.call_id().is_ok_and(|id| *id == *leg.dialog.call_id)
+        })
+    }
+
     pub(super) fn handle_in_dialog(
         &mut self,
         now: Instant,
@@ -43,6 +54,7 @@ impl Endpoint {
             // The right tags from the wrong place are an attack or a broken network; a wrong tag is a lost dialog.
             match found {
                 Some(_) => self.counters.spoofed = self.counters.spoofed.saturating_add(1),
+                None if self.is_ahead_of_its_dialog(request, head) => {}
                 None => self.answer_stateless(request, path, StatusCode::CALL_DOES_NOT_EXIST, &[]),
             }
             return;
@@ -59,8 +71,7 @@ impl Endpoint {
             let headers = [(HeaderName::Unsupported, unsupported.as_str())];
             return self.answer_request(now, request, key, path, StatusCode::BAD_EXTENSION, &headers);
         }
-        // An early dialog of a call of ours is changed and asked about, but not hung up by the callee (RFC 3261 §15).
-        let is_early_fit = matches!(head.cseq.method, Method::Info | Method::Options | Method::Update);
+        let is_early_fit = matches!(head.cseq.method, Method::Bye | Method::Info | Method::Options | Method::Update);
         if leg.phase == Phase::Calling && !is_early_fit {
             return self.answer_request(now, request, key, path, StatusCode::CALL_DOES_NOT_EXIST, &[]);
         }
@@ -117,6 +128,14 @@ impl Endpoint {
 
     fn handle_bye(&mut self, now: Instant, id: LegId, bye: &Message<'_>) {
         let Some(leg) = self.legs.get_mut(&id) else { return };
+        if leg.phase == Phase::Calling {
+            // The callee took the call, its 2xx did not get through, and it gave up. Other forks may still take it.
+            leg.early.retain(|early| !early.dialog.matches_request(bye));
+            if leg.early.is_empty() {
+                self.hang_up(now, id, EndCause::Remote, &[]);
+            }
+            return;
+        }
         // Whoever hangs up has our 2xx, or does not want it any more.
         leg.final_2xx = None;
         leg.bye_when_acked = None;

@@ -122,6 +122,7 @@ impl Endpoint {
                 self.serve(now, request, head, key, path, (peer, policy, limits));
             }
             Attribution::Challenge { realm, stale } => self.challenge(now, request, path, sender, &realm, stale),
+            Attribution::NotFound => self.answer_stateless(request, path, StatusCode::NOT_FOUND, &[]),
             Attribution::Nobody => {}
         }
     }

@@ -23,11 +23,12 @@ mod referring;
 mod registrations;
 mod reoffers;
 mod size;
+mod streams;
 mod transactions;
 mod trust;
 
 use super::admission::Admission;
-use super::config::{EndpointConfig, KnownPeer, Transport};
+use super::config::{EndpointConfig, Transport};
 use super::event::{Event, LegId, RegistrationId};
 use super::nonce::Nonces;
 use super::registration::Registration;
@@ -42,6 +43,7 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
+pub use streams::Welcome;
 use transactions::{TransactionId, Transactions, Trust};
 
 /// A datagram that came in. `Debug` shows its length only.
@@ -238,23 +240,6 @@ impl Endpoint {
     /// While draining, new calls and OPTIONS get 503, so that dispatchers route around us; calls in progress go on.
     pub fn set_draining(&mut self, draining: bool) {
         self.draining = draining;
-    }
-
-    /// Whether messages from this address are read at all. A stream from elsewhere is not worth keeping open.
-    #[must_use]
-    pub fn hears(&self, source: IpAddr) -> bool {
-        self.trust.holds(source) || self.known_peer(source).is_some()
-    }
-
-    /// Whether this address belongs to a registrar, a call or a transaction of ours, or to a known peer that is one host:
-    /// what a wide network admits is no acquaintance yet.
-    #[must_use]
-    pub fn is_acquainted(&self, source: IpAddr) -> bool {
-        let is_host = |peer: &KnownPeer| {
-            let source = source.to_canonical();
-            peer.networks.iter().any(|net| net.contains(&source) && net.prefix_len() == net.max_prefix_len())
-        };
-        self.trust.holds(source) || self.config.known_peers.iter().any(is_host)
     }
 
     /// Legs that have not ended.

@@ -2,12 +2,13 @@
 
 use super::transactions::{Identity, Owner, TransactionId};
 use super::{CommandError, Endpoint, Wake};
-use crate::sip::Message;
-use crate::sip::config::{RegistrationConfig, Target, Transport};
+use crate::sip::config::{OutgoingInvite, RegistrationConfig, Target, Transport};
+use crate::sip::dialog::Path;
 use crate::sip::event::{Event, RegistrationId, RegistrationState};
 use crate::sip::header::{HeaderName, HeaderValue};
 use crate::sip::registration::{Failure, Reaction, Registration};
 use crate::sip::transaction::Tell;
+use crate::sip::{Message, Uri};
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -223,7 +224,7 @@ impl Endpoint {
         for id in self.registrations_where(|r| r.path().transport == transport && r.remote() == remote) {
             let jitter = Duration::from_millis(self.random.below(STREAM_LOST_JITTER_MS));
             let at = self.pace.slot(now) + jitter;
-            let reaction = self.registrations.get_mut(&id).map(|r| r.handle_stream_lost(at));
+            let reaction = self.registrations.get_mut(&id).map(|r| r.handle_stream_lost(now, at, &mut self.random));
             self.react(now, id, reaction);
         }
     }
@@ -238,6 +239,17 @@ impl Endpoint {
                 self.start_paced(now, id);
             }
         }
+    }
+
+    /// The Route set of a call: its own, or else the Service-Route of the registration whose contact it uses there.
+    pub(super) fn route_of(&self, call: &OutgoingInvite, path: Path) -> Vec<Uri> {
+        if !call.route.is_empty() {
+            return call.route.clone();
+        }
+        let user = call.contact_user.as_deref();
+        let is_meant =
+            |r: &&Registration| user == Some(r.config().contact_user.as_str()) && r.has_address(path.remote.ip());
+        self.registrations.values().find(is_meant).map_or_else(Vec::new, |r| r.service_route().to_vec())
     }
 
     /// In the order in which they were made.

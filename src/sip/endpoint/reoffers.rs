@@ -286,6 +286,7 @@ impl Endpoint {
             }
             Err(_) => {
                 leg.offer = Offer::None;
+                leg.offer_fork = None;
                 if is_refresh {
                     leg.session.retry(now);
                 } else {
@@ -362,9 +363,12 @@ impl Endpoint {
             if leg.phase != Phase::Over {
                 let home = leg.home;
                 let dialog = leg.offer_dialog();
-                dialog.refresh_target(response);
-                dialog.aim(home);
-                leg.note_allow(response);
+                // An early dialog may have lost against another since.
+                if response.to().ok().and_then(|to| to.tag()).unwrap_or_default() == &*dialog.remote_tag {
+                    dialog.refresh_target(response);
+                    dialog.aim(home);
+                    leg.note_allow(response);
+                }
             }
             if is_invite {
                 let dialog = &leg.dialog;

@@ -24,6 +24,8 @@ pub(super) enum Attribution {
         /// The credentials it showed were right, but over a nonce that is worth nothing any more.
         stale: bool,
     },
+    /// A registrar, for a user that is none of ours.
+    NotFound,
     /// Nobody whose requests we serve.
     Nobody,
 }
@@ -100,32 +102,33 @@ impl Endpoint {
             return registered(registration);
         }
         let fitting = || self.config.known_peers.iter().filter(|peer| peer.is_at(source, path.transport));
+        let served = |peer: &KnownPeer| Attribution::Peer(Peer::Known(peer.name.clone()), peer.dialog, peer.limits);
+        let is_call = request.method() == Some(&Method::Invite);
         let has_credentials = fitting().any(|peer| peer.authentication.is_some());
-        let by_source = narrowest(fitting().filter(|peer| peer.authentication.is_none()), source);
-        let by_source =
-            by_source.map(|peer| Attribution::Peer(Peer::Known(peer.name.clone()), peer.dialog, peer.limits));
         // What costs nobody anything is not worth a challenge to someone who has passed one, or who is in a call.
-        let is_trifle = request.method() != Some(&Method::Invite) && standing > Standing::Unproven;
-        if has_credentials && is_trifle && by_source.is_none() {
-            let peer = narrowest(fitting(), source);
-            return peer.map_or(Attribution::Nobody, |peer| {
-                Attribution::Peer(Peer::Known(peer.name.clone()), peer.dialog, peer.limits)
-            });
-        }
-        if has_credentials && (by_source.is_none() || request.value(HeaderName::Authorization).is_some()) {
+        let is_trifle = !is_call && standing > Standing::Unproven;
+        let otherwise = narrowest(fitting().filter(|peer| peer.authentication.is_none() || is_trifle), source)
+            .map(served)
+            .or_else(|| self.attribute_to_registrar(source, is_call));
+        if has_credentials && (otherwise.is_none() || request.value(HeaderName::Authorization).is_some()) {
             let authenticated = self.authenticate(now, request, path);
-            return match (authenticated, by_source) {
-                (by_password @ Attribution::Peer(..), _) => by_password,
-                (_, Some(by_source)) => by_source,
-                (challenge, None) => challenge,
+            return match (authenticated, otherwise) {
+                (by_password @ Attribution::Peer(..), _) | (by_password, None) => by_password,
+                (_, Some(otherwise)) => otherwise,
             };
         }
-        if let Some(by_source) = by_source {
-            return by_source;
+        otherwise.unwrap_or(Attribution::Nobody)
+    }
+
+    /// A registrar that names none of the users registered there: unambiguous while there is one registration. A call is
+    /// for nobody then; anything else asks whether we are there.
+    fn attribute_to_registrar(&self, source: IpAddr, is_call: bool) -> Option<Attribution> {
+        let there = || self.registrations.values().filter(|r| r.has_address(source));
+        let first = there().min_by_key(|r| r.id())?;
+        if is_call && there().nth(1).is_some() {
+            return Some(Attribution::NotFound);
         }
-        // A registrar that calls by another user: unambiguous only while there is one registration there.
-        let mut there = self.registrations.values().filter(|r| r.has_address(source));
-        there.next().filter(|_| there.next().is_none()).map_or(Attribution::Nobody, registered)
+        Some(Attribution::Peer(Peer::Registration(first.id()), first.config().dialog, CallLimits::default()))
     }
 
     /// The registration at this registrar that a Request-URI with this user is for.

@@ -2,9 +2,12 @@
 
 use crate::sip::config::Transport;
 use crate::sip::dialog::Path;
-use crate::sip::header::Contacts;
+use crate::sip::header::{Contacts, HeaderName};
 use crate::sip::{Message, Uri};
 use std::net::SocketAddr;
+
+/// Hops of a Service-Route: each goes into every call's INVITE.
+const MAX_SERVICE_ROUTE: usize = 8;
 
 /// Stale bindings removed in one request.
 const MAX_REMOVED: usize = 8;
@@ -60,4 +63,14 @@ pub(super) fn granted_s(response: &Message<'_>, ours: &Uri) -> Option<u32> {
     let Ok(Contacts::Addresses(contacts)) = response.contacts() else { return None };
     let own = contacts.iter().find(|c| c.uri().is_ok_and(|uri| same_binding(&uri.to_owned(), ours)))?;
     own.expires_s()
+}
+
+/// The Service-Route of a 2xx (RFC 3608 §5). Hops that are no SIP addresses, or too many of them, make none.
+pub(super) fn service_route(response: &Message<'_>) -> Vec<Uri> {
+    let hops = response.addresses(HeaderName::ServiceRoute).unwrap_or_default();
+    if hops.len() > MAX_SERVICE_ROUTE {
+        return Vec::new();
+    }
+    let uris = hops.iter().map(|hop| hop.uri().ok().filter(|uri| uri.is_sip()).map(|uri| uri.to_owned()));
+    uris.collect::<Option<_>>().unwrap_or_default()
 }

@@ -37,6 +37,9 @@ const RETRY_AFTER_CEILING: Duration = Duration::from_secs(3600);
 const EXPIRES_CEILING: Duration = Duration::from_secs(86_400);
 /// A refresh comes no sooner than this after the last one, however short the granted lifetime.
 const REFRESH_FLOOR: Duration = Duration::from_secs(5);
+/// A stream that carried a binding for this long was a good one (RFC 5626 §4.5); sooner losses are waited out longer
+/// each time, since a server that closes after each answer would make us register for ever.
+const STREAM_STABLE: Duration = Duration::from_secs(120);
 /// How long to wait for the answer when taking a registration back.
 const UNREGISTER_WAIT: Duration = Duration::from_secs(5);
 /// Extra REGISTERs within one refresh (423, moved contact, stale bindings): answers a registrar that never agrees.
@@ -124,8 +127,15 @@ pub struct Registration {
     has_failed: bool,
     backoff: Backoff,
     refusals: Backoff,
+    /// Streams that were lost soon after they carried a binding.
+    losses: Backoff,
+    bound_at: Option<Instant>,
+    /// Where requests to the registrar's network go first (RFC 3608).
+    service_route: Vec<Uri>,
     /// When to send the next REGISTER, or to stop waiting for the last one.
     due: Option<Instant>,
+    /// Retry-After of the last response.
+    retry_after: Duration,
     is_finished: bool,
 }
 
@@ -156,7 +166,11 @@ impl Registration {
             has_failed: false,
             backoff: Backoff::new(RETRY_FIRST, RETRY_CEILING),
             refusals: Backoff::new(FORGOTTEN_RETRY, REFUSED_RETRY),
+            losses: Backoff::new(RETRY_FIRST, RETRY_CEILING),
+            bound_at: None,
+            service_route: Vec::new(),
             due: None,
+            retry_after: Duration::ZERO,
             is_finished: false,
         })
     }
@@ -206,6 +220,12 @@ impl Registration {
     #[must_use]
     pub fn contact_uri(&self) -> Uri {
         contact_uri(&self.config.contact_user, self.contact, self.path)
+    }
+
+    /// The Route set for calls through this registration, as the registrar wants it (RFC 3608 §5); usually empty.
+    #[must_use]
+    pub fn service_route(&self) -> &[Uri] {
+        &self.service_route
     }
 
     /// Whether the registrar has our contact, as far as we know.
@@ -303,6 +323,8 @@ impl Registration {
             return Reaction::default();
         }
         self.is_waiting = false;
+        let asked = response.seconds(HeaderName::RetryAfter).ok().flatten().unwrap_or(0);
+        self.retry_after = Duration::from_secs(u64::from(asked)).min(RETRY_AFTER_CEILING);
         match (self.errand, status.code()) {
             (Errand::Unbind, _) => self.finish(),
             (Errand::Bind, 200..=299) => self.bound(now, response, random),
@@ -326,13 +348,11 @@ impl Registration {
             }
             (Errand::Bind, 300..=399) => self.redirected(now, response, random),
             (Errand::Bind, code @ (408 | 480 | 500..=599)) => {
-                let asked = response.seconds(HeaderName::RetryAfter).ok().flatten().unwrap_or(0);
-                let asked = Duration::from_secs(u64::from(asked)).min(RETRY_AFTER_CEILING);
-                if self.targets.fail(now, asked) {
+                if self.targets.fail(now, self.retry_after) {
                     return Reaction::SEND;
                 }
                 let reason = format!("{code} {}: the registrar is not able to now", response.reason_phrase());
-                let wait = self.backoff.next_wait(random).max(asked);
+                let wait = self.backoff.next_wait(random);
                 self.failed(now, Some(code), reason, wait)
             }
             (Errand::Bind | Errand::Query, 400..=499) if self.challenges.forget() => Reaction::SEND,
@@ -363,7 +383,7 @@ impl Registration {
 
     /// The last REGISTER got no answer, or could not be sent.
     pub fn handle_failure(&mut self, now: Instant, failure: Failure, random: &mut Random) -> Reaction {
-        self.is_waiting = false;
+        (self.is_waiting, self.retry_after) = (false, Duration::ZERO);
         match self.errand {
             Errand::Unbind => self.finish(),
             Errand::Bind | Errand::Query => {
@@ -378,13 +398,19 @@ impl Registration {
     }
 
     /// The stream that the binding lives on broke: the registrar cannot reach us until we register again, which is to
-    /// happen at `at` (RFC 5626 §4.4.1). Nothing changes while a REGISTER is under way or a failure is waited out.
-    pub fn handle_stream_lost(&mut self, at: Instant) -> Reaction {
+    /// happen at `at`, or later when streams there do not live long (RFC 5626 §4.5). Nothing changes while a REGISTER is
+    /// under way or a failure is waited out.
+    pub fn handle_stream_lost(&mut self, now: Instant, at: Instant, random: &mut Random) -> Reaction {
         if !self.is_bound || self.is_waiting || self.errand != Errand::Bind {
             return Reaction::default();
         }
+        let was_stable = self.bound_at.is_none_or(|bound_at| now.saturating_duration_since(bound_at) >= STREAM_STABLE);
+        if was_stable {
+            self.losses.reset();
+        }
+        let wait = self.losses.next_wait(random);
         self.is_bound = false;
-        self.due = Some(at);
+        self.due = Some(if was_stable { at } else { at.max(now + wait) });
         Reaction::report(RegistrationState::Registering)
     }
 
@@ -422,7 +448,9 @@ impl Registration {
             return Reaction::default();
         }
         self.restart(now);
-        Reaction::SEND
+        let state = (!self.is_bound).then_some(RegistrationState::Registering);
+        self.has_failed = false;
+        Reaction { send: true, state }
     }
 
     /// Sends the next REGISTER at `at` instead of at once.
@@ -448,6 +476,9 @@ impl Registration {
         self.challenges.confirm(response);
         self.backoff.reset();
         self.refusals.reset();
+        if !self.is_bound {
+            self.bound_at = Some(now);
+        }
         (self.is_bound, self.was_bound) = (true, true);
         let seen = contact::seen_address(response).unwrap_or(self.contact);
         if seen != self.contact && self.has_round() {
@@ -462,6 +493,7 @@ impl Registration {
             self.stale = stale;
             return Reaction::SEND;
         }
+        self.service_route = contact::service_route(response);
         let granted = contact::granted_s(response, &ours)
             .or_else(|| response.seconds(HeaderName::Expires).ok().flatten())
             .map_or(self.expires, |s| Duration::from_secs(u64::from(s)).min(EXPIRES_CEILING));
@@ -507,7 +539,7 @@ impl Registration {
     }
 
     fn failed(&mut self, now: Instant, code: Option<u16>, reason: String, wait: Duration) -> Reaction {
-        let retry_at = now + wait;
+        let retry_at = now + wait.max(self.retry_after);
         self.due = Some(retry_at);
         (self.is_bound, self.has_failed) = (false, true);
         Reaction::report(RegistrationState::Failed { code, reason, retry_at: Some(retry_at) })

@@ -126,3 +126,16 @@ fn strangers_are_never_admitted_and_leave_nothing_behind() {
     assert_eq!(admission.admit(start, ip("203.0.113.5"), Standing::Stranger), Admit::Throttled);
     assert!(admission.is_empty());
 }
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig {
+        cases: 200, failure_persistence: None, ..proptest::prelude::ProptestConfig::default()
+    })]
+
+    #[test]
+    fn any_course_of_datagrams_strikes_and_proofs_keeps_the_promises(
+        ops in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..3_000),
+    ) {
+        crate::sip::fuzz::admission_ops(&ops);
+    }
+}

@@ -232,3 +232,28 @@ fn the_next_nonce_of_an_authentication_info_is_read() {
         assert_eq!(next_nonce(value).as_deref(), expected, "{}", value.escape_ascii());
     }
 }
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig {
+        cases: 500, failure_persistence: None, ..proptest::prelude::ProptestConfig::default()
+    })]
+
+    #[test]
+    fn no_challenge_and_no_credentials_break_their_promises(
+        words in proptest::collection::vec(proptest::sample::select(&[
+            "Digest ", "realm=", "nonce=", "\"", "x", ",", " ", "\\", "\r\n ", "algorithm=", "MD5", "SHA-256-sess", "qop=",
+            "auth", "auth-int", "username=", "uri=", "response=", "sip:h", "cnonce=", "nc=", "00000001", "opaque=", "=",
+            "nextnonce=", "Basic ", "\0", "é", "stale=true",
+        ][..]), 0..60),
+    ) {
+        crate::sip::fuzz::digest(words.concat().as_bytes());
+    }
+}
+
+#[test]
+fn the_seeds_of_the_fuzzer_keep_their_promises() {
+    for name in ["challenge", "authorization", "info"] {
+        let path = format!("{}/fuzz/seeds/digest/{name}", env!("CARGO_MANIFEST_DIR"));
+        crate::sip::fuzz::digest(&std::fs::read(path).unwrap());
+    }
+}

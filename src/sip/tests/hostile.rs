@@ -154,7 +154,7 @@ proptest! {
     ) {
         let uri = Uri::parse("sip:192.0.2.1:5070").unwrap().with_user(&user);
         prop_assert_eq!(super::super::uri::unescaped(uri.view().user().unwrap()), user);
-        let mut request = super::super::Request::new(super::super::Method::Info, uri.clone());
+        let mut request = super::super::Request::new(Method::Info, uri.clone());
         let headers = &mut request.headers;
         headers.push(HeaderName::Via, super::super::HeaderValue::via("UDP", "[::1]:5060", "z9hG4bKx"));
         headers.push(HeaderName::From, super::super::HeaderValue::name_addr(Some(&display), &uri, &[("tag", Some(&tag))]));

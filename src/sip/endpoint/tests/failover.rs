@@ -140,6 +140,85 @@ fn calls_from_any_address_of_the_registrar_are_the_registrations() {
     assert_eq!(peer, Some(Peer::Registration(scene.id)));
 }
 
+fn from_registrar(scene: &mut Scene, method: &str, user: &str) -> (Option<Peer>, String) {
+    let at = if user.is_empty() { String::new() } else { format!("{user}@") };
+    let request = format!(
+        "{method} sip:{at}10.0.0.2:5060 SIP/2.0\r\nVia: SIP/2.0/UDP 10.0.0.1:5060;branch=z9hG4bK{method}{user}\r\n\
+         From: <sip:7@pbx.example>;tag={user}i\r\nTo: <sip:1001@pbx.example>\r\nCall-ID: c{user}\r\nCSeq: 1 {method}\r\n\
+         Contact: <sip:7@10.0.0.1>\r\nContent-Length: 0\r\n\r\n"
+    );
+    let received = Received {
+        transport: Transport::Udp,
+        local: Side::Bob.address(),
+        remote: REGISTRAR.parse().unwrap(),
+        bytes: request.as_bytes(),
+    };
+    let now = scene.now;
+    scene.endpoint.handle_datagram(now, received);
+    let peer = std::iter::from_fn(|| scene.endpoint.poll_event()).find_map(|event| match event {
+        Event::IncomingCall(call) => Some(call.peer),
+        _ => None,
+    });
+    let answer = scene.endpoint.poll_transmit().map(|transmit| String::from_utf8(transmit.bytes).unwrap());
+    (peer, answer.unwrap_or_default().split(' ').nth(1).unwrap_or_default().to_owned())
+}
+
+#[test]
+fn a_registrar_that_calls_nobody_we_know_hears_so_and_may_ask_whether_we_are_there() {
+    let mut scene = Scene::new(|_, _| {});
+    scene.run(Duration::from_secs(1));
+    let only = Some(Peer::Registration(scene.id));
+    assert_eq!(from_registrar(&mut scene, "INVITE", "15551234"), (only.clone(), "100".to_owned()));
+    let mut second = settings();
+    (second.contact_user, second.aor) = ("1002-c3d4".to_owned(), uri("sip:1002@pbx.example"));
+    let now = scene.now;
+    scene.endpoint.register(now, second).unwrap();
+    while scene.endpoint.poll_transmit().is_some() {}
+    assert_eq!(from_registrar(&mut scene, "INVITE", "15559999"), (None, "404".to_owned()));
+    assert_eq!(from_registrar(&mut scene, "OPTIONS", ""), (None, "200".to_owned()));
+    assert_eq!(from_registrar(&mut scene, "INVITE", "1001"), (only, "100".to_owned()));
+}
+
+#[test]
+fn calls_of_a_registrar_are_not_challenged_for_a_peer_that_may_be_anywhere() {
+    let mut scene = Scene::new(|_, _| {});
+    scene.run(Duration::from_secs(1));
+    scene.endpoint.set_known_peers(vec![KnownPeer {
+        authentication: Some(crate::sip::InboundAuthentication {
+            realm: "offhook".to_owned(),
+            credentials: crate::sip::digest::Credentials::new("alice", "secret"),
+        }),
+        ..KnownPeer::by_source("anywhere", vec!["0.0.0.0/0".parse().unwrap()])
+    }]);
+    let only = Some(Peer::Registration(scene.id));
+    assert_eq!(from_registrar(&mut scene, "INVITE", "15551234"), (only, "100".to_owned()));
+}
+
+#[test]
+fn calls_through_a_registration_take_its_service_route() {
+    let mut scene =
+        Scene::new(|registrar, _| registrar.service_route = Some("<sip:edge.example;lr>, <sip:core;lr>".to_owned()));
+    scene.run(Duration::from_secs(1));
+    let from = crate::sip::event::Party { display: None, uri: uri("sip:1001@pbx.example") };
+    let mut call = crate::sip::OutgoingInvite::new(
+        uri("sip:2000@pbx.example"),
+        REGISTRAR.parse().unwrap(),
+        from,
+        b"offer".to_vec(),
+    );
+    let mut routes = |call: &crate::sip::OutgoingInvite| {
+        scene.endpoint.invite(scene.now, call.clone()).unwrap();
+        let invite = scene.endpoint.poll_transmit().unwrap();
+        let message = Message::parse(&invite.bytes).unwrap();
+        message.elements(HeaderName::Route).map(|r| String::from_utf8_lossy(r).into_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(routes(&call), Vec::<String>::new(), "not through the registration");
+    call.contact_user = Some("1001-a1b2".to_owned());
+    assert_eq!(routes(&call), ["<sip:edge.example;lr>", "<sip:core;lr>"]);
+    call.route = vec![uri("sip:mine;lr")];
+    assert_eq!(routes(&call), ["<sip:mine;lr>"]);
+}
+
 #[test]
 fn an_outbound_proxy_is_a_loose_route_before_an_unchanged_request_uri() {
     let mut scene = Scene::new(|_, config| config.outbound_proxy = Some(uri("sip:edge.example:5070")));
@@ -188,6 +267,20 @@ fn each_refusal_says_what_to_do() {
         scene.run(Duration::from_secs(1));
         let (shown, reason) = failure(&scene);
         assert!(shown == Some(code) && reason.contains(words), "{code} {reason}");
+    }
+}
+
+#[test]
+fn retry_after_is_obeyed_whatever_the_refusal_up_to_an_hour() {
+    for (code, asked, waited) in [(404, 1_200, 1_200), (486, 1_200, 1_200), (503, 1_200, 1_200), (404, 900_000, 3_600)]
+    {
+        let mut scene = Scene::new(|registrar, _| registrar.broken = Some((code, Some(asked))));
+        scene.run(Duration::from_secs(1));
+        scene.registrar.broken = None;
+        scene.run(Duration::from_secs(waited - 2));
+        assert!(!scene.is_registered(), "{code}");
+        scene.run(Duration::from_secs(3));
+        assert!(scene.is_registered(), "{code} {asked}");
     }
 }
 
@@ -313,6 +406,27 @@ fn a_broken_stream_brings_the_registration_back_within_two_seconds() {
     assert_eq!(*scene.last(), RegistrationState::Registering);
     scene.run(Duration::from_secs(2));
     assert!(scene.registrar.seen.len() > seen && scene.is_registered());
+}
+
+#[test]
+fn a_server_that_closes_after_each_answer_is_registered_at_ever_more_rarely() {
+    let mut scene = over_tcp();
+    for _ in 0..36_000 {
+        scene.run(Duration::from_millis(100));
+        if scene.is_registered() {
+            let now = scene.now;
+            scene.endpoint.handle_transport_error(now, Transport::Tcp, REGISTRAR.parse().unwrap());
+        }
+    }
+    let bound = scene.states.iter().filter(|(_, s)| matches!(s, RegistrationState::Registered { .. })).count();
+    assert!((15..40).contains(&bound), "{bound} in an hour");
+    // A stream that lives for minutes is a good one again.
+    scene.run(Duration::from_secs(600));
+    assert!(scene.is_registered());
+    let now = scene.now;
+    scene.endpoint.handle_transport_error(now, Transport::Tcp, REGISTRAR.parse().unwrap());
+    scene.run(Duration::from_secs(2));
+    assert!(scene.is_registered());
 }
 
 #[test]

@@ -37,7 +37,9 @@ fn blanks_before_the_colon_do_not_hide_a_header() {
 
 #[test]
 fn a_header_that_may_come_once_comes_once() {
-    for line in ["From: <sip:boss@x>;tag=g", "f: <sip:boss@x>;tag=g", "To: <sip:c@x>", "Call-ID: c2", "i: c2", "CSeq: 6 INVITE"] {
+    for line in
+        ["From: <sip:boss@x>;tag=g", "f: <sip:boss@x>;tag=g", "To: <sip:c@x>", "Call-ID: c2", "i: c2", "CSeq: 6 INVITE"]
+    {
         let doubled = invite(|text| text.replace("Max-Forwards: 70", line));
         assert_eq!(verdict(&doubled).as_deref(), Some("400"), "{line}");
     }

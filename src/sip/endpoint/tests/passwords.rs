@@ -190,6 +190,20 @@ fn options_of_a_peer_are_challenged_until_it_has_shown_its_password() {
     assert!(answers(&mut pair, CALLER, &plain("OPTIONS", 5, CALLER))[0].starts_with("SIP/2.0 401 "));
 }
 
+/// The OPTIONS that Asterisk sends to see whether a trunk is there has no body and few headers.
+#[test]
+fn the_keep_alive_of_a_pbx_is_too_short_for_a_challenge_and_gets_a_shorter_answer() {
+    let mut pair = scene();
+    let options = "OPTIONS sip:offhook.example.com SIP/2.0\r\n\
+        Via: SIP/2.0/UDP 198.51.100.7:5060;rport;branch=z9hG4bKPj8f2c1a54-3f0e-4f0a-9d2b-9f7c6f3f9f11\r\n\
+        From: <sip:pbx@198.51.100.7>;tag=5a1e7c0e-61a4-4b77-8a3e-0c6f3d2a9b10\r\nTo: <sip:offhook.example.com>\r\n\
+        Contact: <sip:pbx@198.51.100.7:5060>\r\nCall-ID: 1b0f4b7e-7a57-4a5e-a0c5-3f4be1d21b6b\r\nCSeq: 4242 OPTIONS\r\n\
+        Max-Forwards: 70\r\nUser-Agent: Asterisk PBX 22.1.0\r\nContent-Length:  0\r\n\r\n";
+    let refusal = answers(&mut pair, CALLER, options);
+    assert!(refusal.len() == 1 && refusal[0].starts_with("SIP/2.0 403 "), "{refusal:?}");
+    assert!(refusal[0].len() <= options.len());
+}
+
 #[test]
 fn captured_credentials_are_worth_nothing_a_second_time_later_or_elsewhere() {
     let mut pair = scene();
@@ -237,13 +251,18 @@ fn the_unproven_never_get_more_bytes_than_they_sent() {
                  To: <sip:1@x>\r\nCall-ID: c\r\nCSeq: 1 {method}\r\nContact: <sip:a@h>\r\n"
             );
             let request = format!("{head}X: {}\r\n\r\n", "x".repeat(length));
+            let is_options = method == "OPTIONS";
             let source = format!("198.51.{}.{}:5060", length / 250, length % 250);
             let got = answers(&mut pair, &source, &request);
             assert!(got.len() <= 1);
             let bytes: usize = got.iter().map(String::len).sum();
             assert!(bytes <= request.len(), "{bytes} for {}", request.len());
             out += bytes;
-            answered[got.first().map_or(0, |a| a.matches("WWW-Authenticate").count())] += 1;
+            if is_options {
+                assert!(length < 60 || !got.is_empty(), "at {length}");
+            } else {
+                answered[got.first().map_or(0, |a| a.matches("WWW-Authenticate").count())] += 1;
+            }
             pair.now += Duration::from_secs(1);
         }
     }

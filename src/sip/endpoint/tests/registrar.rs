@@ -30,6 +30,8 @@ pub(super) struct Registrar {
     pub(super) unavailable: Vec<String>,
     /// Targets that say 302, and where they send us.
     pub(super) redirects: Vec<(String, String)>,
+    /// The Service-Route of its 200s.
+    pub(super) service_route: Option<String>,
     /// Asks for MD5 once it has seen credentials.
     pub(super) downgrades: bool,
     /// Sees us at `nat_port` of one address; otherwise at what our Via says.
@@ -66,6 +68,7 @@ impl Registrar {
             unavailable: Vec::new(),
             redirects: Vec::new(),
             downgrades: false,
+            service_route: None,
             has_nat: true,
             refuses_unasked: None,
             next_nonces: None,
@@ -160,6 +163,9 @@ impl Registrar {
         }
         self.bindings = bindings;
         let mut response = respond(200);
+        if let Some(route) = &self.service_route {
+            response.headers.push(HeaderName::ServiceRoute, HeaderValue::cleaned(route));
+        }
         if let Some(count) = &mut self.next_nonces {
             *count += 1;
             let nonce = self.nonces.issue(now, "pbx", source.ip());

@@ -4,7 +4,7 @@ use super::*;
 use crate::sip::admission::Standing;
 use crate::sip::config::Account;
 use crate::sip::event::Peer;
-use crate::sip::{OutgoingInvite, Uri};
+use crate::sip::{KnownPeer, OutgoingInvite, Uri};
 
 const STRANGER: &str = "203.0.113.66:5060";
 
@@ -274,7 +274,9 @@ fn infos(pair: &Pair) -> impl Fn(usize) -> String + use<> {
     let ack = pair.wire.iter().find(|(_, _, b)| is(b, "ACK ")).unwrap().2.clone();
     let ack = String::from_utf8(ack).unwrap();
     let branch = ack.split("z9hG4bK").nth(1).unwrap().split(['\r', ';']).next().unwrap().to_owned();
-    move |n| ack.replace("ACK", "INFO").replace("CSeq: 1 ", &format!("CSeq: {} ", n + 10)).replace(&branch, &n.to_string())
+    move |n| {
+        ack.replace("ACK", "INFO").replace("CSeq: 1 ", &format!("CSeq: {} ", n + 10)).replace(&branch, &n.to_string())
+    }
 }
 
 /// The transaction table refuses instead of growing: strangers never get that far, so a peer fills it here.
@@ -305,6 +307,28 @@ fn a_full_transaction_table_refuses_with_503_and_forgets_nothing() {
     let now = pair.now;
     pair.bob.handle_timeout(now);
     assert_eq!(pair.bob.transaction_count(), 0);
+}
+
+#[test]
+fn guesses_at_dialogs_leave_room_for_calls() {
+    let mut pair = pair();
+    for n in 0..40_000 {
+        let guess = request("BYE", "").replace("To: <sip:b@x>", "To: <sip:b@x>;tag=guess");
+        let bytes = guess.replace("z9hG4bKr", &format!("z9hG4bK{n}"));
+        let received = Received {
+            transport: Transport::Udp,
+            local: Side::Bob.address(),
+            remote: Side::Alice.address(),
+            bytes: bytes.as_bytes(),
+        };
+        pair.now += Duration::from_micros(100);
+        pair.bob.handle_datagram(pair.now, received);
+        let answer = pair.bob.poll_transmit().unwrap().bytes;
+        assert!(is(&answer, "SIP/2.0 481 "));
+    }
+    assert_eq!(pair.bob.transaction_count(), transactions::MAX_TRANSACTIONS / 2);
+    answers(&mut pair, "10.0.0.1:5060", &request("INVITE", ""));
+    assert!(incoming(&mut pair, Side::Bob).is_some());
 }
 
 #[test]

@@ -4,20 +4,6 @@ use super::*;
 use crate::sip::event::TransferOutcome;
 use crate::sip::{Refer, Uri};
 
-fn reoffer(pair: &mut Pair, side: Side) -> Option<Option<Vec<u8>>> {
-    pair.take(side, |e| match e {
-        Event::Reoffer { sdp, .. } => Some(sdp.clone()),
-        _ => None,
-    })
-}
-
-fn outcome(pair: &mut Pair, side: Side) -> Option<Result<Option<Vec<u8>>, u16>> {
-    pair.take(side, |e| match e {
-        Event::ReofferAnswered { outcome, .. } => Some(outcome.clone()),
-        _ => None,
-    })
-}
-
 #[test]
 fn a_reoffer_is_answered_from_the_current_offer_in_either_direction() {
     let (mut pair, alice, bob) = established();
@@ -95,29 +81,6 @@ fn a_peer_that_lost_the_dialog_ends_the_call_with_bye() {
     assert!(pair.run_for(Duration::from_millis(200)));
     assert_eq!(ended(&mut pair, Side::Alice), Some(EndCause::DialogLost));
     assert_idle_after(&mut pair, MINUTE);
-}
-
-/// A request of Alice within her call, as another implementation might send it.
-fn in_dialog(pair: &Pair, method: &str, cseq: u32, more: &str, body: &str) -> String {
-    let ack = pair.wire.iter().find(|(_, _, b)| is(b, "ACK ")).map(|(_, _, b)| Message::parse(b).unwrap()).unwrap();
-    use crate::sip::HeaderName as H;
-    let text = |name| ack.text(name).unwrap();
-    format!(
-        "{method} sip:offhook@10.0.0.2:5060 SIP/2.0\r\nVia: SIP/2.0/UDP 10.0.0.1:5060;branch=z9hG4bK{method}{cseq}\r\n\
-         From: {}\r\nTo: {}\r\nCall-ID: {}\r\nCSeq: {cseq} {method}\r\nMax-Forwards: 70\r\n\
-         Contact: <sip:moved@10.0.0.1:5070>\r\n{more}Content-Length: {}\r\n\r\n{body}",
-        text(H::From),
-        text(H::To),
-        text(H::CallId),
-        body.len()
-    )
-}
-
-fn inject_from_alice(pair: &mut Pair, message: &str) -> Option<String> {
-    let before = pair.wire.len();
-    pair.inject(Side::Bob, Side::Alice.address(), message.as_bytes());
-    let new: Vec<&(Duration, Side, Vec<u8>)> = pair.wire[before..].iter().filter(|(_, s, _)| *s == Side::Bob).collect();
-    new.last().map(|(_, _, bytes)| String::from_utf8(bytes.clone()).unwrap())
 }
 
 #[test]
@@ -320,4 +283,72 @@ fn a_reoffer_that_the_peer_never_decides_is_given_up_and_does_not_keep_the_leg()
     pair.alice.hangup(now, alice, &[]).unwrap();
     assert!(pair.run_for(Duration::from_secs(70)));
     assert!(pair.alice.is_idle(), "{:?}", pair.alice);
+}
+
+/// What a PBX does that takes the media off its own path (`direct_media=yes`).
+#[test]
+fn a_reinvite_right_behind_the_ack_reaches_the_application() {
+    let mut pair = pair();
+    let alice = pair.call(Side::Alice, "offer").unwrap();
+    assert!(pair.run_for(Duration::from_millis(100)));
+    let bob = incoming(&mut pair, Side::Bob).unwrap();
+    let now = pair.now;
+    pair.bob.answer(now, bob, b"answer".to_vec()).unwrap();
+    assert!(pair.run_for(Duration::from_millis(10)));
+    let now = pair.now;
+    pair.alice.reoffer(now, alice, b"elsewhere".to_vec()).unwrap();
+    assert!(pair.run_for(Duration::from_millis(20)));
+    assert_eq!(sent(&pair, Side::Alice), ["INVITE", "ACK", "INVITE"]);
+    assert_eq!(reoffer(&mut pair, Side::Bob), Some(Some(b"elsewhere".to_vec())));
+}
+
+#[test]
+fn a_reinvite_that_overtakes_the_ack_gets_491_and_comes_through_afterwards() {
+    let mut pair = pair();
+    let alice = pair.call(Side::Alice, "offer").unwrap();
+    assert!(pair.run_for(Duration::from_millis(100)));
+    let bob = incoming(&mut pair, Side::Bob).unwrap();
+    let mut acks = 0;
+    pair.drop_if(move |_, bytes| {
+        acks += u32::from(is(bytes, "ACK "));
+        is(bytes, "ACK ") && acks == 1
+    });
+    let now = pair.now;
+    pair.bob.answer(now, bob, b"answer".to_vec()).unwrap();
+    assert!(pair.run_for(Duration::from_millis(10)));
+    let now = pair.now;
+    pair.alice.reoffer(now, alice, b"elsewhere".to_vec()).unwrap();
+    assert!(pair.run_for(Duration::from_secs(5)));
+    assert_eq!(all_sent(&pair, Side::Bob, "SIP/2.0 491").len(), 1);
+    assert_eq!(reoffer(&mut pair, Side::Bob), Some(Some(b"elsewhere".to_vec())));
+}
+
+#[test]
+fn a_refusal_or_a_late_answer_of_an_update_keeps_the_session_as_it_was() {
+    let (mut pair, alice, bob) = established();
+    let now = pair.now;
+    pair.alice.update(now, alice, Some(b"video".to_vec())).unwrap();
+    assert!(pair.run_for(Duration::from_millis(50)));
+    let now = pair.now;
+    pair.bob.reject_reoffer(now, bob, 488).unwrap();
+    assert!(pair.run_for(Duration::from_millis(50)));
+    assert_eq!(outcome(&mut pair, Side::Alice), Some(Err(488)));
+    let now = pair.now;
+    pair.alice.update(now, alice, Some(b"video".to_vec())).unwrap();
+    assert!(pair.run_for(Duration::from_secs(11)));
+    assert_eq!(outcome(&mut pair, Side::Alice), Some(Err(500)));
+    assert_eq!((pair.alice.leg_count(), pair.bob.leg_count()), (1, 1));
+}
+
+#[test]
+fn updates_that_cross_get_491_and_are_tried_again() {
+    let (mut pair, alice, bob) = established();
+    let now = pair.now;
+    pair.alice.update(now, alice, Some(b"a".to_vec())).unwrap();
+    pair.bob.update(now, bob, Some(b"b".to_vec())).unwrap();
+    assert!(pair.run_for(Duration::from_millis(50)));
+    assert_eq!(pair.wire.iter().filter(|(_, _, b)| is(b, "SIP/2.0 491")).count(), 2);
+    assert!(pair.run_for(Duration::from_millis(2_040)));
+    assert_eq!(outcome(&mut pair, Side::Alice), Some(Err(491)));
+    assert_eq!(reoffer(&mut pair, Side::Alice), Some(Some(b"b".to_vec())));
 }

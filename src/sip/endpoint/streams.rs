@@ -1,0 +1,53 @@
+//! What a stream of a peer may expect of us before anything is read from it.
+
+use super::Endpoint;
+use crate::sip::admission::Standing;
+use crate::sip::config::{KnownPeer, Target, Transport};
+use crate::sip::event::RegistrationId;
+use std::net::IpAddr;
+use std::time::Instant;
+
+/// How welcome a stream is. A transaction alone makes no difference: whoever may send a request could buy it with one.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Welcome {
+    /// Nothing from there is read: the stream is not worth keeping open.
+    None,
+    /// A known peer may come from there, out of a network or by its credentials.
+    Guest,
+    /// A known peer's own address, a registrar's, or that of the other end of a call; or somebody who has shown the
+    /// credentials of a peer.
+    Peer,
+}
+
+impl Endpoint {
+    /// The addresses that a registration goes to; empty when there is no such registration.
+    #[must_use]
+    pub fn registration_targets(&self, id: RegistrationId) -> Vec<Target> {
+        let Some(registration) = self.registrations.get(&id) else { return Vec::new() };
+        let mut targets = registration.config().targets.clone();
+        if !targets.contains(&registration.target()) {
+            targets.push(registration.target());
+        }
+        targets
+    }
+
+    /// How welcome a stream from this address is.
+    pub fn welcome(&mut self, now: Instant, source: IpAddr, transport: Transport) -> Welcome {
+        let source = source.to_canonical();
+        let is_own = |peer: &KnownPeer| {
+            let mut networks = peer.networks.iter();
+            peer.authentication.is_none()
+                && networks.any(|n| n.prefix_len() == n.max_prefix_len() && n.contains(&source))
+        };
+        match self.standing(now, source, transport) {
+            Standing::Stranger => Welcome::None,
+            Standing::Proven => Welcome::Peer,
+            Standing::Unproven | Standing::InTouch | Standing::Known => {
+                let is_peer = self.config.known_peers.iter().any(is_own)
+                    || self.registrations.values().any(|registration| registration.has_address(source))
+                    || self.legs.values().any(|leg| leg.trusted.contains(&source));
+                if is_peer { Welcome::Peer } else { Welcome::Guest }
+            }
+        }
+    }
+}
