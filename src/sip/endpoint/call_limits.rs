@@ -57,7 +57,7 @@ impl Endpoint {
                 return true;
             }
         }
-        if limits.concurrent.is_some_and(|most| self.calls_of(name) >= most as usize) {
+        if limits.concurrent.is_some_and(|most| self.calls_with(name) >= most as usize) {
             return true;
         }
         if let (Some(rate), Some(bucket)) = (per_second, self.call_rates.0.get_mut(name)) {
@@ -69,12 +69,6 @@ impl Endpoint {
     /// Calls with the known peer of this name, in both directions together.
     #[must_use]
     pub fn calls_with(&self, name: &str) -> usize {
-        let is_of_peer = |peer: &Option<Peer>| matches!(peer, Some(Peer::Known(known)) if known == name);
-        self.legs.values().filter(|leg| leg.phase != Phase::Over && is_of_peer(&leg.peer)).count()
-    }
-
-    /// Calls of a known peer that have not ended.
-    fn calls_of(&self, name: &str) -> usize {
         let is_of_peer = |peer: &Option<Peer>| matches!(peer, Some(Peer::Known(known)) if known == name);
         self.legs.values().filter(|leg| leg.phase != Phase::Over && is_of_peer(&leg.peer)).count()
     }
