@@ -81,6 +81,9 @@ fn shown(answer: &Value, style: Style) -> String {
         text(&answer["listening"]),
         answer["calls"]
     );
+    if let Some(address) = answer["public_address"].as_str() {
+        let _ = writeln!(out, "public address by STUN: {address}");
+    }
     let registrations = entries(answer, "registrations");
     if !registrations.is_empty() {
         let rows: Vec<Vec<String>> = registrations.iter().map(registration_row).collect();

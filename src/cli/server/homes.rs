@@ -27,7 +27,7 @@ const RETRY_FIRST: Duration = Duration::from_secs(2);
 const RETRY_LONGEST: Duration = Duration::from_secs(120);
 
 /// The addresses of peers and, out of them, ours.
-pub(super) struct Homes {
+pub(in crate::cli) struct Homes {
     sip: Sip,
     bound: Vec<Listen>,
     advertised: Vec<Advertised>,
@@ -73,7 +73,7 @@ impl Homes {
     }
 
     /// Our address as STUN found it.
-    pub(super) fn mapped(&self) -> Option<SocketAddr> {
+    pub(in crate::cli) fn mapped(&self) -> Option<SocketAddr> {
         self.found().mapped
     }
 
