@@ -49,6 +49,8 @@ pub(super) struct FarSide {
     announced_at: Option<Instant>,
 }
 
+/// Time for the peer's word after the target's phone stopped ringing.
+const REFER_MARGIN: Duration = Duration::from_secs(10);
 /// Silence after an announcement: the worker's turn may be this late to hear that it is over.
 const ANNOUNCEMENT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -148,6 +150,7 @@ impl Session {
             Target::Uri(uri) => Uri::parse(uri.as_str()),
         };
         let mut refer = Refer::blind(target.map_err(|e| format!("{written} is no SIP address: {e}"))?);
+        refer.timeout = refer.timeout.max(to.ring_for + REFER_MARGIN);
         refer.headers = context_headers(self.terms.context_header.as_ref());
         if self.terms.refer_with_diversion {
             let called = self.called_number.as_ref().map_or(self.gateway.user.as_str(), |number| number.expose());
