@@ -39,6 +39,8 @@ pub(super) struct FarSide {
     pub(super) line: Option<Line>,
     /// The caller hears it and is heard by it.
     pub(super) coupled: bool,
+    /// The media workers pass keys on by themselves; otherwise this call does, since one side wants them another way.
+    pub(super) passes_keys: bool,
     /// The call belongs to the two of them.
     pub(super) bridged: bool,
     placing: Option<oneshot::Receiver<Result<Line, LineError>>>,
@@ -226,7 +228,7 @@ impl Session {
             }
             TransferEffect::Couple => self.couple(),
             TransferEffect::Uncouple => {
-                self.far.coupled = false;
+                (self.far.coupled, self.far.passes_keys) = (false, false);
                 if let Err(error) = self.line.media.unbridge() {
                     tracing::warn!(call = %self.call, %error, "legs_not_uncoupled");
                 }
@@ -315,7 +317,8 @@ impl Session {
     pub(super) fn couple(&mut self) {
         let Some(far) = &mut self.far.line else { return };
         self.far.coupled = true;
-        if let Err(error) = self.line.media.bridge(&mut far.media) {
+        self.far.passes_keys = self.line.takes_event_keys() && far.takes_event_keys();
+        if let Err(error) = self.line.media.bridge(&mut far.media, self.far.passes_keys) {
             tracing::warn!(call = %self.call, %error, "legs_not_coupled");
         }
         self.play_to_who_waits();
@@ -450,6 +453,13 @@ impl Session {
         let mut is_lost = false;
         while let Some(event) = line.media.events.try_pop() {
             is_lost |= matches!(event, LegEvent::MediaTimeout { .. } | LegEvent::Panicked);
+            if let LegEvent::Digit(key) = event
+                && self.far.coupled
+                && !self.far.passes_keys
+                && line.takes_event_keys()
+            {
+                self.line.press(key);
+            }
         }
         if is_lost && self.far.bridged {
             line.hang_up();
