@@ -4,6 +4,7 @@
 # make bench    the benchmarks
 # make fuzz     each fuzz target for SECONDS (60)
 # make models   fetch the offline models      make peers   unpack the SIP peers of the tests
+# make interop  the tests with those peers alone, and the tables of tests/interop/README.md
 # make clean    remove what was built; models and peers stay
 #
 # Every target installs what it lacks (.ci/setup says what) and does nothing twice.
@@ -18,7 +19,7 @@ FUZZ_TARGETS := $(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs)))
 FUZZ_FLAGS := --release --sanitizer none
 BENCHES := $(basename $(notdir $(wildcard benches/*.rs)))
 
-.PHONY: help setup models peers demo test check fmt clippy doc deny fuzz bench clean
+.PHONY: help setup models peers interop demo test check fmt clippy doc deny fuzz bench clean
 help:
 	@sed -n '/^# make/s/^# //p' Makefile
 
@@ -35,6 +36,12 @@ demo: models
 
 peers: setup
 	@tests/interop/peers.sh fetch
+
+interop: peers
+	@$(CARGO) build --bins --tests
+	@target/debug/offhook models fetch
+	@rm -rf target/interop
+	@$(CARGO) nextest run -E 'binary(/^interop_/)' --no-fail-fast; result=$$?; tests/interop/table.sh; exit $$result
 
 # The development build fetches the models here: it is the one that the tests need anyway.
 test: peers

@@ -3,6 +3,8 @@
 mod common;
 #[path = "interop/support.rs"]
 mod support;
+#[path = "interop/table.rs"]
+mod table;
 
 use std::{path::Path, process::Command, time::Duration};
 
@@ -56,8 +58,14 @@ fn human(name: &str) -> Vec<i16> {
     human_clips().into_iter().find(|clip| clip.name == name).expect("the clip is there").samples
 }
 
+/// The peer of these cases, all by UDP.
+fn case(feature: &'static str) -> table::Case {
+    table::Case::begin("asterisk", feature, "UDP")
+}
+
 #[test]
 fn we_are_registered_and_again_by_ourselves_after_the_pbx_lost_power() {
+    let _case = case("PBX restarts, extension heals");
     let bench = Bench::open();
     let asterisk = Asterisk::start(&bench, 20);
     let mut server = Server::start(&bench, &extension(&asterisk, "library"));
@@ -75,6 +83,7 @@ fn we_are_registered_and_again_by_ourselves_after_the_pbx_lost_power() {
 
 #[test]
 fn the_agent_answers_human_speech_played_by_the_pbx() {
+    let _case = case("an agent answers human speech");
     let bench = Bench::open();
     let asterisk = Asterisk::start(&bench, 3600);
     let server = Server::start(&bench, &extension(&asterisk, "library"));
@@ -94,6 +103,7 @@ fn the_agent_answers_human_speech_played_by_the_pbx() {
 
 #[test]
 fn a_call_that_we_place_says_its_message_into_the_pbxs_recording() {
+    let _case = case("an agent calls and says its message");
     let bench = Bench::open();
     let asterisk = Asterisk::start(&bench, 3600);
     let ip = bench.address(20);
@@ -114,12 +124,23 @@ fn a_call_that_we_place_says_its_message_into_the_pbxs_recording() {
 
 #[test]
 fn a_call_that_we_transfer_arrives_at_its_target() {
+    let _case = case("an agent transfers by REFER");
+    transfer("");
+}
+
+#[test]
+fn a_call_that_we_join_with_its_target_in_our_own_media_arrives_there() {
+    let _case = case("an agent transfers by bridging two calls");
+    transfer("overrides = { transfer = \"bridge\" }\n");
+}
+
+/// A telephone, 1002, rings 1001, hears it out and talks to the target of the transfer.
+fn transfer(ways: &str) {
     let bench = Bench::open();
     let asterisk = Asterisk::start(&bench, 3600);
-    let server = Server::start(&bench, &extension(&asterisk, "switchboard"));
+    let server = Server::start(&bench, &(extension(&asterisk, "switchboard") + ways));
     wait_until(Duration::from_secs(5), "registered", || asterisk.has_contact("1001"));
 
-    // A telephone, 1002, that rings 1001, hears it out and talks when it has been passed on.
     let speech = human("austen-0870");
     let wav = bench.path().join("play.wav");
     let silence = vec![0; 9 * support::RATE as usize];
@@ -128,7 +149,8 @@ fn a_call_that_we_transfer_arrives_at_its_target() {
     run(phone(&bench, &asterisk, &wav).args(["call", &format!("sip:1001@{}", asterisk.address()), "24"]));
 
     assert_eq!(server.wait_for("transfer_finished", Duration::from_secs(5))["accepted"], true);
-    assert_eq!(asterisk.database("arrived").as_deref(), Some("1002"));
+    let arrived = if ways.is_empty() { "1002" } else { "1001" };
+    assert_eq!(asterisk.database("arrived").as_deref(), Some(arrived));
     let recorded = asterisk.recording("604.wav");
     let found = compare(&recorded, &talk);
     assert!(found.share() >= 0.9 && found.voiced >= 30, "{found:?}");

@@ -373,6 +373,39 @@ async fn a_transfer_to_a_number_that_is_busy_leaves_the_caller_with_us() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn a_caller_that_we_announced_to_the_target_first_is_joined_with_it() {
+    let _case = Case::begin(ASTERISK, "attended transfer by us", "UDP");
+    let bench = Bench::open();
+    let asterisk = Asterisk::start(&bench, 60);
+    let (theirs, hers) = (babble(60), music(60));
+    let phone = |ip: u8, user: &str, plays: &[i16]| {
+        let line = Line::extension(bench.address(ip), user, &asterisk.address());
+        Pjsua::start(&bench.path().join(user), &line, plays)
+    };
+    let (caller_phone, target_phone) = (phone(30, "1002", &theirs), phone(31, "1001", &hers));
+    let own = Own::open(&bench, asterisk.socket(), DialogPolicy::default());
+    let caller = own.dial(asterisk.socket(), "1002", "4711").await.expect("the caller's telephone answers");
+    let target = own.dial(asterisk.socket(), "1001", "4711").await.expect("the target answers");
+    pause(Duration::from_secs(1));
+    let leg = target.leg;
+    let replaces = own.sip.run(move |endpoint, _| endpoint.replaces_value(leg)).await.expect("the endpoint lives");
+    assert!(replaces.is_some(), "the call to the target is up");
+    let order = Refer { replaces, ..refer(&asterisk, "1001") };
+    caller.wish(move |line| {
+        let leg = line.leg;
+        line.sip.post(move |endpoint, now| endpoint.refer(now, leg, order).expect("the leg is up"));
+    });
+    let events = caller.ended().await;
+    assert!(events.contains(&LineEvent::Transferred(TransferOutcome::Accepted)), "{events:?}");
+    assert_eq!(target.ended().await.last(), Some(&LineEvent::Ended(EndCause::Remote)), "the PBX took it over");
+    pause(Duration::from_secs(3));
+    let heard = [target_phone.stop(), caller_phone.stop()];
+    for (heard, said) in heard.iter().zip([theirs, hers]) {
+        assert_hears(&heard[heard.len().saturating_sub(16_000)..], &said, "each other");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn a_transfer_that_the_pbx_asks_for_is_refused_where_it_is_not_allowed_and_the_call_goes_on() {
     let _case = Case::begin(ASTERISK, "REFER to us refused by default", "UDP");
     let bench = Bench::open();

@@ -120,6 +120,29 @@ fn pjsua_baresip_linphonec_and_sipp_hold_calls_by_tls() {
     all_hold_a_call(&bench, &server, Some(&keys));
 }
 
+#[test]
+fn a_telephone_that_is_handed_our_call_takes_it_over_where_that_is_allowed() {
+    let _case = Case::begin("pjsua", "INVITE with Replaces takes our call over", "UDP");
+    let bench = Bench::open();
+    let trunk = "[[trunk]]\nname = \"phones\"\nhosts = [\"127.0.0.0/8\"]\nagent = \"echo\"\naccept_replaces = true\n";
+    let server = Server::start(&bench, trunk);
+    let heir = Line { user: "heir".to_owned(), ..Line::unregistered(bench.address(31)) };
+    let heir = Pjsua::start(&bench.path().join("heir"), &heir, &spoken());
+    let mut phone = Pjsua::start(&bench.path().join("pjsua"), &Line::unregistered(bench.address(30)), &spoken());
+    phone.call(&format!("sip:echo@{}", bench.address(20)));
+    phone.wait_for("Call 0 state changed to CONFIRMED", 1);
+    phone.call(&format!("sip:heir@{}", bench.address(31)));
+    phone.wait_for("Call 1 state changed to CONFIRMED", 1);
+    phone.transfer_to_call("0");
+    heir.wait_for("Call 1 state changed to CONFIRMED", 1);
+    support::pause(Duration::from_secs(6));
+    phone.stop();
+    let heard = heir.stop();
+    server.wait_for("call_ended", Duration::from_secs(5));
+    let found = compare(&babble(5), &heard);
+    assert!(found.share() >= 0.5, "the heir hears its own echo: {found:?}");
+}
+
 /// Kamailio on the bench's address 40 in front of our server; it ends, with its children, when this is dropped.
 struct Kamailio(Running);
 

@@ -6,9 +6,9 @@ mod support;
 #[path = "interop/table.rs"]
 mod table;
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
-use support::{Asterisk, Bench, Server, babble, compare, offhook, run, signal, wait_until};
+use support::{Asterisk, Bench, Server, agent_file, babble, compare, offhook, run, signal, wait_until};
 use table::Case;
 
 const ASTERISK: &str = "asterisk";
@@ -163,6 +163,72 @@ fn a_trunk_takes_calls_by_udp_tcp_and_tls() {
         wait_until(Duration::from_secs(15), name, || server.events_named("call_ended").len() > number);
         assert_echoed(&asterisk, "play-in.wav", name);
     }
+}
+
+#[test]
+fn calls_of_ours_go_out_over_a_trunk_by_udp_tcp_and_tls_and_with_a_password() {
+    let bench = Bench::open();
+    let asterisk = Asterisk::start(&bench, 60);
+    asterisk.set_played(&babble(5));
+    let (ip, pbx) = (bench.address(20), asterisk.socket().ip());
+    let ca = asterisk.key("ca.crt");
+    let trunk = |gateway: &str, more: &str| {
+        bench.write(
+            &format!("trunk-{}.toml", gateway.len() + more.len()),
+            &format!(
+                "[server]\nsip_listen = \"{ip}:5060\"\n\n[media]\nbind = \"{ip}\"\n\n[[trunk]]\nname = \"pbx\"\n\
+                 gateways = [\"{pbx}:{gateway}\"]\nagent = \"echo\"\n{more}\n"
+            ),
+        )
+    };
+    let call = |number: &str, config: &Path| {
+        let mut command = offhook();
+        command.args(["call", number, "--seconds", "7", "--ring", "3", "--through", "pbx", "-c"]).arg(config);
+        command
+    };
+    let plain = trunk("5060", "user = \"4711\"");
+    let over = "we call over a trunk, audio compared";
+    for (config, feature, transport) in [
+        (&plain, over, "UDP"),
+        (&trunk("5060;transport=tcp", "user = \"4711\""), over, "TCP"),
+        (&trunk("5061;transport=tls", &format!("user = \"4711\"\ntls = {{ ca = \"{}\" }}", ca.display())), over, "TLS"),
+        (
+            &trunk("5060", "user = \"trunk-cred\"\nusername = \"trunk-cred\"\npassword = \"trunksecret\""),
+            "credential trunk, ours to them",
+            "UDP",
+        ),
+    ] {
+        let _case = Case::begin(ASTERISK, feature, transport);
+        run(&mut call("625", config));
+        assert_echoed(&asterisk, "625-in.wav", transport);
+        std::fs::remove_file(asterisk.recording_file("625-in.wav")).expect("it is there");
+    }
+    let _case = Case::begin(ASTERISK, "busy and no answer said in words by offhook call", "UDP");
+    for (number, words) in [("614", "busy"), ("616", "no answer")] {
+        let output = call(number, &plain).output().expect("it runs");
+        let said = String::from_utf8_lossy(&output.stderr).to_lowercase();
+        assert!(!output.status.success() && said.contains(words), "{number}: {said}");
+    }
+    wait_until(Duration::from_secs(5), "the PBX has no call", || asterisk.channels() == 0);
+}
+
+#[test]
+fn a_transfer_that_a_trusted_pbx_asks_for_is_carried_out() {
+    let _case = Case::begin(ASTERISK, "REFER to us, where it is allowed", "UDP");
+    let bench = Bench::open();
+    let asterisk = Asterisk::start(&bench, 60);
+    let pbx = asterisk.socket().ip();
+    let trunk = format!(
+        "[agents]\nlibrary = {}\n\n[[trunk]]\nname = \"pbx\"\nhosts = [\"{pbx}\"]\ngateways = [\"{pbx}:5060\"]\n\
+         user = \"4711\"\nagent = \"library\"\naccept_refer = true\nallowed_prefixes = [\"604\"]\n",
+        agent_file("library")
+    );
+    let _server = Server::start(&bench, &trunk);
+    asterisk.trace();
+    asterisk.cli("channel originate PJSIP/trunk-ip extension refer@interop");
+    wait_until(Duration::from_secs(15), "the PBX knows", || asterisk.database("transfer").is_some());
+    assert_eq!(asterisk.database("transfer").as_deref(), Some("SUCCESS"));
+    assert_eq!(asterisk.database("arrived").as_deref(), Some("4711"));
 }
 
 #[test]

@@ -14,7 +14,7 @@ use offhook::{
     media::{LegEvent, LegMode, LegStats, MediaConfig, Workers},
     net::{self, Arrival, Inbox, Listen, Sip},
     sdp::Codec,
-    sip::{Account, DialogPolicy, EndpointConfig, KnownPeer, OutgoingInvite, Target, Uri, event::Party},
+    sip::{DialogPolicy, EndpointConfig, KnownPeer, LegId, OutgoingInvite, Uri, event::Party},
 };
 use tokio::{sync::mpsc, task::JoinHandle, time::timeout};
 
@@ -123,16 +123,6 @@ impl Own {
     }
 }
 
-/// An account whose credentials answer any realm.
-pub fn account(user: &str, password: &str) -> Account {
-    Account::new(user, password)
-}
-
-/// Where an INVITE goes, over UDP.
-pub fn over_udp(remote: SocketAddr) -> Vec<Target> {
-    vec![Target::udp(remote)]
-}
-
 type Wish = Box<dyn FnOnce(&mut Line) + Send>;
 
 #[derive(Default)]
@@ -145,6 +135,7 @@ struct Happened {
 
 /// A call that is up: it goes on by itself, keeps what is heard and does what it is told.
 pub struct Conversation {
+    pub leg: LegId,
     wishes: mpsc::UnboundedSender<Wish>,
     speech: mpsc::UnboundedSender<Vec<i16>>,
     happened: Arc<Mutex<Happened>>,
@@ -153,6 +144,7 @@ pub struct Conversation {
 
 impl Conversation {
     fn begin(mut line: Line) -> Self {
+        let leg = line.leg;
         let (wishes, mut wished) = mpsc::unbounded_channel::<Wish>();
         let (speech, mut spoken) = mpsc::unbounded_channel::<Vec<i16>>();
         let happened = Arc::new(Mutex::new(Happened::default()));
@@ -192,7 +184,7 @@ impl Conversation {
                 }
             }
         });
-        Self { wishes, speech, happened, task }
+        Self { leg, wishes, speech, happened, task }
     }
 
     /// Says this after what it has still to say.

@@ -198,9 +198,14 @@ impl Asterisk {
         self.cli(&format!("dialplan set global {name} {value}"));
     }
 
+    /// Where the dial plan puts this recording.
+    pub fn recording_file(&self, name: &str) -> PathBuf {
+        self.run.join("rec").join(name)
+    }
+
     /// A recording that the dial plan made, once it is complete.
     pub fn recording(&self, name: &str) -> Vec<i16> {
-        let path = self.run.join("rec").join(name);
+        let path = self.recording_file(name);
         wait_until(Duration::from_secs(10), &format!("{} is written", path.display()), || {
             fs::metadata(&path).is_ok_and(|file| file.len() > 44) && self.channels() == 0
         });
@@ -553,7 +558,7 @@ pub fn babble(seconds: usize) -> Vec<i16> {
 
 /// Seconds of what the PBX plays to those on hold: like [`babble`], but other.
 pub fn music(seconds: usize) -> Vec<i16> {
-    gliding(seconds, 41, 640, 4_700.0)
+    gliding(seconds, 41, 640, 1_900.0)
 }
 
 /// A tone of random height, another every `note` samples, that swells and fades every `swell` samples.
