@@ -327,7 +327,8 @@ impl Phone {
             };
         }
         while let Some(frame) = self.line.media.uplink.try_pop() {
-            key = key.or(self.line.key_in(&frame));
+            let tone = self.line.key_in(&frame);
+            key = key.or(tone);
         }
         key
     }
