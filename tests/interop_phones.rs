@@ -123,7 +123,7 @@ fn pjsua_baresip_linphonec_and_sipp_hold_calls_by_tls() {
 #[test]
 fn a_telephone_that_is_handed_our_call_takes_it_over_where_that_is_allowed() {
     let _case = Case::begin("pjsua", "INVITE with Replaces takes our call over", "UDP");
-    let bench = Bench::open();
+    let bench = Bench::open_beside_others();
     let trunk = "[[trunk]]\nname = \"phones\"\nhosts = [\"127.0.0.0/8\"]\nagent = \"echo\"\naccept_replaces = true\n";
     let server = Server::start(&bench, trunk);
     let heir = Line { user: "heir".to_owned(), ..Line::unregistered(bench.address(31)) };
@@ -168,7 +168,7 @@ impl Drop for Kamailio {
 /// A call of pjsua through the proxy, which it reaches by `transport`; we hear it by UDP.
 fn through_the_proxy(transport: &'static str) {
     let _case = Case::begin("kamailio", "edge proxy with Record-Route: call, hold, resume, hang up", transport);
-    let bench = Bench::open();
+    let bench = Bench::open_beside_others();
     let keys = keys(&bench);
     let _proxy = Kamailio::start(&bench, &keys);
     let trunk = format!("[[trunk]]\nname = \"edge\"\nhosts = [\"{}\"]\nagent = \"echo\"\n", bench.address(40));
