@@ -7,13 +7,13 @@
 //! | roof | [`cli`] | one file per subcommand |
 //! | roof | [`config`] | `offhook.toml` and the profiles become checked types |
 //! | third | [`call`] | one call from ring to hang-up; the only place an effect is executed |
-//! | second | [`net`] | SIP datagrams in and out |
+//! | second | [`net`] | SIP messages in and out: sockets, streams, names to addresses |
 //! | second | [`media`] | worker threads that move audio between RTP and the call every 20 ms |
 //! | second | [`providers`] | speech-to-text, text-to-speech, embeddings; the offline engines |
 //! | second | [`tools`] | actions during the call, behind a gate |
 //! | first | [`agent`] | what to say and do: flow, slots, templates |
 //! | first | [`turn`] | when to speak: end of turn, barge-in, the latency ledger |
-//! | ground | [`sip`] | messages, transactions, dialogs, registrations |
+//! | ground | [`sip`] | messages, admission, transactions, dialogs, registrations |
 //! | ground | [`sdp`] | offer and answer |
 //! | ground | [`rtp`] | packets, jitter buffer, digits, source lock |
 //! | ground | [`audio`] | frames, G.711, resampling, voice activity, concealment |

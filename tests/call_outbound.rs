@@ -162,3 +162,26 @@ async fn a_phone_may_ring_first_and_a_caller_who_gives_up_then_is_no_call() {
     phone.line.hang_up();
     tokio::time::timeout(support::PATIENCE, server.server.supervisor.idle()).await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gateway_whose_first_host_cannot_is_called_through_its_next() {
+    let (mut first, mut second, server) = (Desk::open(DESK), Desk::open([127, 0, 0, 7]), server().await);
+    let mut gateway = first.gateway("out", PeerTerms::default());
+    gateway.destinations.extend(second.gateway("out", PeerTerms::default()).destinations);
+    let dial = dial(&server, gateway, None);
+    let supervisor = Arc::clone(&server.server.supervisor);
+    let call = tokio::spawn(async move { supervisor.dial(dial).await });
+    first.ringing().await.refuse(503);
+    let mut human = second.ringing().await.answer().await;
+    human.wait_for(true, 20).await;
+    human.line.hang_up();
+    assert!(call.await.unwrap().is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gateway_that_leads_nowhere_is_an_error_in_words() {
+    let (desk, server) = (Desk::open(DESK), server().await);
+    let gateway = Gateway { destinations: Vec::new(), ..desk.gateway("out", PeerTerms::default()) };
+    let error = server.server.supervisor.dial(dial(&server, gateway, None)).await.unwrap_err();
+    assert!(error.to_string().contains("no address"), "{error}");
+}

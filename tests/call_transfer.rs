@@ -401,3 +401,31 @@ async fn an_attended_target_hears_who_is_calling_before_it_is_connected() {
     is_heard(&mut phone, &mut human).await;
     is_heard(&mut human, &mut phone).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_peer_s_attended_transfer_puts_the_agent_into_the_call_it_has_with_somebody_else() {
+    let mut desk = Desk::open(DESK);
+    let mut server = server(TALKER, &desk, referring(), &["2"]).await;
+    let mut phone = Phone::call(&server.server, CALLER).await.unwrap();
+    phone.wait_for(true, 5).await;
+    // The phone talks with the desk and then connects the two.
+    let mut consultation = phone.dial_also(desk.sip.local_addr()).await;
+    let (mut human, ()) = tokio::join!(async { desk.ringing().await.answer().await }, async {
+        consultation.line.answered().await.unwrap();
+    });
+    let refer = Refer {
+        replaces: Some(dialog_of(&consultation).await),
+        ..Refer::blind(Uri::sip_address(phone.sip.local_addr()).with_user("20"))
+    };
+    let leg = phone.line.leg;
+    phone.sip.post(move |endpoint, now| endpoint.refer(now, leg, refer).unwrap());
+    let ringing = desk.ringing().await;
+    assert_eq!(ringing.call.replaces, Some(human.line.leg), "it takes the place of the desk's call with the phone");
+    let mut taken_over = ringing.answer().await;
+    human.line.hang_up();
+    assert_eq!(consultation.ended().await, EndCause::Remote);
+    assert_eq!(human.ended().await, EndCause::Local);
+    assert_eq!(phone.ended().await, EndCause::Transferred);
+    server.event("the exchange", |e| matches!(e, CallEvent::LegReplaced { by: "refer", .. }).then_some(())).await;
+    taken_over.wait_for(true, 20).await;
+}

@@ -3,11 +3,14 @@
 #[path = "support/streams.rs"]
 mod streams;
 
-use offhook::net::{Inbox, Listen, NetConfig, Sip, limits};
-use offhook::sip::{StreamDeadlines, Target, Transport};
+use offhook::net::{Arrival, Inbox, Listen, NetConfig, Sip, limits};
+use offhook::sip::event::Event;
+use offhook::sip::{OutgoingInvite, StreamDeadlines, Target, Transport};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
-use streams::{any, call_through, endpoint, is_closed, ok_to, options, probe, read_head, registration, soon};
+use streams::{
+    SDP, any, call_through, call_to, endpoint, is_closed, ok_to, options, probe, read_head, registration, soon,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UdpSocket};
 
@@ -173,23 +176,35 @@ async fn a_request_to_the_address_that_a_peer_names_as_its_own_goes_by_the_strea
 }
 
 #[tokio::test]
-async fn a_peer_that_does_not_read_is_cut_off() {
-    let (sip, _inbox) = server();
+async fn a_peer_that_asks_and_does_not_read_is_slowed_down_and_then_cut_off() {
+    let config = NetConfig { write_time: Duration::from_millis(200), ..NetConfig::default() };
+    let (sip, _inbox) = server_with(config, Ipv4Addr::LOCALHOST.into(), &["127.0.0.1/32"]);
     let mut stream = TcpStream::connect(sip.local_addr()).await.unwrap();
-    let (mut reader, mut writer) = stream.split();
-    // Each request is answered; the answers fill the kernel's buffers, then the queue.
-    let mut cseq = 0;
-    let flood = async {
-        loop {
-            cseq += 1;
-            if writer.write_all(options(cseq, any([127, 0, 0, 1])).as_bytes()).await.is_err() {
-                return;
-            }
-        }
-    };
+    // Each request is answered; the answers fill the kernel's buffers, then nothing moves.
+    let requests: String = (0..100).map(|cseq| options(cseq, any([127, 0, 0, 1]))).collect();
+    let flood = async { while stream.write_all(requests.as_bytes()).await.is_ok() {} };
     soon("the cut", flood).await;
-    let mut rest = Vec::new();
-    assert!(soon("the end", reader.read_to_end(&mut rest)).await.is_err() || !rest.is_empty());
+}
+
+#[tokio::test]
+async fn a_peer_that_does_not_read_our_requests_is_cut_off_when_the_queue_is_full() {
+    let (sip, _inbox) = server();
+    let peer = TcpListener::bind(any(Ipv4Addr::LOCALHOST)).await.unwrap();
+    let target = tcp(peer.local_addr().unwrap());
+    let place = async {
+        let (mut ended, mut legs) = (None, Vec::new());
+        while ended.is_none() {
+            let call = OutgoingInvite { sdp: vec![b'a'; 60_000], ..call_to(vec![target], sip.local_addr()) };
+            legs.push(sip.invite(call).await.unwrap().1);
+            ended = legs.iter_mut().find_map(|events| events.try_recv().ok());
+        }
+        ended
+    };
+    let (accepted, ended) = soon("the cut", async { tokio::join!(peer.accept(), place) }).await;
+    assert!(matches!(ended, Some(Event::Ended { .. })), "{ended:?}");
+    let reason = sip.last_transport_error(Transport::Tcp, target.remote).unwrap();
+    assert!(reason.contains("does not read"), "{reason}");
+    drop(accepted);
 }
 
 #[tokio::test]
@@ -243,6 +258,24 @@ async fn a_registration_comes_back_by_another_stream_when_its_own_breaks() {
         stream.write_all(options(1, remote).as_bytes()).await.unwrap();
         read_head(&mut stream).await;
     }
+}
+
+#[tokio::test]
+async fn the_answer_to_a_call_whose_stream_broke_goes_to_where_the_caller_listens() {
+    let (sip, mut inbox) = server();
+    let caller = TcpListener::bind(any(Ipv4Addr::LOCALHOST)).await.unwrap();
+    let listening = caller.local_addr().unwrap();
+    let invite = options(1, listening).replace("OPTIONS", "INVITE");
+    let mut stream = TcpStream::connect(sip.local_addr()).await.unwrap();
+    stream.write_all(invite.as_bytes()).await.unwrap();
+    let Some(Arrival::Call(call, _events)) = soon("the call", inbox.recv()).await else { panic!("no call") };
+    assert!(read_head(&mut stream).await.starts_with("SIP/2.0 100"));
+    drop(stream);
+    let leg = call.leg;
+    let answer = sip.run(move |endpoint, now| endpoint.answer(now, leg, SDP.to_vec()));
+    answer.await.unwrap().unwrap();
+    let (mut again, _) = soon("another stream", caller.accept()).await.unwrap();
+    assert!(read_head(&mut again).await.starts_with("SIP/2.0 200"));
 }
 
 #[tokio::test]

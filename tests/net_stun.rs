@@ -30,7 +30,7 @@ async fn request(server: &UdpSocket) -> (Vec<u8>, SocketAddr) {
 
 fn success(request: &[u8], id: Option<TransactionId>) -> Vec<u8> {
     let request = Message::from_bytes(request).unwrap();
-    let id = id.unwrap_or(request.transaction_id());
+    let id = id.unwrap_or_else(|| request.transaction_id());
     let kind = stun_types::message::MessageType::from_class_method(
         stun_types::message::MessageClass::Success,
         stun_types::message::BINDING,

@@ -2,12 +2,12 @@
 //! scripted PBX on loopback.
 
 use serde_json::Value;
-use std::io::{BufRead, BufReader};
-use std::net::{SocketAddr, UdpSocket};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -17,6 +17,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// A PBX that registers 1001, refuses everybody else, answers OPTIONS, and takes calls without ever sending audio.
 struct Pbx {
     address: SocketAddr,
+    /// How often a contact was taken back.
+    unregistered: Arc<AtomicUsize>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -28,6 +30,8 @@ impl Pbx {
         let address = socket.local_addr().unwrap();
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
+        let unregistered = Arc::new(AtomicUsize::new(0));
+        let taken_back = Arc::clone(&unregistered);
         let thread = std::thread::spawn(move || {
             // Silent: it takes audio and sends none.
             let rtp = UdpSocket::bind("127.0.0.1:0").unwrap();
@@ -36,11 +40,14 @@ impl Pbx {
                 let Ok((length, from)) = socket.recv_from(&mut buffer) else { continue };
                 let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
                 if let Some(answer) = answer(&text, from, rtp.local_addr().unwrap()) {
+                    if is_unregister(&text) && answer.starts_with("SIP/2.0 200") {
+                        taken_back.fetch_add(1, Ordering::Relaxed);
+                    }
                     socket.send_to(answer.as_bytes(), from).unwrap();
                 }
             }
         });
-        Self { address, stop, thread: Some(thread) }
+        Self { address, unregistered, stop, thread: Some(thread) }
     }
 }
 
@@ -51,6 +58,10 @@ impl Drop for Pbx {
             let _ = thread.join();
         }
     }
+}
+
+fn is_unregister(request: &str) -> bool {
+    request.starts_with("REGISTER") && (request.contains("\r\nExpires: 0\r\n") || request.contains("expires=0"))
 }
 
 fn answer(request: &str, from: SocketAddr, rtp: SocketAddr) -> Option<String> {
@@ -64,7 +75,7 @@ fn answer(request: &str, from: SocketAddr, rtp: SocketAddr) -> Option<String> {
     let contact = field("Contact").unwrap_or_default();
     let user_is =
         |user: &str| field("Authorization").is_some_and(|value| value.contains(&format!("username=\"{user}\"")));
-    let unregisters = field("Expires").as_deref() == Some("0") || contact.contains("expires=0");
+    let unregisters = is_unregister(request);
     let (status, extra, body) = match method {
         "REGISTER" if !user_is("1001") => {
             let challenge = "WWW-Authenticate: Digest realm=\"pbx\", nonce=\"abc\", algorithm=MD5, qop=\"auth\"\r\n";
@@ -253,6 +264,60 @@ fn doctor_tells_a_wrong_password_from_a_port_where_nobody_listens() {
     assert_eq!(output.status.code(), Some(1));
 }
 
+/// A PBX that speaks TLS, with a certificate that only its own house has signed.
+fn tls_pbx(folder: &Path) -> SocketAddr {
+    let made = rcgen::generate_simple_self_signed(["pbx.example".to_owned()]).unwrap();
+    std::fs::write(folder.join("house.pem"), made.cert.pem()).unwrap();
+    let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+    let config = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key)
+        .unwrap();
+    let config = Arc::new(config);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let (stream, config) = (stream.unwrap(), Arc::clone(&config));
+            std::thread::spawn(move || {
+                let from = stream.peer_addr().unwrap();
+                let mut stream = rustls::StreamOwned::new(rustls::ServerConnection::new(config).unwrap(), stream);
+                let mut buffer = [0; 65_536];
+                while let Ok(length @ 1..) = stream.read(&mut buffer) {
+                    let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
+                    if let Some(answer) = answer(&text, from, from) {
+                        stream.write_all(answer.as_bytes()).unwrap();
+                    }
+                }
+            });
+        }
+    });
+    address
+}
+
+#[test]
+fn doctor_shows_whose_certificate_it_is_and_what_to_do_when_nobody_known_signed_it() {
+    let (folder, file) = house();
+    let host = format!("{};transport=tls", tls_pbx(folder.path()));
+    with_extension(&file, &host, "1001");
+    let stranger = findings(&offhook(&["doctor", "-c", &file, "--json", "--no-call"]));
+    let about = stranger.iter().find(|finding| finding["says"].as_str().is_some_and(|s| s.contains("certificate")));
+    let about = about.unwrap_or_else(|| panic!("{stranger:#?}"));
+    assert_eq!(about["level"], "fail", "{stranger:#?}");
+    assert!(about["fix"].as_str().unwrap().contains("ca = "), "{about}");
+
+    let mut text = std::fs::read_to_string(&file).unwrap();
+    text.push_str("tls = { ca = \"house.pem\", server_name = \"pbx.example\" }\n");
+    std::fs::write(&file, text).unwrap();
+    let output = offhook(&["doctor", "-c", &file, "--json", "--no-call"]);
+    let known = findings(&output);
+    assert!(output.status.success(), "{known:#?}");
+    assert!(finding(&known, "certificate")["says"].as_str().unwrap().contains("pbx.example"), "{known:#?}");
+    assert_eq!(finding(&known, "registration")["level"], "ok", "{known:#?}");
+}
+
 #[test]
 fn doctor_names_an_unknown_peer() {
     let (_folder, file) = house();
@@ -337,6 +402,88 @@ fn status_shows_a_running_server_and_says_when_none_runs() {
 fn mode(path: &Path) -> u32 {
     use std::os::unix::fs::PermissionsExt;
     std::fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+#[test]
+fn a_server_that_is_told_to_end_takes_every_registration_back() {
+    let pbx = Pbx::start();
+    let (folder, file) = house();
+    let text = std::fs::read_to_string(&file).unwrap();
+    let control = format!("[server]\ncontrol_socket = \"{}\"\n", folder.path().join("c").display());
+    std::fs::write(&file, text.replace("[server]\n", &control)).unwrap();
+    for name in ["a", "b", "c"] {
+        let mut text = std::fs::read_to_string(&file).unwrap();
+        text.push_str(&format!(
+            "[[extension]]\nname = \"{name}\"\nregistrar = \"{}\"\nuser = \"1001\"\npassword = \"s\"\nagent = \"echo\"\n",
+            pbx.address
+        ));
+        std::fs::write(&file, text).unwrap();
+    }
+    let mut server = serve(&file);
+    status_until(&file, "registered", |answer| {
+        (0..3).all(|index| answer["registrations"][index]["state"] == "registered")
+    });
+    assert!(Command::new("kill").args(["-TERM", &server.0.id().to_string()]).status().unwrap().success());
+    assert!(server.0.wait().unwrap().success(), "it ends by itself");
+    assert_eq!(pbx.unregistered.load(Ordering::Relaxed), 3);
+}
+
+#[test]
+fn a_registrar_whose_name_leads_nowhere_is_looked_for_again_and_the_server_runs() {
+    let (folder, file) = house();
+    let closed = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let text = std::fs::read_to_string(&file).unwrap();
+    let socket = folder.path().join("c");
+    let server = format!("[server]\ndns_servers = [\"{closed}\"]\ncontrol_socket = \"{}\"\n", socket.display());
+    std::fs::write(&file, text.replace("[server]\n", &server)).unwrap();
+    with_extension(&file, "pbx.invalid", "1001");
+    let _server = serve(&file);
+    let (answer, code) = status_until(&file, "looked for", |answer| answer["registrations"][0]["state"] == "failed");
+    assert_eq!(code, Some(1));
+    assert!(answer["registrations"][0]["reason"].as_str().unwrap().contains("pbx.invalid"), "{answer}");
+    assert!(answer["registrations"][0]["retry_in_s"].is_u64(), "{answer}");
+}
+
+#[test]
+fn two_numbers_of_one_carrier_have_their_own_trunks() {
+    let (folder, file) = house();
+    let free = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let text = std::fs::read_to_string(&file).unwrap().replace("udp:127.0.0.1:0", &format!("udp:{free}"));
+    let socket = format!("[server]\ncontrol_socket = \"{}\"\n", folder.path().join("control.sock").display());
+    let trunk = |name: &str, number: &str| {
+        format!(
+            "[[trunk]]\nname = \"{name}\"\nhosts = [\"127.0.0.1\"]\ncalled_numbers = [\"{number}\"]\nagent = \"echo\"\n"
+        )
+    };
+    let trunks = format!("{}{}", trunk("sales", "+15550100001"), trunk("service", "+15550100002"));
+    std::fs::write(&file, format!("{}{trunks}", text.replace("[server]\n", &socket))).unwrap();
+    let _server = serve(&file);
+    let carrier = UdpSocket::bind("127.0.0.1:0").unwrap();
+    carrier.set_read_timeout(Some(PATIENCE)).unwrap();
+    let here = carrier.local_addr().unwrap();
+    let call = |number: &str| {
+        let sdp = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 9 RTP/AVP 0\r\n";
+        let invite = format!(
+            "INVITE sip:{number}@{free} SIP/2.0\r\nVia: SIP/2.0/UDP {here};branch=z9hG4bK{0};rport\r\nMax-Forwards: 70\r\n\
+             From: <sip:+15550100009@{here}>;tag=a{0}\r\nTo: <sip:{number}@{free}>\r\nCall-ID: {0}\r\nCSeq: 1 INVITE\r\n\
+             Contact: <sip:{here}>\r\nContent-Type: application/sdp\r\nContent-Length: {1}\r\n\r\n{sdp}",
+            number.trim_start_matches('+'),
+            sdp.len()
+        );
+        carrier.send_to(invite.as_bytes(), free).unwrap();
+        let mut buffer = [0; 65_536];
+        loop {
+            let (length, _) = carrier.recv_from(&mut buffer).expect("an answer");
+            let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
+            let status: u16 = text.split(' ').nth(1).unwrap().parse().unwrap();
+            if status >= 200 {
+                return status;
+            }
+        }
+    };
+    assert_eq!(call("+15550100001"), 200);
+    assert_eq!(call("+15550100002"), 200, "the second trunk's number");
+    assert_eq!(call("+15550100003"), 404, "a number of neither");
 }
 
 #[test]

@@ -113,7 +113,8 @@ impl Scene {
             assert_eq!(transmit.transport, self.peer.transport, "{}: transport", self.name);
             // ACKs of refusals and our 100 are the transactions' own business.
             let text = String::from_utf8_lossy(&transmit.bytes).into_owned();
-            if !text.starts_with("SIP/2.0 100") && !(text.starts_with("ACK") && self.leg.is_none()) {
+            let is_own_business = text.starts_with("SIP/2.0 100") || (text.starts_with("ACK") && self.leg.is_none());
+            if !is_own_business {
                 self.sent.push_back(transmit.bytes);
             }
         }

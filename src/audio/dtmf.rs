@@ -112,7 +112,8 @@ impl ToneDetector {
             self.filled += 1;
             if self.filled == BLOCK {
                 self.filled = 0;
-                found = found.or(self.end_block());
+                let key = self.end_block();
+                found = found.or(key);
             }
         }
         found

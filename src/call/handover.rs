@@ -58,7 +58,7 @@ pub(super) enum FarEvent {
     Announcement(Option<Arc<[i16]>>),
     Line(LineEvent),
     Media,
-    Placed(Result<Line, LineError>),
+    Placed(Result<Box<Line>, LineError>),
 }
 
 impl FarSide {
@@ -67,7 +67,7 @@ impl FarSide {
         if let Some(placing) = &mut self.placing {
             let placed = placing.await.unwrap_or_else(|_| Err(LineError::NotDialled("the call was not placed".into())));
             self.placing = None;
-            return FarEvent::Placed(placed);
+            return FarEvent::Placed(placed.map(Box::new));
         }
         let Self { line: Some(line), announcement, is_announcing, .. } = self else {
             return std::future::pending().await;
@@ -151,7 +151,7 @@ impl Session {
         refer.headers = context_headers(self.terms.context_header.as_ref());
         if self.terms.refer_with_diversion {
             let called = self.called_number.as_ref().map_or(self.gateway.user.as_str(), |number| number.expose());
-            refer.headers.push(diversion(&self.gateway.domain, called));
+            refer.headers.push(diversion(&self.gateway, called));
         }
         let by_other_way = to.through.as_ref().is_some_and(|name| *name != self.gateway.peer);
         let plan = TransferPlan {
@@ -233,7 +233,7 @@ impl Session {
         }
     }
 
-    fn refer(&mut self, replaces: bool) {
+    fn refer(&self, replaces: bool) {
         let Some(handover) = &self.handover else { return };
         let (leg, mut refer) = (self.line.leg, handover.refer.clone());
         let target = replaces.then(|| self.far.line.as_ref().map(|line| line.leg)).flatten();
@@ -388,7 +388,7 @@ impl Session {
             FarEvent::Announcement(samples) => self.announce(now, samples),
             FarEvent::Placed(Ok(line)) => {
                 self.seat.hold(line.leg);
-                self.far.line = Some(line);
+                self.far.line = Some(*line);
             }
             FarEvent::Placed(Err(error)) => {
                 tracing::info!(call = %self.call, %error, "transfer_call_not_placed");

@@ -1,6 +1,6 @@
 //! A telephone line as the call holds it: the SIP leg, the media leg and what offer and answer agreed.
 
-use super::supervisor::DigitsBy;
+use super::terms::DigitsBy;
 use super::unanswered::Unanswered;
 use crate::audio::ToneDetector;
 use crate::base::{Pii, Random};
@@ -92,6 +92,45 @@ pub struct TransferRequest {
     pub replaces: Option<Pii<String>>,
 }
 
+/// What an undecided INVITE will be answered with. Nothing is sent to its caller before it knows.
+#[derive(Clone, Debug, Default)]
+struct Prepared {
+    sdp: Vec<u8>,
+    /// What it agrees to; `None` when it is an offer.
+    agreed: Option<Negotiated>,
+}
+
+/// What comes from the SIP leg.
+#[derive(Debug)]
+struct Signals {
+    sip: Sip,
+    leg: LegId,
+    events: LegEvents,
+    /// Taken from the events and not given out yet.
+    pending: Option<Event>,
+    /// Where the peer's messages come from.
+    from: IpAddr,
+    /// The call may fail over to another address (RFC 3263 §4.3) until somebody says something about it.
+    may_move: bool,
+}
+
+impl Signals {
+    /// The next event; `None` when the network side has stopped. Cancel-safe.
+    async fn next(&mut self) -> Option<Event> {
+        if self.pending.is_none() {
+            self.pending = Some(self.events.recv().await?);
+        }
+        let is_an_answer = matches!(self.pending, Some(Event::Progress { .. } | Event::Answered { .. }));
+        if self.may_move && is_an_answer {
+            let leg = self.leg;
+            let address = self.sip.run(move |endpoint, _| endpoint.peer_address(leg)).await.ok()?;
+            self.from = address.map_or(self.from, |address| address.ip());
+            self.may_move = !matches!(self.pending, Some(Event::Answered { .. }));
+        }
+        self.pending.take()
+    }
+}
+
 /// See the module. Dropping a line ends its call.
 #[derive(Debug)]
 pub struct Line {
@@ -101,9 +140,8 @@ pub struct Line {
     pub leg: LegId,
     /// Audio in and out.
     pub media: Leg,
-    events: LegEvents,
+    signals: Signals,
     negotiation: Negotiation,
-    signalling_ip: IpAddr,
     codec: Option<Codec>,
     held: bool,
     /// The direction that we want: less than both ways while we hold the peer.
@@ -111,8 +149,8 @@ pub struct Line {
     digits: DigitsBy,
     has_events: bool,
     detector: ToneDetector,
-    /// Our description for the peer's undecided INVITE, and whether it answers an offer.
-    prepared: Option<(Vec<u8>, bool)>,
+    /// For the peer's undecided INVITE.
+    prepared: Option<Prepared>,
     early_fork: Option<u8>,
     fault: Option<Unanswered>,
 }
@@ -151,21 +189,18 @@ impl Line {
         mode: LegMode,
         random: &mut Random,
     ) -> Result<Self, LineError> {
-        let mut media = workers.open(mode)?;
+        let media = workers.open(mode)?;
         let mut negotiation = Negotiation::new(call.local.ip(), media.local_addr().port(), codecs.to_vec(), random);
-        let (mut codec, mut has_events) = (None, false);
-        let (sdp, answers) = match &call.sdp {
+        let prepared = match &call.sdp {
             Some(offer) => {
                 let answer = negotiation.answer(offer, Direction::SendRecv)?;
-                (codec, has_events) = (Some(answer.negotiated.codec), answer.negotiated.telephone_event.is_some());
-                media.configure(LegMedia::new(&answer.negotiated, call.source.ip()))?;
-                (answer.sdp, true)
+                Prepared { sdp: answer.sdp.into_bytes(), agreed: Some(answer.negotiated) }
             }
-            None => (negotiation.offer(Direction::SendRecv), false),
+            None => Prepared { sdp: negotiation.offer(Direction::SendRecv).into_bytes(), agreed: None },
         };
         let mut line = Self::new(sip, call.leg, media, events, negotiation, call.source.ip());
-        (line.codec, line.has_events) = (codec, has_events);
-        line.prepared = Some((sdp.into_bytes(), answers));
+        line.codec = prepared.agreed.as_ref().map(|agreed| agreed.codec);
+        line.prepared = Some(prepared);
         Ok(line)
     }
 
@@ -181,9 +216,8 @@ impl Line {
             sip: sip.clone(),
             leg,
             media,
-            events,
+            signals: Signals { sip: sip.clone(), leg, events, pending: None, from: signalling_ip, may_move: false },
             negotiation,
-            signalling_ip,
             codec: None,
             held: false,
             wanted: Direction::SendRecv,
@@ -204,15 +238,11 @@ impl Line {
 
     /// Lets the caller hear what is pushed into the downlink, before the call is taken: 183 with our answer. A caller
     /// who made no offer hears its own ringing tone instead (180), since an unreliable 183 cannot make one.
-    pub fn progress(&self) {
-        let leg = self.leg;
-        match &self.prepared {
-            Some((sdp, true)) => {
-                let sdp = sdp.clone();
-                self.sip.post(move |endpoint, now| log_refused(endpoint.progress(now, leg, sdp)));
-            }
-            _ => self.ring(),
-        }
+    pub fn progress(&mut self) {
+        let (leg, prepared) = (self.leg, self.prepared.clone());
+        let Some(Prepared { sdp, agreed: Some(agreed) }) = prepared else { return self.ring() };
+        self.settle(&agreed);
+        self.sip.post(move |endpoint, now| log_refused(endpoint.progress(now, leg, sdp)));
     }
 
     /// Takes the call: 200.
@@ -220,7 +250,11 @@ impl Line {
     /// # Errors
     /// The caller has hung up already.
     pub async fn pick_up(&mut self) -> Result<(), LineError> {
-        let (leg, sdp) = (self.leg, self.prepared.take().map(|(sdp, _)| sdp).unwrap_or_default());
+        let Prepared { sdp, agreed } = self.prepared.take().unwrap_or_default();
+        if let Some(agreed) = agreed {
+            self.settle(&agreed);
+        }
+        let leg = self.leg;
         self.sip.run(move |endpoint, now| endpoint.answer(now, leg, sdp)).await?.map_err(NetError::from)?;
         Ok(())
     }
@@ -261,11 +295,14 @@ impl Line {
         let mut negotiation = Negotiation::new(local_ip, media.local_addr().port(), codecs.to_vec(), random);
         let invite = prepare(negotiation.offer(Direction::SendRecv).into_bytes());
         let signalling_ip = invite.targets.first().map_or(local_ip, |target| target.remote.ip());
+        let may_move = invite.targets.len() > 1;
         let sip = sip.clone();
         // A task of its own: were this future dropped while the INVITE leaves, nobody would hang up.
         let placed = tokio::spawn(async move {
             let (leg, events) = sip.invite(invite).await?;
-            Ok(Self::new(&sip, leg, media, events, negotiation, signalling_ip))
+            let mut line = Self::new(&sip, leg, media, events, negotiation, signalling_ip);
+            line.signals.may_move = may_move;
+            Ok(line)
         });
         placed.await.unwrap_or_else(|_| Err(NetError::Stopped.into()))
     }
@@ -277,7 +314,7 @@ impl Line {
     /// The peer did not answer.
     pub async fn answered(&mut self) -> Result<Vec<Header>, LineError> {
         loop {
-            let event = self.events.recv().await.ok_or(NetError::Stopped)?;
+            let event = self.signals.next().await.ok_or(NetError::Stopped)?;
             match self.take(event) {
                 Some(LineEvent::Answered(headers)) => return Ok(headers),
                 Some(LineEvent::Ended(cause)) => return Err(LineError::NotAnswered(self.unanswered(&cause))),
@@ -308,7 +345,7 @@ impl Line {
     /// Where the signalling comes from.
     #[must_use]
     pub fn signalling_ip(&self) -> IpAddr {
-        self.signalling_ip
+        self.signals.from
     }
 
     /// Whether the peer has put us on hold.
@@ -322,7 +359,7 @@ impl Line {
     pub async fn next(&mut self) -> Option<LineEvent> {
         loop {
             let event = tokio::select! {
-                event = self.events.recv() => event,
+                event = self.signals.next() => event,
                 () = self.media.ready() => return None,
             };
             let Some(event) = event else { return Some(LineEvent::Ended(EndCause::Transport)) };
@@ -505,7 +542,7 @@ impl Line {
     fn settle(&mut self, negotiated: &Negotiated) -> Option<LineEvent> {
         self.codec = Some(negotiated.codec);
         self.has_events = negotiated.telephone_event.is_some();
-        if let Err(error) = self.media.configure(LegMedia::new(negotiated, self.signalling_ip)) {
+        if let Err(error) = self.media.configure(LegMedia::new(negotiated, self.signals.from)) {
             tracing::warn!(leg = %self.leg, %error, "media_not_configured");
         }
         // While we hold, not sending is our own wish.

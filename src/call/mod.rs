@@ -21,6 +21,7 @@ mod session;
 pub mod sounds;
 pub mod supervisor;
 mod switchboard;
+pub mod terms;
 pub mod transfer;
 pub mod unanswered;
 
@@ -31,8 +32,6 @@ pub use line::{Line, LineError, LineEvent, TransferRequest};
 pub use number_format::NumberFormat;
 pub use outbound::Outbound;
 pub use sounds::Sounds;
-pub use supervisor::{
-    AgentSetup, BeforeAnswer, Dial, DigitsBy, Engines, PeerTerms, Program, Route, Supervisor, SupervisorConfig,
-    TransferBy,
-};
+pub use supervisor::{Dial, Supervisor, SupervisorConfig};
+pub use terms::{AgentSetup, BeforeAnswer, DigitsBy, Engines, PeerTerms, Program, Route, TransferBy};
 pub use unanswered::Unanswered;

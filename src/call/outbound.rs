@@ -117,13 +117,14 @@ fn identity_headers(gateway: &Gateway, identity: &CallerIdentity, own: &Named) -
     if identity.is_private {
         headers.push(("Privacy".to_owned(), "id".to_owned()));
     }
-    headers.extend(identity.diverted_from.as_ref().map(|number| diversion(&gateway.domain, number.expose())));
+    headers.extend(identity.diverted_from.as_ref().map(|number| diversion(gateway, number.expose())));
     headers
 }
 
 /// The header that names the number a call was for before it was sent on (RFC 5806 §4).
-pub(super) fn diversion(domain: &Uri, number: &str) -> (String, String) {
-    let value = HeaderValue::name_addr(None, &domain.with_user(number), &[("reason", Some("deflection"))]);
+pub(super) fn diversion(gateway: &Gateway, number: &str) -> (String, String) {
+    let address = gateway.own_address(&gateway.terms.numbers.apply(number));
+    let value = HeaderValue::name_addr(None, &address, &[("reason", Some("deflection"))]);
     ("Diversion".to_owned(), value.to_text().into_owned())
 }
 

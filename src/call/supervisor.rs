@@ -1,196 +1,32 @@
 //! Takes calls in, places them, and knows all that are up.
 
-use super::classify::Exemplars;
 use super::dial_policy::{Approved, Callee};
-use super::fallback::whole_line;
 use super::gateway::CallerIdentity;
 use super::line::describe;
 use super::outbound::{Outbound, place};
 use super::session::{Session, SessionSeed};
 use super::sounds::Sounds;
 use super::switchboard::{Switchboard, Takeover};
-use super::{CallEvent, EventStream, Gateway, Line, LineError, LineEvent, NumberFormat, Unanswered};
-use crate::agent::Agent;
+use super::terms::{BeforeAnswer, PeerTerms, Program, Route};
+use super::{CallEvent, EventStream, Gateway, Line, LineError, LineEvent, Unanswered};
 use crate::base::{CallId, Pii, Random, SampleRate};
 use crate::media::{LegMode, Workers};
 use crate::net::{Arrival, Inbox, LegEvents, Sip};
-use crate::providers::{Embedder, ProviderError, SpeechToText, TextToSpeech, VoiceDetector};
-use crate::sdp::Codec;
 use crate::sip::event::{EndCause, Header, IncomingCall, Party, Peer, RegistrationState};
-use crate::sip::{DialogPolicy, RegistrationId, Uri};
-use crate::tools::{CallBudget, HttpTools, ToolSet};
-use crate::turn::TurnSettings;
+use crate::sip::{RegistrationId, Uri};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
-/// What a caller is told when nothing can be synthesised at that moment.
-const SPARE_LINE: &str = "I'm sorry, I can't speak with you at the moment. Please call again in a few minutes.";
-
-/// The engines that all calls share.
-#[derive(Clone)]
-pub struct Engines {
-    /// Speech to text.
-    pub stt: Arc<dyn SpeechToText>,
-    /// Text to speech.
-    pub tts: Arc<dyn TextToSpeech>,
-    /// Intents.
-    pub embedder: Arc<dyn Embedder>,
-    /// Neural voice activity.
-    pub voice: Arc<dyn VoiceDetector>,
-    /// Embeddings of the agents' example phrases.
-    pub exemplars: Arc<Exemplars>,
-}
-
-/// An agent, ready to take calls.
-pub struct AgentSetup {
-    /// The checked agent file.
-    pub agent: Arc<Agent>,
-    /// Its tools' closed list.
-    pub tool_set: Arc<ToolSet>,
-    /// The client that runs them.
-    pub tools: Arc<HttpTools>,
-    /// The waits of turn-taking.
-    pub turn: TurnSettings,
-    /// Pace of the voice.
-    pub speed: f32,
-    /// Headers of the INVITE that become variables `sip_<name>`.
-    pub header_variables: Vec<String>,
-    /// Time zone of the business.
-    pub time_zone: jiff::tz::TimeZone,
-    /// What one call may spend on tools.
-    pub budget: CallBudget,
-    /// What the caller hears when text-to-speech is down.
-    pub spare_line: Arc<[i16]>,
-}
-
-impl AgentSetup {
-    /// Local time of the business.
-    #[must_use]
-    pub fn local_time(&self) -> jiff::Zoned {
-        jiff::Timestamp::now().to_zoned(self.time_zone.clone())
-    }
-
-    /// Synthesises the spare line of an agent.
-    ///
-    /// # Errors
-    /// What the engine says.
-    pub async fn synthesise_spare_line(engines: &Engines, speed: f32) -> Result<Arc<[i16]>, ProviderError> {
-        whole_line(engines.tts.as_ref(), SPARE_LINE, speed).await
-    }
-}
-
-/// What answers a call.
-#[derive(Clone)]
-pub enum Program {
-    /// An agent file with its engines.
-    Agent(Arc<AgentSetup>, Engines),
-    /// The caller hears themselves: for line checks and load tests.
-    Echo,
-}
-
-/// How a call is handed over to somebody else.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum TransferBy {
-    /// REFER; where the peer refuses it, a second call of ours that is bridged with the first.
-    #[default]
-    ReferThenBridge,
-    /// REFER alone: the call comes back to the agent where the peer refuses it.
-    Refer,
-    /// A second call of ours, bridged with the first.
-    Bridge,
-}
-
-/// How a peer's keys come.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum DigitsBy {
-    /// RTP telephone-events (RFC 4733); SIP INFO counts as well where no events were agreed.
-    #[default]
-    Rfc4733,
-    /// SIP INFO; RTP events, which the peer sends as well, are not counted twice.
-    Info,
-    /// Tones in the audio.
-    Inband,
-}
-
-/// What a caller gets before its call is answered.
-#[derive(Clone, Debug, Default)]
-pub enum BeforeAnswer {
-    /// Nothing: the agent answers at once.
-    #[default]
-    Nothing,
-    /// Its phone rings for this long (180).
-    Ringing(Duration),
-    /// It hears this once as early media (183), 8 kHz: an announcement that costs it nothing. Callers whose phone made
-    /// no offer hear ringing.
-    Announcement(Arc<[i16]>),
-}
-
-/// What a peer wants otherwise than others: the part of its profile that calls need.
-#[derive(Clone, Debug)]
-pub struct PeerTerms {
-    /// Codecs, best first.
-    pub codecs: Vec<Codec>,
-    /// Header of a REFER that carries the context of a transfer to the human; `None` sends none.
-    pub context_header: Option<String>,
-    /// Transfers to a number name it as `tel:` instead of `sip:`.
-    pub refer_as_tel: bool,
-    /// A REFER carries `Diversion` (RFC 5806) with the number that was called.
-    pub refer_with_diversion: bool,
-    /// How calls are handed over.
-    pub transfer: TransferBy,
-    /// How keys come.
-    pub digits: DigitsBy,
-    /// Headers of the INVITE, by name, that become variables `sip_<name>` of the call.
-    pub header_variables: Vec<String>,
-    /// What calls of this peer may do; goes into INVITEs of ours as well.
-    pub dialog: DialogPolicy,
-    /// The called numbers that are served; empty serves all.
-    pub called_numbers: Vec<String>,
-    /// What callers get before the agent answers.
-    pub before_answer: BeforeAnswer,
-    /// How numbers are written in calls to it.
-    pub numbers: NumberFormat,
-}
-
-impl Default for PeerTerms {
-    fn default() -> Self {
-        Self {
-            codecs: Codec::ALL.to_vec(),
-            context_header: Some("X-Offhook-Context".to_owned()),
-            refer_as_tel: false,
-            refer_with_diversion: false,
-            transfer: TransferBy::default(),
-            digits: DigitsBy::default(),
-            header_variables: Vec::new(),
-            dialog: DialogPolicy::default(),
-            called_numbers: Vec::new(),
-            before_answer: BeforeAnswer::default(),
-            numbers: NumberFormat::default(),
-        }
-    }
-}
-
-/// Where a peer's calls go.
-#[derive(Clone)]
-pub struct Route {
-    /// The extension's or trunk's name.
-    pub peer: String,
-    /// The agent's name.
-    pub agent: String,
-    /// What answers.
-    pub program: Program,
-    /// The peer's ways.
-    pub terms: PeerTerms,
-}
-
 /// The routes of a server.
 #[derive(Default)]
 pub struct SupervisorConfig {
     /// Calls of known peers, by the peer's name.
     pub trunks: HashMap<String, Route>,
+    /// Known peers that calls cannot be told apart from by address, by the peer's name: the called number decides.
+    pub neighbours: HashMap<String, Vec<String>>,
     /// The ways out, by the name of the extension or trunk.
     pub gateways: HashMap<String, Arc<Gateway>>,
     /// What callers hear while nobody talks to them.
@@ -218,6 +54,7 @@ pub struct Supervisor {
     switchboard: Arc<Switchboard>,
     events: EventStream,
     trunks: HashMap<String, Route>,
+    neighbours: HashMap<String, Vec<String>>,
     registrations: Mutex<HashMap<RegistrationId, Route>>,
     states: Mutex<HashMap<String, RegistrationState>>,
     next_call: AtomicU64,
@@ -233,6 +70,7 @@ impl Supervisor {
             switchboard: Switchboard::new(sip, workers, config.gateways, config.sounds),
             events,
             trunks: config.trunks,
+            neighbours: config.neighbours,
             registrations: Mutex::default(),
             states: Mutex::default(),
             next_call: AtomicU64::new(1),
@@ -415,20 +253,35 @@ impl Supervisor {
         self.changed.notify_waiters();
     }
 
+    /// The trunk that a call from the known peer `name` is for: itself, or the neighbour that serves the called number.
+    fn trunk_for(&self, name: &str, called: &str) -> Option<&Route> {
+        let own = self.trunks.get(name);
+        if own.is_some_and(|route| serves(route, called)) {
+            return own;
+        }
+        let others = self.neighbours.get(name).into_iter().flatten().filter_map(|name| self.trunks.get(name));
+        others.into_iter().find(|route| serves(route, called)).or(own)
+    }
+
     async fn take(self: Arc<Self>, incoming: IncomingCall, events: LegEvents) {
         let arrived = Instant::now();
         let call = CallId(self.next_call.fetch_add(1, Ordering::Relaxed));
-        let route = match &incoming.peer {
-            Peer::Known(name) => self.trunks.get(name).cloned(),
-            Peer::Registration(id) => {
-                self.registrations.lock().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
+        let user = |uri: &Uri| uri.view().user().map(crate::sip::uri::unescaped).unwrap_or_default();
+        let (route, called) = match &incoming.peer {
+            Peer::Known(name) => {
+                let called = user(incoming.request_uri.expose());
+                (self.trunk_for(name, &called).cloned(), called)
             }
+            // The Request-URI is our own Contact: the number is in To.
+            Peer::Registration(id) => (
+                self.registrations.lock().unwrap_or_else(PoisonError::into_inner).get(id).cloned(),
+                user(&incoming.to.expose().uri),
+            ),
         };
         let Some(route) = route else {
             return self.refuse(call, &incoming, 404, "no agent is assigned to this trunk or extension");
         };
-        let called = incoming.request_uri.expose().view().user().unwrap_or_default().to_owned();
-        if !route.terms.called_numbers.is_empty() && !route.terms.called_numbers.contains(&called) {
+        if !serves(&route, &called) {
             return self.refuse(call, &incoming, 404, "the called number is not served on this trunk");
         }
         if let Some(replaced) = incoming.replaces {
@@ -581,6 +434,12 @@ fn name_of(from: &Pii<Party>) -> Pii<String> {
     let Party { display, uri } = from.expose();
     let number = || crate::sip::uri::unescaped(uri.view().user().unwrap_or_default());
     Pii::new(display.clone().filter(|name| !name.is_empty()).unwrap_or_else(number))
+}
+
+/// Whether calls to this number are answered.
+fn serves(route: &Route, called: &str) -> bool {
+    let numbers = &route.terms.called_numbers;
+    numbers.is_empty() || numbers.iter().any(|number| number == called)
 }
 
 fn mode(program: &Program) -> LegMode {

@@ -13,7 +13,7 @@
 //!                          Over ◄── accepted ── Replacing ◄─ coupled ─► Over (bridged)
 //! ```
 
-use super::supervisor::TransferBy;
+use super::terms::TransferBy;
 use super::unanswered::Unanswered;
 use crate::agent::destination::TransferMode;
 use crate::sip::event::TransferOutcome;

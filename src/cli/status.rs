@@ -78,7 +78,7 @@ fn shown(answer: &Value, style: Style) -> String {
     );
     let registrations = entries(answer, "registrations");
     if !registrations.is_empty() {
-        let rows: Vec<Vec<String>> = registrations.iter().map(|entry| registration_row(entry)).collect();
+        let rows: Vec<Vec<String>> = registrations.iter().map(registration_row).collect();
         let _ = writeln!(out, "\n{}", style.paint(Ink::Strong, "Registrations"));
         let _ = writeln!(out, "{}", table(&["name", "address", "state", "detail"], &rows));
     }

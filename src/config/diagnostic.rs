@@ -80,7 +80,7 @@ impl ConfigError {
             message,
             fix,
         };
-        error.blot_password();
+        error.blot_secret();
         error
     }
 
@@ -90,21 +90,35 @@ impl ConfigError {
         Self { file: file.to_owned(), line: 0, column: 0, source: String::new(), width: 0, message, fix }
     }
 
-    /// Error texts end up in logs and tickets; a password's value must not.
-    fn blot_password(&mut self) {
-        if let Some((key, _)) = self.source.split_once('=')
-            && key.contains("pass")
-            && !key.trim_end().ends_with("_env")
-            && !key.trim_end().ends_with("_file")
-        {
-            let key_chars = key.chars().count();
-            self.source = format!("{key}= {{redacted}}");
-            if self.column > key_chars {
-                self.column = key_chars + 3;
-                self.width = "{redacted}".len();
-            }
+    /// Error texts end up in logs and tickets; a password's value must not, nor that of a header, which may be a token.
+    fn blot_secret(&mut self) {
+        let Some(secret) = secret_at(&self.source) else { return };
+        let before = self.source[..secret].chars().count();
+        self.source.truncate(secret);
+        self.source.push_str("{redacted}");
+        if self.column > before {
+            self.column = before + 1;
+            self.width = "{redacted}".len();
         }
     }
+}
+
+/// Where the value of the first secret in a line begins: after `password =` or `headers =`, in a section of its own or
+/// inside braces, but not after `password_env` or `password_file`.
+fn secret_at(line: &str) -> Option<usize> {
+    let mut from = 0;
+    while let Some(equals) = line[from..].find('=').map(|at| from + at) {
+        let key = line[..equals].trim_end().trim_end_matches(['"', '\'']);
+        let start = key.rfind(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == '-')).map_or(0, |at| at + 1);
+        let key = &key[start..];
+        let is_elsewhere = key.ends_with("_env") || key.ends_with("_file");
+        from = equals + 1;
+        if (key.contains("pass") || key == "headers") && !is_elsewhere {
+            let spaces = line[from..].len() - line[from..].trim_start().len();
+            return Some(from + spaces);
+        }
+    }
+    None
 }
 
 fn floor_boundary(text: &str, at: usize) -> usize {
@@ -163,6 +177,24 @@ mod tests {
         let text = "password = hunter2\n";
         let error = ConfigError::at(Path::new("o.toml"), text, 11..18, "bad".into(), String::new());
         assert_eq!(error.to_string(), "o.toml:1:12: bad\n  1 | password = {redacted}\n    |            ^^^^^^^^^^");
+    }
+
+    #[test]
+    fn secrets_inside_braces_and_headers_do_not_show_either() {
+        for (line, shown) in [
+            ("x = { user = \"a\", password = \"hunter2\", y = 1 }", "x = { user = \"a\", password = {redacted}"),
+            ("inbound_password=\"hunter2\"", "inbound_password={redacted}"),
+            ("\"password\" = \"hunter2\"", "\"password\" = {redacted}"),
+            ("headers = { X-Token = \"hunter2\" }", "headers = {redacted}"),
+            ("password_env = \"PBX\"", "password_env = \"PBX\""),
+            ("password_file = \"a=b\"", "password_file = \"a=b\""),
+        ] {
+            let error = ConfigError::at(Path::new("o.toml"), line, 0..1, "bad".into(), String::new());
+            assert_eq!(error.source, shown);
+            let end =
+                ConfigError::at(Path::new("o.toml"), line, line.len() - 1..line.len(), "bad".into(), String::new());
+            assert!(end.column <= end.source.chars().count(), "{end}");
+        }
     }
 
     #[test]

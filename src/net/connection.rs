@@ -19,6 +19,8 @@ use tokio::time::{sleep_until, timeout};
 const READ_BYTES: usize = 4_096;
 /// Queued messages are written together up to this size.
 const WRITE_BYTES: usize = 16 * 1024;
+/// While more than this waits to be written, nothing more is read.
+const READING_STOPS_BYTES: usize = SEND_QUEUE_BYTES / 2;
 /// How long a polite end of a stream may take.
 const SHUTDOWN_TIME: Duration = Duration::from_secs(2);
 
@@ -81,14 +83,22 @@ pub(super) struct Line {
     reports: mpsc::Sender<Report>,
     orders: mpsc::UnboundedReceiver<Order>,
     queued: Arc<AtomicUsize>,
-    deadlines: StreamDeadlines,
+    limits: StreamLimits,
+}
+
+/// What a stream's peer is allowed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct StreamLimits {
+    pub(super) deadlines: StreamDeadlines,
+    /// How long it may leave unread what we write.
+    pub(super) write_time: Duration,
 }
 
 /// Starts the task of a stream. `open` makes the stream, or says in words why there is none.
 pub(super) fn spawn<S, O>(
     id: ConnectionId,
     reports: mpsc::Sender<Report>,
-    deadlines: StreamDeadlines,
+    limits: StreamLimits,
     open: impl FnOnce() -> O,
 ) -> Handle
 where
@@ -97,7 +107,7 @@ where
 {
     let (orders, received) = mpsc::unbounded_channel();
     let queued = Arc::new(AtomicUsize::new(0));
-    let mut line = Line { id, reports, orders: received, queued: Arc::clone(&queued), deadlines };
+    let mut line = Line { id, reports, orders: received, queued: Arc::clone(&queued), limits };
     let open = open();
     let task = tokio::spawn(async move {
         let reason = match open.await {
@@ -119,19 +129,23 @@ impl Line {
     /// Moves bytes until the stream ends, and says why it did.
     async fn carry(&mut self, stream: impl AsyncRead + AsyncWrite) -> String {
         let (mut reader, mut writer) = tokio::io::split(stream);
-        let mut framer = Framer::new(Instant::now(), self.deadlines);
+        let mut framer = Framer::new(Instant::now(), self.limits.deadlines);
         let mut pulse: Option<(KeepAlive, Random)> = None;
         let mut buffer = vec![0; READ_BYTES];
         let mut out = Vec::new();
         let mut written = 0;
         let mut must_flush = false;
+        let mut wrote_at = Instant::now();
         loop {
             let wake = framer.poll_timeout();
             let wake = pulse.as_ref().map_or(wake, |(pulse, _)| pulse.poll_timeout().min(wake));
             let rest = out.get(written..).unwrap_or_default();
             let is_writing = must_flush || !rest.is_empty();
+            let wake = if is_writing { wake.min(wrote_at + self.limits.write_time) } else { wake };
+            // A peer that asks faster than it reads our answers is slowed down rather than cut off.
+            let has_room = self.queued.load(Ordering::Relaxed).saturating_add(rest.len()) < READING_STOPS_BYTES;
             tokio::select! {
-                read = reader.read(&mut buffer) => {
+                read = reader.read(&mut buffer), if has_room => {
                     let mut input = match read {
                         Ok(0) => return "the peer closed the connection".to_owned(),
                         Ok(length) => buffer.get(..length).unwrap_or_default(),
@@ -158,14 +172,15 @@ impl Line {
                             Err(fault) => return fault.to_string(),
                         }
                     }
-                    if out.len() > SEND_QUEUE_BYTES {
-                        return "the peer does not read what it asks for".to_owned();
+                    if !is_writing {
+                        wrote_at = now;
                     }
                 }
                 wrote = push(&mut writer, rest), if is_writing => match wrote {
                     Ok(0) if rest.is_empty() => must_flush = false,
                     Ok(0) => return "the connection takes no more".to_owned(),
                     Ok(count) => {
+                        wrote_at = Instant::now();
                         written = written.saturating_add(count);
                         must_flush = true;
                         if written == out.len() {
@@ -177,6 +192,7 @@ impl Line {
                 },
                 order = self.orders.recv(), if !is_writing => match order {
                     Some(order) => {
+                        wrote_at = Instant::now();
                         self.obey(order, &mut framer, &mut pulse, &mut out);
                         while out.len() < WRITE_BYTES && let Ok(order) = self.orders.try_recv() {
                             self.obey(order, &mut framer, &mut pulse, &mut out);
@@ -190,6 +206,15 @@ impl Line {
                 },
                 () = sleep_until(wake.into()) => {
                     let now = Instant::now();
+                    if is_writing && now >= wrote_at + self.limits.write_time {
+                        return "the peer does not read what is sent to it".to_owned();
+                    }
+                    if !is_writing {
+                        wrote_at = now;
+                    }
+                    if !has_room {
+                        framer.postpone(now);
+                    }
                     if let Err(fault) = framer.handle_timeout(now) {
                         return fault.to_string();
                     }

@@ -1,7 +1,7 @@
 //! The task that owns the endpoint: it hands it datagrams and messages, timeouts and commands, and carries out what it
 //! wants sent.
 
-use super::connection::{self, Handle, Order, Report};
+use super::connection::{self, Handle, Order, Report, StreamLimits};
 use super::connections::{ConnectionId, Connections};
 use super::keep_alive::{Due, KeepAlive, PING};
 use super::limits::ALIAS_MESSAGES;
@@ -277,20 +277,19 @@ impl Driver {
             tracing::debug!(%source, %refused, "sip_stream_refused");
             return;
         }
-        let deadlines =
-            if welcome == Welcome::Peer { self.config.peer_deadlines } else { self.config.stranger_deadlines };
+        let limits = self.limits(welcome == Welcome::Peer);
         let id = self.streams.next_id();
         let reports = self.reports.clone();
         socket::tune(&stream);
         let handle = match self.acceptors.get_mut(&local) {
-            None => connection::spawn(id, reports, deadlines, || async move { Ok((stream, PeerCertificates::new())) }),
+            None => connection::spawn(id, reports, limits, || async move { Ok((stream, PeerCertificates::new())) }),
             Some(acceptor) => {
                 let Ok(permit) = Arc::clone(&self.handshakes).try_acquire_owned() else {
                     tracing::debug!(%source, "sip_tls_handshakes_full");
                     return;
                 };
                 let (config, within) = (acceptor.current(Instant::now()), self.config.handshake_time);
-                connection::spawn(id, reports, deadlines, || async move {
+                connection::spawn(id, reports, limits, || async move {
                     let _permit = permit;
                     let made = timeout(within, tls::accept(stream, config)).await;
                     made.unwrap_or_else(|_| Err("the TLS handshake took too long".to_owned()))
@@ -298,6 +297,11 @@ impl Driver {
             }
         };
         self.streams.insert(id, (transport, remote), local, false, Stream::new(handle, welcome == Welcome::Peer));
+    }
+
+    fn limits(&self, is_peer: bool) -> StreamLimits {
+        let deadlines = if is_peer { self.config.peer_deadlines } else { self.config.stranger_deadlines };
+        StreamLimits { deadlines, write_time: self.config.write_time }
     }
 
     /// The certificates shown on the open stream to a TLS target; empty without one.
@@ -447,7 +451,7 @@ impl Driver {
         }
         let within = self.config.connect_time;
         let id = self.streams.next_id();
-        let (reports, deadlines) = (self.reports.clone(), self.config.peer_deadlines);
+        let (reports, limits) = (self.reports.clone(), self.limits(true));
         let handle = if transport == Transport::Tls {
             let demands = self.demands.of(remote).to_vec();
             if demands.is_empty() {
@@ -457,13 +461,13 @@ impl Driver {
                 );
                 return None;
             }
-            connection::spawn(id, reports, deadlines, move || async move {
+            connection::spawn(id, reports, limits, move || async move {
                 let open = async { tls::connect(socket::connect(local, remote, within).await?, demands).await };
                 let opened = timeout(within, open).await;
                 opened.unwrap_or_else(|_| Err("the TLS handshake took too long".to_owned()))
             })
         } else {
-            connection::spawn(id, reports, deadlines, move || async move {
+            connection::spawn(id, reports, limits, move || async move {
                 Ok((socket::connect(local, remote, within).await?, PeerCertificates::new()))
             })
         };

@@ -12,7 +12,8 @@ pub const CONNECTIONS_PER_SOURCE: usize = 32;
 /// (one for each worker of a proxy, one for each call), yet not all.
 pub const CONNECTIONS_PER_PEER: usize = 1_024;
 
-/// Bytes waiting to be written to one stream. A peer that does not read is cut off instead of filling memory.
+/// Bytes waiting to be written to one stream. A peer that does not read is cut off instead of filling memory; while half
+/// of it waits, nothing more is read from that peer.
 pub const SEND_QUEUE_BYTES: usize = 256 * 1024;
 
 /// What one queued message costs besides its bytes, so that many small ones are bounded too.
@@ -33,6 +34,10 @@ pub const HANDSHAKE_TIME: Duration = Duration::from_secs(5);
 /// How long a connection of ours, its TLS handshake included, may take to open: below the wait after which an INVITE
 /// is given up (64·T1), so that the next target gets its turn.
 pub const CONNECT_TIME: Duration = Duration::from_secs(5);
+
+/// How long a peer may take nothing of what waits to be written (64·T1): one that never reads would hold its stream for
+/// ever.
+pub const WRITE_TIME: Duration = Duration::from_secs(32);
 
 /// How long the kernel may keep bytes of ours unacknowledged before the stream is dead (64·T1).
 pub const UNACKNOWLEDGED_TIME: Duration = Duration::from_secs(32);

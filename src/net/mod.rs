@@ -116,6 +116,8 @@ pub struct NetConfig {
     pub connect_time: Duration,
     /// How long an inbound TLS handshake may take.
     pub handshake_time: Duration,
+    /// How long a peer may leave unread what we write to its stream.
+    pub write_time: Duration,
     /// The name servers to ask; empty asks the system's.
     pub name_servers: Vec<SocketAddr>,
     /// The file of hosts that are known without asking.
@@ -129,6 +131,7 @@ impl Default for NetConfig {
             peer_deadlines: StreamDeadlines::PEER,
             connect_time: limits::CONNECT_TIME,
             handshake_time: limits::HANDSHAKE_TIME,
+            write_time: limits::WRITE_TIME,
             name_servers: Vec::new(),
             hosts_file: "/etc/hosts".into(),
         }
@@ -195,7 +198,7 @@ impl Sip {
     /// The address of the first socket, with the real port when 0 was asked for.
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
-        self.bound.first().map_or(SocketAddr::from(([0, 0, 0, 0], 0)), |listen| listen.address)
+        self.bound.first().map_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)), |listen| listen.address)
     }
 
     /// All sockets in the order asked for, with their real ports.

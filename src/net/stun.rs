@@ -103,6 +103,7 @@ impl Binding {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
     use stun_types::message::MessageWriteExt;
 
     const SERVER: ([u8; 4], u16) = ([192, 0, 2, 1], PORT);
@@ -166,6 +167,28 @@ mod tests {
             [&b"OPTIONS sip:a SIP/2.0\r\n"[..], b"SIP/2.0 200 OK", b"\r\n\r\n", b"", b"\0\0\0\0", b"\0\x01\0\0abcd"]
         {
             assert!(!is_stun(datagram));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_answer_of_the_server_does_harm(tail in prop::collection::vec(any::<u8>(), 0..80), kind in any::<[u8; 2]>()) {
+            let binding = Binding::new(Instant::now(), SERVER.into(), 7);
+            let mut datagram = binding.request();
+            datagram[..2].copy_from_slice(&kind);
+            datagram[2..4].copy_from_slice(&(tail.len() as u16).to_be_bytes());
+            datagram.extend(tail);
+            let _ = binding.handle(SERVER.into(), &datagram);
+        }
+
+        #[test]
+        fn a_damaged_answer_is_none_or_one_address(at in 0usize..32, bit in 0u8..8) {
+            let binding = Binding::new(Instant::now(), SERVER.into(), 7);
+            let mut datagram = answer(&binding.request());
+            if let Some(byte) = datagram.get_mut(at) {
+                *byte ^= 1 << bit;
+            }
+            let _ = binding.handle(SERVER.into(), &datagram);
         }
     }
 }

@@ -17,6 +17,12 @@ pub fn sdp(input: &[u8]) {
     assert!((10..=60).contains(&answer.negotiated.ptime_ms));
     let again = ours.answer(input, Direction::SendRecv).map(|again| again.sdp);
     assert_eq!(again.as_deref(), Ok(&*answer.sdp), "an unchanged answer keeps its version");
+    let offer = ours.offer(Direction::SendRecv);
+    assert_eq!(lines(offer.as_bytes()), lines(input), "a re-offer keeps the number of streams");
+    let mut theirs = Negotiation::new(address, 30_000, Codec::ALL.to_vec(), &mut Random::seeded(2));
+    let reply =
+        theirs.answer(offer.as_bytes(), Direction::SendRecv).map(|reply| ours.accept_answer(reply.sdp.as_bytes()));
+    assert!(matches!(reply, Ok(Ok(_))), "a re-offer of ours can be answered: {reply:?}");
 }
 
 #[cfg(test)]

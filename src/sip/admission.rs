@@ -134,6 +134,12 @@ impl Admission {
         entry.is_some_and(|source| source.proven_until.is_some_and(|until| until > now))
     }
 
+    /// Whether the address is banned. Only the unproven care.
+    pub fn is_banned(&mut self, now: Instant, source: IpAddr) -> bool {
+        let entry = self.sources.get_mut(&source.to_canonical());
+        entry.is_some_and(|source| source.banned_until.is_some_and(|until| until > now))
+    }
+
     /// Takes a datagram from the budget of its source. Strangers are the caller's to drop; none is admitted here.
     pub fn admit(&mut self, now: Instant, source: IpAddr, standing: Standing) -> Admit {
         let source = source.to_canonical();

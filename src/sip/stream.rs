@@ -163,6 +163,11 @@ impl Framer {
         Ok(None)
     }
 
+    /// The peer's time begins anew: it was we who did not read.
+    pub fn postpone(&mut self, now: Instant) {
+        self.since = now;
+    }
+
     /// When the peer's time is over, unless more comes.
     #[must_use]
     pub fn poll_timeout(&self) -> Instant {
@@ -223,7 +228,7 @@ impl Framer {
     fn read_line(&mut self, input: &mut &[u8]) -> Result<bool, StreamFault> {
         let longest = limits::HEADER_LINE_BYTES.saturating_add(1);
         let end = input.iter().take(longest).position(|b| *b == b'\n');
-        let length = end.map_or(longest.min(input.len()), |end| end.saturating_add(1));
+        let length = end.map_or_else(|| longest.min(input.len()), |end| end.saturating_add(1));
         let (piece, rest) = input.split_at_checked(length).unwrap_or((input, &[]));
         self.buffer.extend_from_slice(piece);
         *input = rest;

@@ -274,6 +274,11 @@ impl Phone {
         Ok(Self { line, sip, workers, turn: TurnId::NONE })
     }
 
+    /// Begins a second call of this phone, to `target`.
+    pub async fn dial_also(&self, target: SocketAddr) -> Self {
+        Self::dial_from(self.sip.clone(), Arc::clone(&self.workers), target, |_| ()).await.unwrap()
+    }
+
     /// Waits for the next event of the line that `pick` takes.
     pub async fn event<T>(&mut self, what: &str, mut pick: impl FnMut(&LineEvent) -> Option<T>) -> T {
         let wait = async {

@@ -181,3 +181,39 @@ fn the_operator_s_word_passes_and_nonsense_is_explained() {
         assert!(callee(text).is_err(), "{text}");
     }
 }
+
+#[test]
+fn whatever_is_approved_is_a_plain_number_with_an_allowed_beginning() {
+    let mut random = crate::base::Random::seeded(8);
+    let alphabet = [
+        "+",
+        "0",
+        "1",
+        "2",
+        "9",
+        "49",
+        "30",
+        "*",
+        "#",
+        ";",
+        "?",
+        "@",
+        ":",
+        "%2B",
+        ",",
+        "sip:",
+        "tel:",
+        "pbx.example.com",
+        " ",
+    ];
+    let mut approved = 0;
+    for _ in 0..50_000 {
+        let length = 1 + random.below(7);
+        let text: String = (0..length).map(|_| alphabet[random.below(alphabet.len() as u64) as usize]).collect();
+        let Ok(number) = approve(&text) else { continue };
+        approved += 1;
+        assert!(number.strip_prefix('+').unwrap_or(&number).bytes().all(|b| b.is_ascii_digit()), "{text}");
+        assert!(["2", "+4930", "0"].iter().any(|p| number.starts_with(p)) && !number.starts_with("00"), "{text}");
+    }
+    assert!(approved > 500, "only {approved} were approved");
+}

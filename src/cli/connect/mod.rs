@@ -87,8 +87,8 @@ async fn work(connect: &Connect) -> Result<ExitCode, String> {
         Some(text) if has_peers(text) => Some(Config::load(&connect.config).map_err(|e| e.to_string())?),
         _ => None,
     };
-    let mut prompt = Prompt::new(!connect.json);
-    let (answers, typed) = answers(connect, known.as_ref(), &mut prompt)?;
+    let prompt = Prompt::new(!connect.json);
+    let (answers, typed) = answers(connect, known.as_ref(), &prompt)?;
     if let Some(known) = &known
         && let Some(name) = section::duplicate(known, &answers)
     {
@@ -136,7 +136,7 @@ fn has_peers(text: &str) -> bool {
 /// The answers, and a password that was typed with the file it is to go into.
 type Typed = Option<(PathBuf, String)>;
 
-fn answers(connect: &Connect, known: Option<&Config>, prompt: &mut Prompt) -> Result<(Answers, Typed), String> {
+fn answers(connect: &Connect, known: Option<&Config>, prompt: &Prompt) -> Result<(Answers, Typed), String> {
     let names: Vec<&str> = SipProfile::built_in_names().collect();
     let wording = format!("PBX or carrier ({})", names.join(", "));
     let profile = prompt.given(connect.profile.as_deref(), "profile", &wording, Some("generic"))?;

@@ -55,7 +55,8 @@ fn gateway(profile: &SipProfile, host: &str) -> String {
 
 /// A TOML string.
 fn quoted(text: &str) -> String {
-    toml::Value::String(text.to_owned()).to_string()
+    // The escapes of JSON are those of a TOML basic string, and it stays on one line.
+    serde_json::Value::from(text).to_string()
 }
 
 /// The section as text, with what has to be done on the other side as comments.

@@ -21,6 +21,10 @@ const SLOW: Duration = Duration::from_millis(300);
 /// Share of lost packets that is heard.
 const LOSS_WARN: f64 = 0.02;
 
+/// What to do about a certificate that does not pass.
+const UNVERIFIED_FIX: &str = "for an authority of the house set `tls = { ca = \"file.pem\" }`; for a certificate made out \
+                              to another name set `server_name`; an expired one has to be renewed by its owner";
+
 /// How bad it is.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) enum Level {
@@ -79,6 +83,7 @@ pub(super) fn names(host: &str, found: &Result<Vec<Target>, String>) -> Finding 
                 .collect();
             Finding::ok(CHECK, format!("{host} leads to {}", all.join(", then ")))
         }
+        Err(reason) if reason.contains("certificate") => Finding::fail("certificate", reason.clone(), UNVERIFIED_FIX),
         Err(reason) => Finding::fail(
             CHECK,
             reason.clone(),
@@ -111,12 +116,9 @@ pub(super) fn connection(target: Target, outcome: Result<Duration, &str>, udp: O
             _ => None,
         },
         (Ok(took), _) => Some(Finding::ok(CHECK, format!("{remote} takes {name} after {} ms", took.as_millis()))),
-        (Err(reason), Transport::Tls) if reason.contains("certificate") => Some(Finding::fail(
-            CHECK,
-            format!("{remote} does not pass verification: {reason}"),
-            "for an authority of the house set `tls = { ca = \"file.pem\" }`; for a certificate made out to another name \
-             set `server_name`; an expired one has to be renewed by its owner",
-        )),
+        (Err(reason), Transport::Tls) if reason.contains("certificate") => {
+            Some(Finding::fail(CHECK, format!("{remote} does not pass verification: {reason}"), UNVERIFIED_FIX))
+        }
         (Err(reason), _) => Some(Finding::fail(
             CHECK,
             format!("{remote} cannot be reached by {name}: {reason}"),

@@ -23,6 +23,9 @@ fn names_show_every_target_in_order() {
     let targets = vec![target(Transport::Tls), target(Transport::Udp)];
     expect(&names("pbx.example", &Ok(targets)), Level::Ok, "tls 192.0.2.10:5060, then udp 192.0.2.10:5060", "");
     expect(&names("pbx.example", &Err("no such name".into())), Level::Fail, "no such name", "dns_servers");
+    let unverified = names("pbx.example", &Err("the certificate of pbx.example expired".into()));
+    expect(&unverified, Level::Fail, "expired", "renewed");
+    assert_eq!(unverified.check, "certificate");
 }
 
 #[test]

@@ -12,6 +12,7 @@ use crate::net::{self, Listen, NetConfig, NetError, Sip};
 use crate::sip::event::RegistrationState;
 use crate::sip::{EndpointConfig, RegistrationId, Transport};
 use homes::Homes;
+use ipnet::IpNet;
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -92,7 +93,7 @@ impl Server {
         let mut bound = Vec::new();
         let (sip, inbox) = net::start_with(network, &listen, Random::system(), |found| {
             bound = found.to_vec();
-            let first = found.first().map_or(SocketAddr::from(([127, 0, 0, 1], 5060)), |listen| listen.address);
+            let first = found.first().map_or_else(|| SocketAddr::from(([127, 0, 0, 1], 5060)), |listen| listen.address);
             EndpointConfig {
                 local: Homes::first_local_addresses(&plan, found),
                 user_agent: plan.user_agent.clone(),
@@ -100,7 +101,8 @@ impl Server {
                 ..EndpointConfig::udp(first, first)
             }
         })?;
-        let config = SupervisorConfig { trunks, gateways, ..SupervisorConfig::default() };
+        let config =
+            SupervisorConfig { trunks, neighbours: neighbours(&plan.trunks), gateways, ..SupervisorConfig::default() };
         let supervisor = Supervisor::new(sip.clone(), workers, events.clone(), config);
         tokio::spawn(Arc::clone(&supervisor).run(inbox));
         let plan = Arc::new(plan);
@@ -197,17 +199,18 @@ impl Server {
         });
         let is_registered =
             |name: &str| matches!(self.supervisor.registration_state(name), Some(RegistrationState::Registered { .. }));
-        let taken_back = async {
+        let said_goodbye = async {
             loop {
                 // At least once, so that the last BYEs leave.
                 tokio::time::sleep(GOODBYE_LOOK).await;
-                if !ids.keys().any(|name| is_registered(name)) {
+                let legs = self.sip.run(|endpoint, _| endpoint.leg_count()).await.unwrap_or(0);
+                if legs == 0 && !ids.keys().any(|name| is_registered(name)) {
                     return;
                 }
             }
         };
         // A registrar that is down will forget us by itself.
-        let _ = tokio::time::timeout(GOODBYE, taken_back).await;
+        let _ = tokio::time::timeout(GOODBYE, said_goodbye).await;
     }
 }
 
@@ -217,6 +220,19 @@ fn route(agents: &HashMap<String, Program>, peer: &str, agent: &str, terms: &Pee
         .cloned()
         .ok_or_else(|| ServerError::UnknownAgent { peer: peer.to_owned(), agent: agent.to_owned() })?;
     Ok(Route { peer: peer.to_owned(), agent: agent.to_owned(), program, terms: terms.clone() })
+}
+
+/// Trunks whose calls come from common addresses, by name: a carrier that several numbers are rented from.
+fn neighbours(trunks: &[TrunkPlan]) -> HashMap<String, Vec<String>> {
+    let meet = |a: &TrunkPlan, b: &TrunkPlan| {
+        let networks = |x: &IpNet| b.known.networks.iter().any(|y| x.contains(y) || y.contains(x));
+        a.known.networks.iter().any(networks) || a.host_names.iter().any(|host| b.host_names.contains(host))
+    };
+    let others = |trunk: &TrunkPlan| {
+        let others = trunks.iter().filter(|other| other.name() != trunk.name() && meet(trunk, other));
+        others.map(|other| other.name().to_owned()).collect()
+    };
+    trunks.iter().map(|trunk| (trunk.name().to_owned(), others(trunk))).collect()
 }
 
 /// The sockets asked for, and TLS that only goes out where nothing listens for it: a name's records may ask for it.

@@ -120,7 +120,7 @@ impl Dns {
         transport: Option<Transport>,
     ) -> Result<Vec<Target>, String> {
         let host = host.trim_end_matches('.');
-        let fallback = transport.or(self.transports.first().copied()).unwrap_or_default();
+        let fallback = transport.or_else(|| self.transports.first().copied()).unwrap_or_default();
         let direct = port.unwrap_or_else(|| default_port(fallback));
         if let Ok(ip) = host.parse::<IpAddr>() {
             return Ok(vec![Target { transport: fallback, remote: SocketAddr::new(ip.to_canonical(), direct) }]);

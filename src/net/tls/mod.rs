@@ -133,6 +133,9 @@ pub(super) async fn connect(stream: TcpStream, demands: Vec<Demand>) -> Result<(
     let Some(name) = demands.last().map(|demand| demand.name.clone()) else {
         return Err("nobody said whom its certificate must name".to_owned());
     };
+    if let Some(demand) = demands.iter().find(|demand| demand.settings.danger_accept_any_certificate) {
+        tracing::warn!(host = demand.host, "tls_certificate_not_verified");
+    }
     let (config, verdicts) = client_config(demands).await.map_err(|error| error.to_string())?;
     match TlsConnector::from(config).connect(name, stream).await {
         Ok(stream) => {

@@ -1,7 +1,7 @@
-//! What an application may ask about our own addresses.
+//! What an application may ask about addresses.
 
 use super::Endpoint;
-use crate::sip::Target;
+use crate::sip::{LegId, Target};
 use std::net::SocketAddr;
 
 impl Endpoint {
@@ -10,5 +10,11 @@ impl Endpoint {
     #[must_use]
     pub fn advertised_towards(&self, target: Target) -> Option<SocketAddr> {
         self.path_to(target.transport, target.remote).map(|path| path.advertised)
+    }
+
+    /// Where a leg's requests go at the moment: after a failover another of its targets. `None` for a leg that is gone.
+    #[must_use]
+    pub fn peer_address(&self, leg: LegId) -> Option<SocketAddr> {
+        self.legs.get(&leg).map(|leg| leg.dialog.path.remote)
     }
 }

@@ -57,10 +57,8 @@ impl Endpoint {
                 return true;
             }
         }
-        if let Some(most) = limits.concurrent {
-            if self.calls_with(name) >= most as usize {
-                return true;
-            }
+        if limits.concurrent.is_some_and(|most| self.calls_with(name) >= most as usize) {
+            return true;
         }
         if let (Some(rate), Some(bucket)) = (per_second, self.call_rates.0.get_mut(name)) {
             bucket.take(now, rate, rate);

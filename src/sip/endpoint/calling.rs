@@ -132,7 +132,7 @@ impl Endpoint {
         leg.dialog.path = path;
         leg.early.clear();
         let composed = leg.attempt.as_ref().map(|attempt| {
-            let mut dialog = leg.dialog.clone();
+            let mut dialog = Dialog { route_set: self.route_of(&attempt.call, path), ..leg.dialog.clone() };
             self.compose_invite(&mut dialog, &attempt.call, &leg.session).map(|request| (dialog, request))
         });
         let is_sent = match composed {
@@ -163,6 +163,16 @@ impl Endpoint {
                 tracing::info!(leg = %id, "the target did not serve the call; trying the next");
                 return true;
             }
+        }
+    }
+
+    /// A target has said a word: it is not given up for its silence.
+    pub(super) fn target_has_answered(&mut self, id: LegId) {
+        if let Some(leg) = self.legs.get_mut(&id)
+            && leg.timers.is_running(LegTimer::Failover)
+        {
+            leg.timers.stop(LegTimer::Failover);
+            self.settle_leg(id);
         }
     }
 
@@ -222,7 +232,6 @@ impl Endpoint {
             }
             return;
         };
-        leg.timers.stop(LegTimer::Failover);
         if status.is_provisional() {
             return self.handle_provisional(now, id, leg_id, response, status);
         }

@@ -8,7 +8,7 @@ use crate::sip::header::HeaderName;
 use crate::sip::refer::Transfer;
 use crate::sip::reliable::{Receiver, Sender};
 use crate::sip::session_timer::{Asked, Session};
-use crate::sip::timer::{Doubling, TimerName, TimerTable};
+use crate::sip::timer::{Doubling, MAX_TIMERS, TimerName, TimerTable};
 use crate::sip::{Message, Method, Request};
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
@@ -99,6 +99,8 @@ pub(super) enum LegTimer {
     /// Final responses after a CANCEL or the end are not waited for any longer (RFC 3261 §9.1).
     LastResponses,
 }
+
+const _: () = assert!(LegTimer::ALL.len() <= MAX_TIMERS, "a timer without a slot would never fire");
 
 impl TimerName for LegTimer {
     const ALL: &'static [Self] = &[

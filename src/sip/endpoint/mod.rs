@@ -11,6 +11,7 @@ mod auth;
 mod call_limits;
 mod calling;
 mod challenge;
+mod changes;
 mod commands;
 mod counters;
 mod in_dialog;

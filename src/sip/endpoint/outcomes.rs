@@ -32,6 +32,9 @@ impl Endpoint {
         if status.is_success() {
             self.pin_realm(id);
         }
+        if let Owner::Leg(leg, Purpose::Invite) = owner {
+            self.target_has_answered(leg);
+        }
         if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::PROXY_AUTHENTICATION_REQUIRED)
             && !self.is_unwanted(owner)
             && let Some(again) = self.answer_challenge(now, id, owner, response, source)
@@ -90,7 +93,6 @@ impl Endpoint {
         if purpose == Purpose::Invite {
             leg.invite = Some(new);
             leg.is_cancellable = false;
-            leg.timers.stop(LegTimer::Failover);
         }
         if let Offer::Ours { transaction: Some(transaction), .. } = &mut leg.offer
             && *transaction == old

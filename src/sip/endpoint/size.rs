@@ -16,8 +16,9 @@ pub(super) const DATAGRAM_REQUEST_BYTES: usize = 1_300;
 /// What our Via adds to a request at most: transport, a bracketed IPv6 address with port, branch.
 const VIA_BYTES: usize = 110;
 
-/// How long a host that took no TCP is spared further tries, which cost it a connection and us the wait for it.
-const TCP_REST: Duration = Duration::from_secs(600);
+/// How long a host that took no TCP is spared further tries: where a firewall swallows them, each costs a call five
+/// seconds.
+const TCP_REST: Duration = Duration::from_secs(3_600);
 
 /// Hosts without TCP that are remembered. They are peers that we call, so this only bounds a mistake.
 pub(super) const WITHOUT_TCP: usize = 1_024;

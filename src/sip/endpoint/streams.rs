@@ -41,6 +41,7 @@ impl Endpoint {
         };
         match self.standing(now, source, transport) {
             Standing::Stranger => Welcome::None,
+            Standing::Unproven if self.admission.is_banned(now, source) => Welcome::None,
             Standing::Proven => Welcome::Peer,
             Standing::Unproven | Standing::InTouch | Standing::Known => {
                 let is_peer = self.config.known_peers.iter().any(is_own)

@@ -441,7 +441,8 @@ impl Endpoint {
                 self.handle_outcome(now, id, owner, response, source);
             }
             (Some(tell @ (Tell::TimedOut | Tell::TransportFailed)), _) => {
-                let goes_on = tell == Tell::TransportFailed && self.fall_back_to_udp(now, id, owner);
+                let is_wanted = !matches!(owner, Owner::Leg(_, Purpose::Abandoned));
+                let goes_on = is_wanted && tell == Tell::TransportFailed && self.fall_back_to_udp(now, id, owner);
                 self.settle(id);
                 if !goes_on {
                     self.handle_failure(now, id, owner, tell);

@@ -255,6 +255,10 @@ impl Registration {
     /// The way to [`Self::target`], before [`Self::request`]. A way with another address of ours changes the Contact;
     /// taking a binding back names the Contact that was bound.
     pub fn set_path(&mut self, path: Path) {
+        if path.remote != self.path.remote {
+            // A nonce is its server's.
+            self.challenges.forget();
+        }
         let is_other_contact = (path.advertised, path.transport) != (self.path.advertised, self.path.transport);
         if self.errand != Errand::Unbind && is_other_contact {
             if self.was_bound {
@@ -326,6 +330,8 @@ impl Registration {
         let asked = response.seconds(HeaderName::RetryAfter).ok().flatten().unwrap_or(0);
         self.retry_after = Duration::from_secs(u64::from(asked)).min(RETRY_AFTER_CEILING);
         match (self.errand, status.code()) {
+            // Credentials that nobody asked for may be what is refused.
+            (_, code @ 400..=499) if !matches!(code, 408 | 423 | 480) && self.challenges.forget() => Reaction::SEND,
             (Errand::Unbind, _) => self.finish(),
             (Errand::Bind, 200..=299) => self.bound(now, response, random),
             (Errand::Query, 200..=299) => {
@@ -355,7 +361,6 @@ impl Registration {
                 let wait = self.backoff.next_wait(random);
                 self.failed(now, Some(code), reason, wait)
             }
-            (Errand::Bind | Errand::Query, 400..=499) if self.challenges.forget() => Reaction::SEND,
             (Errand::Query, _) => {
                 self.errand = Errand::Bind;
                 let reason = format!("403, then {status} to a query: the registrar refuses this account");

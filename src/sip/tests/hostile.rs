@@ -5,6 +5,7 @@ use super::super::{OwnedMessage, Verdict, judge};
 use super::*;
 use generator::{Torture, all, ipv6};
 use proptest::prelude::*;
+use std::time::Instant;
 
 #[path = "../../../tests/rfc4475/generator.rs"]
 mod generator;

@@ -3,9 +3,9 @@
 use super::registrar::{REGISTRAR, Scene, settings};
 use super::*;
 use crate::sip::config::{LocalAddress, Target};
-use crate::sip::digest::Algorithm;
+use crate::sip::digest::{Algorithm, Authority};
 use crate::sip::event::{Peer, RegistrationState};
-use crate::sip::{HeaderName, HeaderValue, Response, StatusCode, Uri};
+use crate::sip::{HeaderName, HeaderValue, KnownPeer, Response, StatusCode, Uri};
 
 const SECOND: &str = "10.0.0.3:5060";
 
@@ -526,4 +526,51 @@ fn a_registrar_that_returns_many_contacts_has_only_ours_removed() {
     assert!(scene.is_registered());
     assert_eq!(scene.registrar.bindings.len(), 81);
     assert!(scene.registrar.bindings.contains(&uri("sip:1001-a1b2@10.0.0.2:5060")));
+}
+
+/// Loss, restarts that forget everything, a NAT that moves, busy and forbidding phases; then calm.
+#[test]
+fn after_any_weather_there_is_one_contact_and_it_is_the_right_one() {
+    for seed in 0..60 {
+        let mut scene = Scene::new(|registrar, config| {
+            registrar.granted = 300;
+            registrar.whims = Random::seeded(seed);
+            registrar.max_contacts = if seed % 2 == 0 { 1 } else { 5 };
+            registrar.authority = if seed % 3 == 0 { Authority::Proxy } else { Authority::Server };
+            config.targets = two_targets();
+        });
+        let mut whims = Random::seeded(!seed);
+        for _ in 0..40 {
+            let registrar = &mut scene.registrar;
+            registrar.loss = 0.6 * whims.unit() * whims.unit();
+            match whims.below(8) {
+                0 => registrar.bindings.clear(),
+                1 => registrar.is_down = !registrar.is_down,
+                2 => registrar.nat_port = 40_000 + whims.below(1_000) as u16,
+                3 => {
+                    registrar.broken =
+                        [None, Some((503, Some(9))), Some((403, None)), Some((404, None))][whims.below(4) as usize]
+                }
+                4 => registrar.down = vec![[REGISTRAR, SECOND][whims.below(2) as usize].to_owned()],
+                5 => registrar.down.clear(),
+                6 => registrar.next_nonces = Some(0).filter(|_| whims.below(2) == 0),
+                _ => registrar.broken = None,
+            }
+            scene.run(Duration::from_secs(whims.below(400)));
+        }
+        let registrar = &mut scene.registrar;
+        (registrar.loss, registrar.broken, registrar.is_down) = (0.0, None, false);
+        registrar.down.clear();
+        scene.run(Duration::from_secs(660));
+        assert!(scene.is_registered(), "seed {seed}: {:?}", scene.last());
+        let ours = uri(&format!("sip:1001-a1b2@10.0.0.2:{}", scene.registrar.nat_port));
+        assert_eq!(scene.registrar.bindings, [ours], "seed {seed}");
+        let numbers: Vec<u32> = scene.registrar.seen.iter().map(|(number, ..)| *number).collect();
+        assert!(numbers.windows(2).all(|w| w[1] >= w[0]), "seed {seed}: CSeq never falls");
+        assert!(numbers.len() < 2_500, "seed {seed}: {} messages", numbers.len());
+        let now = scene.now;
+        scene.endpoint.unregister(now, scene.id).unwrap();
+        scene.run(Duration::from_secs(60));
+        assert!(scene.registrar.bindings.is_empty() && scene.endpoint.is_idle(), "seed {seed}");
+    }
 }

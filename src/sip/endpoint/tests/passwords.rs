@@ -4,6 +4,7 @@ use super::*;
 use crate::sip::admission::{BAN, PROOF, Standing};
 use crate::sip::config::{CallLimits, InboundAuthentication, OutgoingInvite};
 use crate::sip::digest::{Challenge, Credentials, answer};
+use crate::sip::endpoint::streams::Welcome;
 use crate::sip::event::{Party, Peer};
 use crate::sip::nonce::NONCE_LIFETIME;
 use crate::sip::{Account, HeaderName, KnownPeer, Uri};
@@ -392,6 +393,24 @@ fn known_peers_may_change_while_calls_go_on() {
     pair.bob.hangup(now, bob, &[]).unwrap();
     assert!(pair.run_for(MINUTE));
     assert_eq!(ended(&mut pair, Side::Alice), Some(EndCause::Remote));
+}
+
+#[test]
+fn streams_are_heard_from_whoever_may_be_a_peer_until_banned_and_known_better_by_password() {
+    let mut pair = scene();
+    let now = pair.now;
+    let (caller, carrier): (SocketAddr, SocketAddr) = (CALLER.parse().unwrap(), CARRIER.parse().unwrap());
+    let of = |pair: &mut Pair, source: SocketAddr| pair.bob.welcome(now, source.ip(), Transport::Tcp);
+    assert_eq!(of(&mut pair, carrier), Welcome::Peer);
+    assert_eq!(of(&mut pair, caller), Welcome::Guest);
+    assert_eq!(of(&mut pair, "[2001:db8::1]:5060".parse().unwrap()), Welcome::None);
+    for n in 0..10 {
+        answers(&mut pair, OTHER, &plain("REGISTER", n, OTHER));
+    }
+    assert_eq!(of(&mut pair, OTHER.parse().unwrap()), Welcome::None);
+    let refusal = answers(&mut pair, CALLER, &plain("OPTIONS", 1, CALLER)).pop().unwrap();
+    answers(&mut pair, CALLER, &with_credentials(&refusal, 0, "OPTIONS", 2, CALLER, ("alice", "secret")));
+    assert_eq!(of(&mut pair, caller), Welcome::Peer);
 }
 
 /// Bob with limits for Alice's trunk.

@@ -30,6 +30,9 @@ pub(super) struct Registrar {
     pub(super) unavailable: Vec<String>,
     /// Targets that say 302, and where they send us.
     pub(super) redirects: Vec<(String, String)>,
+    /// Share of messages lost on their way, each way, and whose whims decide it.
+    pub(super) loss: f64,
+    pub(super) whims: Random,
     /// The Service-Route of its 200s.
     pub(super) service_route: Option<String>,
     /// Asks for MD5 once it has seen credentials.
@@ -68,6 +71,8 @@ impl Registrar {
             unavailable: Vec::new(),
             redirects: Vec::new(),
             downgrades: false,
+            loss: 0.0,
+            whims: Random::seeded(0),
             service_route: None,
             has_nat: true,
             refuses_unasked: None,
@@ -227,7 +232,11 @@ impl Scene {
             }
             let Some(transmit) = self.endpoint.poll_transmit() else { return };
             let at = transmit.remote.to_string();
-            if let Some(bytes) = self.registrar.handle(self.now, &at, &transmit.bytes) {
+            if self.registrar.whims.unit() < self.registrar.loss {
+                continue;
+            }
+            let answer = self.registrar.handle(self.now, &at, &transmit.bytes);
+            if let Some(bytes) = answer.filter(|_| self.registrar.whims.unit() >= self.registrar.loss) {
                 let received = Received {
                     transport: transmit.transport,
                     local: transmit.local,

@@ -70,7 +70,7 @@ fn a_peer_without_tcp_gets_it_by_udp_at_once_and_is_spared_the_next_time() {
 
     call(&mut endpoint, now, 1_200);
     assert_eq!(next(&mut endpoint).transport, Transport::Udp);
-    let later = now + Duration::from_secs(700);
+    let later = now + Duration::from_secs(3_700);
     call(&mut endpoint, later, 1_200);
     assert_eq!(next(&mut endpoint).transport, Transport::Tcp);
 }

@@ -182,3 +182,18 @@ fn a_target_without_a_local_address_of_its_transport_is_skipped() {
     call.targets.clear();
     assert_eq!(pair.alice.invite(now, call), Err(CommandError::NoTarget));
 }
+
+#[test]
+fn a_target_that_challenges_has_answered() {
+    let mut pair = pair();
+    let mut call = call_over_two(&pair);
+    call.account = Some(crate::sip::Account::new("user", "secret"));
+    let now = pair.now;
+    pair.alice.invite(now, call).unwrap();
+    pair.collect();
+    let challenge = "401 Unauthorized\r\nWWW-Authenticate: Digest realm=\"r\", nonce=\"n\", algorithm=MD5";
+    from_first(&mut pair, challenge);
+    assert!(pair.run_for(Duration::from_secs(10)));
+    assert!(invites(&pair).pop().unwrap().contains("Authorization: Digest"));
+    assert_eq!(incoming(&mut pair, Side::Bob), None);
+}
