@@ -292,14 +292,21 @@ async fn keys_arrive_once_each_by_rfc_4733_info_and_tones_and_ours_arrive_at_the
         assert_eq!(call.digits(), "1550*#9", "{line}");
         call.ended().await;
     }
-    let _case = Case::begin(ASTERISK, "keys by RFC 4733, of ours", "UDP");
-    let call = own.dial(asterisk.socket(), "603", "4711").await.expect("the reader answers");
-    pause(Duration::from_millis(800));
-    call.press("2580");
-    wait_until(Duration::from_secs(8), "the PBX has read them", || asterisk.database("digits").is_some());
-    assert_eq!(asterisk.database("digits").as_deref(), Some("2580"));
-    call.hang_up();
-    call.ended().await;
+    for (user, keys, feature) in [
+        ("4711", DigitsBy::Rfc4733, "keys by RFC 4733, of ours"),
+        ("line-info", DigitsBy::Info, "keys by SIP INFO, of ours"),
+        ("line-inband", DigitsBy::Inband, "keys as tones, of ours"),
+    ] {
+        let _case = Case::begin(ASTERISK, feature, "UDP");
+        let call = own.dial_with_keys(asterisk.socket(), "603", user, keys).await.expect("the reader answers");
+        pause(Duration::from_millis(800));
+        call.press("2580");
+        wait_until(Duration::from_secs(8), "the PBX has read them", || asterisk.database("digits").is_some());
+        assert_eq!(asterisk.database("digits").as_deref(), Some("2580"), "{user}");
+        asterisk.cli("database del interop digits");
+        call.hang_up();
+        call.ended().await;
+    }
 }
 
 /// REFER of a call to `number`.
