@@ -199,18 +199,17 @@ impl Server {
         });
         let is_registered =
             |name: &str| matches!(self.supervisor.registration_state(name), Some(RegistrationState::Registered { .. }));
-        let said_goodbye = async {
+        let taken_back = async {
             loop {
                 // At least once, so that the last BYEs leave.
                 tokio::time::sleep(GOODBYE_LOOK).await;
-                let legs = self.sip.run(|endpoint, _| endpoint.leg_count()).await.unwrap_or(0);
-                if legs == 0 && !ids.keys().any(|name| is_registered(name)) {
+                if !ids.keys().any(|name| is_registered(name)) {
                     return;
                 }
             }
         };
         // A registrar that is down will forget us by itself.
-        let _ = tokio::time::timeout(GOODBYE, said_goodbye).await;
+        let _ = tokio::time::timeout(GOODBYE, taken_back).await;
     }
 }
 
