@@ -38,10 +38,11 @@ peers: setup
 	@tests/interop/peers.sh fetch
 
 interop: peers
-	@$(CARGO) build --bins --tests
+	@$(CARGO) build --bins
 	@target/debug/offhook models fetch
 	@rm -rf target/interop
-	@$(CARGO) nextest run -E 'binary(/^interop_/)' --no-fail-fast; result=$$?; tests/interop/table.sh; exit $$result
+	@$(CARGO) nextest run --test 'interop_*' --no-fail-fast $(TEST_ARGS); \
+	  result=$$?; tests/interop/table.sh; exit $$result
 
 # The development build fetches the models here: it is the one that the tests need anyway.
 test: peers

@@ -37,7 +37,7 @@ fn assert_hears(heard: &[i16], expected: &[i16], what: &str) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn a_telephone_that_holds_us_lets_us_hear_the_pbxs_music_and_comes_back() {
     let _case = Case::begin(ASTERISK, "hold with music of the PBX, resume", "UDP");
-    let bench = Bench::open();
+    let bench = Bench::open_beside_others();
     let asterisk = Asterisk::start(&bench, 60);
     asterisk.trace();
     let speech = babble(60);
@@ -71,7 +71,7 @@ async fn a_telephone_that_holds_us_lets_us_hear_the_pbxs_music_and_comes_back() 
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn a_pbx_that_passes_hold_on_by_reinvite_holds_us_and_takes_us_back() {
     let _case = Case::begin(ASTERISK, "hold and resume by re-INVITE", "UDP");
-    let bench = Bench::open();
+    let bench = Bench::open_beside_others();
     let asterisk = Asterisk::start(&bench, 60);
     let speech = babble(60);
     let mut phone = Pjsua::start(
@@ -103,7 +103,7 @@ async fn a_pbx_that_passes_hold_on_by_reinvite_holds_us_and_takes_us_back() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn media_goes_directly_to_the_telephone_after_a_reinvite_and_both_hear_each_other() {
     let _case = Case::begin(ASTERISK, "direct_media re-INVITE", "UDP");
-    let bench = Bench::open();
+    let bench = Bench::open_beside_others();
     let asterisk = Asterisk::start(&bench, 60);
     asterisk.trace();
     let (theirs, ours) = (babble(60), music(60));
@@ -136,7 +136,7 @@ fn short_sessions(refresher: Refresher) -> DialogPolicy {
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn a_pbx_that_wants_longer_sessions_gets_them() {
     let _case = Case::begin(ASTERISK, "session timers: 422, then with the PBX's Min-SE", "UDP");
-    let bench = Bench::open();
+    let bench = Bench::open_beside_others();
     let asterisk = Asterisk::start(&bench, 60);
     asterisk.trace();
     let own = Own::open(&bench, asterisk.socket(), short_sessions(Refresher::Either));
@@ -155,7 +155,7 @@ async fn a_pbx_that_wants_longer_sessions_gets_them() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn a_pbx_that_insists_on_reliable_provisional_responses_gets_its_acknowledgements_and_ours() {
     let _case = Case::begin(ASTERISK, "100rel and PRACK, both ways", "UDP");
-    let bench = Bench::open();
+    let bench = Bench::open_beside_others();
     let asterisk = Asterisk::start(&bench, 60);
     asterisk.trace();
     let mut own = Own::open(&bench, asterisk.socket(), DialogPolicy::default());
@@ -176,7 +176,7 @@ async fn a_pbx_that_insists_on_reliable_provisional_responses_gets_its_acknowled
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn sessions_of_90_seconds_are_refreshed_whoever_called() {
     let _case = Case::begin(ASTERISK, "session timers of 90 s, both roles", "UDP");
-    let bench = Bench::open();
+    let bench = Bench::open_beside_others();
     let asterisk = Asterisk::start(&bench, 60);
     asterisk.trace();
     // Four at once, so that the 45 s to the first refresh pass once: each side calls, with timers that the PBX offers
@@ -227,7 +227,7 @@ async fn sessions_of_90_seconds_are_refreshed_whoever_called() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn an_announcement_before_the_answer_is_heard() {
     let _case = Case::begin(ASTERISK, "early media", "UDP");
-    let bench = Bench::open();
+    let bench = Bench::open_beside_others();
     let asterisk = Asterisk::start(&bench, 60);
     let announcement = babble(3);
     asterisk.set_played(&announcement);
@@ -244,7 +244,7 @@ async fn an_announcement_before_the_answer_is_heard() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn busy_unavailable_and_refused_after_early_media_are_told_apart() {
     let _case = Case::begin(ASTERISK, "busy, 503, refused after early media", "UDP");
-    let bench = Bench::open();
+    let bench = Bench::open_beside_others();
     let asterisk = Asterisk::start(&bench, 60);
     let own = Own::open(&bench, asterisk.socket(), DialogPolicy::default());
     for (number, status) in [("614", "486"), ("615", "503"), ("612", "480")] {
@@ -259,7 +259,7 @@ async fn busy_unavailable_and_refused_after_early_media_are_told_apart() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn a_call_that_nobody_answers_is_given_up_by_cancel() {
     let _case = Case::begin(ASTERISK, "no answer: CANCEL", "UDP");
-    let bench = Bench::open();
+    let bench = Bench::open_beside_others();
     let asterisk = Asterisk::start(&bench, 60);
     asterisk.trace();
     let own = Own::open(&bench, asterisk.socket(), DialogPolicy::default());
@@ -273,7 +273,7 @@ async fn a_call_that_nobody_answers_is_given_up_by_cancel() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn keys_arrive_once_each_by_rfc_4733_info_and_tones_and_ours_arrive_at_the_pbx() {
-    let bench = Bench::open();
+    let bench = Bench::open_beside_others();
     let asterisk = Asterisk::start(&bench, 60);
     let mut own = Own::open(&bench, asterisk.socket(), DialogPolicy::default());
     asterisk.set_global("DIGITS", "1550*#9");
@@ -292,14 +292,21 @@ async fn keys_arrive_once_each_by_rfc_4733_info_and_tones_and_ours_arrive_at_the
         assert_eq!(call.digits(), "1550*#9", "{line}");
         call.ended().await;
     }
-    let _case = Case::begin(ASTERISK, "keys by RFC 4733, of ours", "UDP");
-    let call = own.dial(asterisk.socket(), "603", "4711").await.expect("the reader answers");
-    pause(Duration::from_millis(800));
-    call.press("2580");
-    wait_until(Duration::from_secs(8), "the PBX has read them", || asterisk.database("digits").is_some());
-    assert_eq!(asterisk.database("digits").as_deref(), Some("2580"));
-    call.hang_up();
-    call.ended().await;
+    for (user, keys, feature) in [
+        ("4711", DigitsBy::Rfc4733, "keys by RFC 4733, of ours"),
+        ("line-info", DigitsBy::Info, "keys by SIP INFO, of ours"),
+        ("line-inband", DigitsBy::Inband, "keys as tones, of ours"),
+    ] {
+        let _case = Case::begin(ASTERISK, feature, "UDP");
+        let call = own.dial_with_keys(asterisk.socket(), "603", user, keys).await.expect("the reader answers");
+        pause(Duration::from_millis(800));
+        call.press("2580");
+        wait_until(Duration::from_secs(8), "the PBX has read them", || asterisk.database("digits").is_some());
+        assert_eq!(asterisk.database("digits").as_deref(), Some("2580"), "{user}");
+        asterisk.cli("database del interop digits");
+        call.hang_up();
+        call.ended().await;
+    }
 }
 
 /// REFER of a call to `number`.
@@ -316,7 +323,7 @@ fn refer(asterisk: &Asterisk, number: &str) -> Refer {
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn a_caller_that_we_refer_arrives_and_we_learn_it() {
     let _case = Case::begin(ASTERISK, "blind transfer by us", "UDP");
-    let bench = Bench::open();
+    let bench = Bench::open_beside_others();
     let asterisk = Asterisk::start(&bench, 60);
     let speech = babble(60);
     let mut phone = Pjsua::start(
@@ -345,7 +352,7 @@ async fn a_caller_that_we_refer_arrives_and_we_learn_it() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn a_transfer_to_a_number_that_is_busy_leaves_the_caller_with_us() {
     let _case = Case::begin(ASTERISK, "blind transfer by us, target unknown", "UDP");
-    let bench = Bench::open();
+    let bench = Bench::open_beside_others();
     let asterisk = Asterisk::start(&bench, 60);
     let speech = babble(60);
     let mut phone = Pjsua::start(
@@ -375,7 +382,7 @@ async fn a_transfer_to_a_number_that_is_busy_leaves_the_caller_with_us() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn a_caller_that_we_announced_to_the_target_first_is_joined_with_it() {
     let _case = Case::begin(ASTERISK, "attended transfer by us", "UDP");
-    let bench = Bench::open();
+    let bench = Bench::open_beside_others();
     let asterisk = Asterisk::start(&bench, 60);
     let (theirs, hers) = (babble(60), music(60));
     let phone = |ip: u8, user: &str, plays: &[i16]| {
@@ -408,7 +415,7 @@ async fn a_caller_that_we_announced_to_the_target_first_is_joined_with_it() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn a_transfer_that_the_pbx_asks_for_is_refused_where_it_is_not_allowed_and_the_call_goes_on() {
     let _case = Case::begin(ASTERISK, "REFER to us refused by default", "UDP");
-    let bench = Bench::open();
+    let bench = Bench::open_beside_others();
     let asterisk = Asterisk::start(&bench, 60);
     let mut own = Own::open(&bench, asterisk.socket(), DialogPolicy::default());
     asterisk

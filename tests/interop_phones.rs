@@ -10,7 +10,9 @@ mod table;
 use std::{net::Ipv4Addr, path::PathBuf, process::Command, thread, time::Duration};
 
 use phones::{Line, Pjsua, call_once};
-use support::{Bench, Running, Server, babble, compare, run, script, sipp, sipp_count, wait_until, write_ulaw};
+use support::{
+    Bench, Running, Server, babble, compare, offhook, run, script, sipp, sipp_count, wait_until, write_ulaw,
+};
 use table::Case;
 
 const FEATURE: &str = "holds a call, hears its echo";
@@ -123,7 +125,7 @@ fn pjsua_baresip_linphonec_and_sipp_hold_calls_by_tls() {
 #[test]
 fn a_telephone_that_is_handed_our_call_takes_it_over_where_that_is_allowed() {
     let _case = Case::begin("pjsua", "INVITE with Replaces takes our call over", "UDP");
-    let bench = Bench::open();
+    let bench = Bench::open_beside_others();
     let trunk = "[[trunk]]\nname = \"phones\"\nhosts = [\"127.0.0.0/8\"]\nagent = \"echo\"\naccept_replaces = true\n";
     let server = Server::start(&bench, trunk);
     let heir = Line { user: "heir".to_owned(), ..Line::unregistered(bench.address(31)) };
@@ -150,7 +152,8 @@ impl Kamailio {
     fn start(bench: &Bench, keys: &std::path::Path) -> Self {
         let (ip, server) = (bench.address(40), bench.address(20));
         let mut command = Command::new(script("kamailio.sh"));
-        command.arg(bench.path().join("kamailio")).args([ip.to_string(), server.to_string()]).arg(keys);
+        let addresses = [ip, server, bench.address(30)].map(|address| address.to_string());
+        command.arg(bench.path().join("kamailio")).args(addresses).arg(keys);
         let this = Self(Running::start("kamailio", &mut command, bench.path().join("kamailio.log")));
         wait_until(Duration::from_secs(10), "Kamailio listens", || std::net::TcpStream::connect((ip, 5061)).is_ok());
         this
@@ -168,7 +171,7 @@ impl Drop for Kamailio {
 /// A call of pjsua through the proxy, which it reaches by `transport`; we hear it by UDP.
 fn through_the_proxy(transport: &'static str) {
     let _case = Case::begin("kamailio", "edge proxy with Record-Route: call, hold, resume, hang up", transport);
-    let bench = Bench::open();
+    let bench = Bench::open_beside_others();
     let keys = keys(&bench);
     let _proxy = Kamailio::start(&bench, &keys);
     let trunk = format!("[[trunk]]\nname = \"edge\"\nhosts = [\"{}\"]\nagent = \"echo\"\n", bench.address(40));
@@ -202,4 +205,25 @@ fn a_call_through_a_proxy_that_stays_in_the_path_is_held_resumed_and_ended_by_ud
 #[test]
 fn a_call_through_a_proxy_that_takes_tls_from_the_caller_is_held_resumed_and_ended() {
     through_the_proxy("TLS");
+}
+
+#[test]
+fn a_call_of_ours_through_a_proxy_that_stays_in_the_path_is_heard_and_ended() {
+    let _case = Case::begin("kamailio", "edge proxy with Record-Route: a call of ours", "TLS");
+    let bench = Bench::open_beside_others();
+    let keys = keys(&bench);
+    let _proxy = Kamailio::start(&bench, &keys);
+    let (ip, edge) = (bench.address(20), bench.address(40));
+    let config = bench.write(
+        "trunk.toml",
+        &format!(
+            "[server]\nsip_listen = \"{ip}:5060\"\n\n[media]\nbind = \"{ip}\"\n\n[[trunk]]\nname = \"edge\"\nuser = \"4711\"\n\
+             gateways = [\"{edge}:5061;transport=tls\"]\nagent = \"echo\"\ntls = {{ ca = \"{}\" }}\n",
+            keys.join("ca.crt").display()
+        ),
+    );
+    let phone = Pjsua::start(&bench.path().join("pjsua"), &Line::unregistered(bench.address(30)), &spoken());
+    run(offhook().args(["call", "1002", "--seconds", "8", "--through", "edge", "-c"]).arg(config));
+    phone.wait_for("Call 0 is DISCONNECTED [reason=200", 1);
+    assert_echo(&phone.stop(), "pjsua, called through Kamailio");
 }

@@ -50,6 +50,17 @@ impl Own {
         self.dial_with(pbx, number, user, |_| ()).await
     }
 
+    /// The same to a peer that takes keys in this way.
+    pub async fn dial_with_keys(
+        &self,
+        pbx: SocketAddr,
+        number: &str,
+        user: &str,
+        keys: DigitsBy,
+    ) -> Result<Conversation, String> {
+        answered(self.place_with_keys(pbx, number, user, keys, |_| ()).await)
+    }
+
     /// The same with `change` applied to the INVITE.
     pub async fn dial_with(
         &self,
@@ -58,15 +69,7 @@ impl Own {
         user: &str,
         change: impl FnOnce(&mut OutgoingInvite),
     ) -> Result<Conversation, String> {
-        let call = self.place(pbx, number, user, change).await;
-        let limit = Duration::from_secs(20);
-        call.wait_until(limit, "an answer", |call| {
-            call.events().iter().any(|e| matches!(e, LineEvent::Answered(_) | LineEvent::Ended(_)))
-        });
-        match call.events().pop() {
-            Some(LineEvent::Ended(cause)) => Err(describe(&cause)),
-            _ => Ok(call),
-        }
+        answered(self.place(pbx, number, user, change).await)
     }
 
     /// Places a call; what happens before its answer is among its events.
@@ -75,6 +78,17 @@ impl Own {
         pbx: SocketAddr,
         number: &str,
         user: &str,
+        change: impl FnOnce(&mut OutgoingInvite),
+    ) -> Conversation {
+        self.place_with_keys(pbx, number, user, DigitsBy::default(), change).await
+    }
+
+    async fn place_with_keys(
+        &self,
+        pbx: SocketAddr,
+        number: &str,
+        user: &str,
+        keys: DigitsBy,
         change: impl FnOnce(&mut OutgoingInvite),
     ) -> Conversation {
         let from = Party { display: None, uri: Uri::sip_address(self.sip.local_addr()).with_user(user) };
@@ -88,7 +102,7 @@ impl Own {
         let mut random = Random::system();
         let line =
             Line::place(&self.sip, self.ip, &self.workers, &Codec::ALL, LegMode::Agent, &mut random, prepare).await;
-        Conversation::begin(line.expect("the call can be placed"))
+        Conversation::begin(line.expect("the call can be placed").with_digits(keys))
     }
 
     /// Waits for the next call, lets it ring for half a second and answers it.
@@ -120,6 +134,18 @@ impl Own {
                 Line::answer(&self.sip, &call, events, &self.workers, &Codec::ALL, LegMode::Agent, &mut random).await;
             return Conversation::begin(line.expect("the call can be answered").with_digits(keys));
         }
+    }
+}
+
+/// Waits until a call is answered, or says why it is not.
+#[track_caller]
+fn answered(call: Conversation) -> Result<Conversation, String> {
+    call.wait_until(Duration::from_secs(20), "an answer", |call| {
+        call.events().iter().any(|e| matches!(e, LineEvent::Answered(_) | LineEvent::Ended(_)))
+    });
+    match call.events().pop() {
+        Some(LineEvent::Ended(cause)) => Err(describe(&cause)),
+        _ => Ok(call),
     }
 }
 

@@ -1,7 +1,7 @@
 //! What the interop tests share: the peers and the server as processes, WAV files, and the comparison of audio.
 //!
-//! The peers live in `tests/interop/*.sh`. One test at a time uses them, whatever the test runner does: the
-//! [`Bench`] holds a lock on the machine for as long as it lives.
+//! The peers live in `tests/interop/*.sh`. A [`Bench`] holds a lock on the machine for as long as it lives, so that
+//! tests that need it to themselves have it, whatever the test runner does.
 #![allow(dead_code, reason = "each test binary uses its part")]
 
 use std::{
@@ -42,12 +42,21 @@ pub struct Bench {
 }
 
 impl Bench {
-    /// Waits for its turn, then opens a bench.
+    /// Waits for its turn, then opens a bench with the machine to itself.
     pub fn open() -> Self {
+        Self::with_lock(File::lock)
+    }
+
+    /// The same beside others of its kind, for what measures no time and is mostly silence.
+    pub fn open_beside_others() -> Self {
+        Self::with_lock(File::lock_shared)
+    }
+
+    fn with_lock(take: fn(&File) -> std::io::Result<()>) -> Self {
         let cache = cache();
         fs::create_dir_all(&cache).expect("the cache directory can be made");
         let lock = File::create(cache.join("interop.lock")).expect("the lock file can be made");
-        lock.lock().expect("the lock can be taken");
+        take(&lock).expect("the lock can be taken");
         // A short path: Asterisk keeps a Unix socket below it.
         let directory = tempfile::Builder::new().prefix("oh-").tempdir_in("/tmp").expect("a temporary directory");
         // Runs of other checkouts on this machine get other addresses, as a rule.
