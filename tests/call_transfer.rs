@@ -246,9 +246,13 @@ async fn a_caller_whose_human_puts_it_on_hold_hears_music_until_the_human_is_bac
 }
 
 /// What a phone that was answered hears of REFER: `TransferFinished`, with the call's end after success.
-async fn referred(phone: &mut Phone, target: Uri) -> TransferOutcome {
+fn refer(phone: &Phone, target: Uri) {
     let leg = phone.line.leg;
     phone.sip.post(move |endpoint, now| endpoint.refer(now, leg, Refer::blind(target)).unwrap());
+}
+
+async fn referred(phone: &mut Phone, target: Uri) -> TransferOutcome {
+    refer(phone, target);
     phone
         .event("the outcome of REFER", |e| match e {
             LineEvent::Transferred(outcome) => Some(outcome.clone()),
@@ -279,6 +283,41 @@ async fn a_peer_s_refer_takes_the_agent_to_somebody_else() {
     server.event("the exchange", |e| matches!(e, CallEvent::LegReplaced { by: "refer", .. }).then_some(())).await;
     human.wait_for(true, 20).await;
     human.line.hang_up();
+    call_end(&mut server).await;
+    tokio::time::timeout(support::PATIENCE, server.server.supervisor.idle()).await.unwrap();
+}
+
+/// RFC 3515 lets the referrer leave as soon as its REFER is taken, and telephones do.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_referrer_that_hangs_up_before_the_target_answers_has_its_call_made_all_the_same() {
+    let mut desk = Desk::open(DESK);
+    let mut server = server(TALKER, &desk, referring(), &["2"]).await;
+    let mut phone = Phone::call(&server.server, CALLER).await.unwrap();
+    phone.wait_for(true, 5).await;
+    let target = Uri::sip_address(phone.sip.local_addr()).with_user("20");
+    refer(&phone, target);
+    let ringing = desk.ringing().await;
+    phone.line.hang_up();
+    phone.ended().await;
+    let mut human = ringing.answer().await;
+    server.event("the exchange", |e| matches!(e, CallEvent::LegReplaced { by: "refer", .. }).then_some(())).await;
+    human.wait_for(true, 20).await;
+    human.line.hang_up();
+    call_end(&mut server).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_referrer_that_hangs_up_before_a_busy_target_decides_ends_the_call() {
+    let mut desk = Desk::open(DESK);
+    let mut server = server(TALKER, &desk, referring(), &["2"]).await;
+    let mut phone = Phone::call(&server.server, CALLER).await.unwrap();
+    phone.wait_for(true, 5).await;
+    let target = Uri::sip_address(phone.sip.local_addr()).with_user("20");
+    refer(&phone, target);
+    let ringing = desk.ringing().await;
+    phone.line.hang_up();
+    phone.ended().await;
+    ringing.refuse(486);
     call_end(&mut server).await;
     tokio::time::timeout(support::PATIENCE, server.server.supervisor.idle()).await.unwrap();
 }

@@ -141,9 +141,12 @@ impl Session {
             Ok(line) => {
                 self.events.send(CallEvent::LegReplaced { call: self.call, by: "refer" });
                 let old = self.adopt(line);
-                retire(old);
+                if self.referrer_gone.take().is_none() {
+                    retire(old);
+                }
             }
             Err(unanswered) => {
+                self.ended = self.referrer_gone.take();
                 self.events.send(CallEvent::TransferRefused { call: self.call, reason: unanswered.to_string() });
             }
         }

@@ -64,6 +64,8 @@ pub(super) struct Session {
     pub(super) far: FarSide,
     /// The call that the peer asked for by REFER.
     pub(super) referral: Option<Referral>,
+    /// The peer hung up, as it may, before that call is decided; in words.
+    pub(super) referrer_gone: Option<String>,
     pub(super) refer_failures: mpsc::UnboundedSender<String>,
     refer_failed: mpsc::UnboundedReceiver<String>,
     pub(super) switchboard: Arc<Switchboard>,
@@ -90,7 +92,7 @@ pub(super) struct Session {
     synthesis_retry: Option<(Instant, u32)>,
     barge_in: Option<Instant>,
     queued: bool,
-    ended: Option<String>,
+    pub(super) ended: Option<String>,
     started: Instant,
 }
 
@@ -138,6 +140,7 @@ impl Session {
             handover: None,
             far: FarSide::default(),
             referral: None,
+            referrer_gone: None,
             refer_failures,
             refer_failed,
             switchboard,
@@ -186,7 +189,7 @@ impl Session {
             }
             let deadline = self.deadline();
             tokio::select! {
-                event = self.line.next() => match event {
+                event = self.line.next(), if self.referrer_gone.is_none() => match event {
                     Some(event) => self.on_line(event),
                     None => self.hear(),
                 },
@@ -297,6 +300,10 @@ impl Session {
                 None => self.on_key(key),
             },
             LineEvent::Held(held) => self.on_held(held),
+            LineEvent::Ended(cause @ (EndCause::Remote | EndCause::Transferred)) if self.referral.is_some() => {
+                self.referrer_gone = Some(describe(&cause));
+                self.on_held(true);
+            }
             LineEvent::Ended(cause) => {
                 if self.far.bridged || self.handover.take().is_some() && cause == EndCause::Transferred {
                     self.hangup.get_or_insert_with(|| ("transferred".into(), true));
