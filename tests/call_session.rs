@@ -295,3 +295,24 @@ async fn an_agent_may_say_why_it_hangs_up_in_a_header_of_the_bye() {
     let reason = tokio::time::timeout(support::PATIENCE, reason).await.unwrap();
     assert_eq!(reason.as_deref(), Some("X;cause=16;text=a b"));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn headers_that_the_peer_s_profile_names_are_variables_of_the_call() {
+    let agent = "agent: named\nstart: bye\nnodes:\n  bye: {hangup: done, say: \"Hello {{ call.sip_x_customer }}\
+                 {{ call.sip_x_other | default('', true) }}.\"}\n";
+    let mut server = TestServer::start_with(agent, &[], EgressPolicy::default(), |plan| {
+        plan.trunks[0].terms.header_variables = vec!["X-Customer".into()];
+    })
+    .await;
+    let mut phone = Phone::dial(&server.server, CALLER, |invite| {
+        invite.headers = vec![("x-customer".into(), "Anna".into()), ("X-Other".into(), "unasked".into())];
+    })
+    .await
+    .unwrap();
+    phone.line.answered().await.unwrap();
+    let said = server.event("the greeting", |e| match e {
+        CallEvent::AgentSays { text, .. } => Some(text.expose().clone()),
+        _ => None,
+    });
+    assert_eq!(said.await, "Hello Anna.");
+}

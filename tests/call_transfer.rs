@@ -2,7 +2,7 @@
 
 mod support;
 
-use offhook::call::{CallEvent, LineEvent, PeerTerms, TransferBy};
+use offhook::call::{CallEvent, DigitsBy, LineEvent, PeerTerms, TransferBy};
 use offhook::sip::event::{EndCause, TransferOutcome};
 use offhook::sip::{DialogPolicy, Refer, Uri};
 use offhook::tools::EgressPolicy;
@@ -428,4 +428,37 @@ async fn a_peer_s_attended_transfer_puts_the_agent_into_the_call_it_has_with_som
     assert_eq!(phone.ended().await, EndCause::Transferred);
     server.event("the exchange", |e| matches!(e, CallEvent::LegReplaced { by: "refer", .. }).then_some(())).await;
     taken_over.wait_for(true, 20).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_reach_the_other_side_of_a_bridge_once_and_the_way_that_side_wants_them() {
+    for theirs in [DigitsBy::Rfc4733, DigitsBy::Info, DigitsBy::Inband] {
+        let mut desk = Desk::open(DESK);
+        let server = TestServer::start_with(&agent("blind"), &[], EgressPolicy::default(), |plan| {
+            plan.trunks[0].terms = bridging();
+            plan.trunks[0].gateway = Some(desk.gateway("test", PeerTerms { digits: theirs, ..bridging() }));
+        })
+        .await;
+        let mut phone = Phone::call(&server.server, CALLER).await.unwrap();
+        let (mut ringing, ()) = tokio::join!(desk.ringing(), async { while phone.pass_frame().await < -50.0 {} });
+        ringing.phone.line = ringing.phone.line.with_digits(theirs);
+        let mut human = ringing.answer().await;
+        is_heard(&mut phone, &mut human).await;
+        for key in "42".chars() {
+            phone.press(key, DigitsBy::Rfc4733);
+        }
+        let keys = async {
+            let mut keys = String::new();
+            while !keys.ends_with('2') {
+                keys.extend(human.next_key().await);
+            }
+            // Whatever came twice would be here by then.
+            for _ in 0..20 {
+                keys.extend(human.next_key().await);
+            }
+            keys
+        };
+        let keys = tokio::time::timeout(support::PATIENCE, keys).await.unwrap_or_else(|_| panic!("{theirs:?}"));
+        assert_eq!(keys, "42", "{theirs:?}");
+    }
 }

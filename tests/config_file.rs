@@ -487,9 +487,9 @@ fn signalling_mistakes_of_extensions() {
     mistake("tls = { ca = \"a\", danger_accept_any_certificate = true }", 9, "no effect", "danger");
     mistake("overrides = { dtfm = \"info\" }", 15, "no key `dtfm`", "write `dtmf`");
     mistake("overrides = { srtp = \"required\" }", 1, "SRTP", "Secure Trunking");
-    mistake("headers = { Via = \"x\" }", 13, "protocol itself", "remove");
-    mistake("headers = { \"X Y\" = \"x\" }", 13, "not a header name", "hyphens");
-    mistake("headers = { X-Y = \"a\\r\\nb\" }", 19, "cannot stand", "one line");
+    mistake("headers = { Via = \"x\" }", 11, "protocol itself", "remove");
+    mistake("headers = { \"X Y\" = \"x\" }", 11, "not a header name", "hyphens");
+    mistake("headers = { X-Y = \"a\\r\\nb\" }", 11, "cannot stand", "one line");
     mistake("header_variables = [\"X:\"]", 21, "not a header name", "X-Customer");
     mistake("allowed_prefixes = [\"\"]", 21, "beginning of a number", "digits");
     mistake("profile = \"twilio\"", 11, "no registrations", "[[trunk]]");

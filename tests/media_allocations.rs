@@ -80,7 +80,7 @@ fn a_running_call_allocates_nothing_on_the_media_thread() {
     let (mut near, mut far) = (workers.open(LegMode::Agent).unwrap(), workers.open(LegMode::Agent).unwrap());
     near.configure(media(peer.local_addr().unwrap(), Codec::Pcmu)).unwrap();
     far.configure(LegMedia { telephone_event: None, ..media(peer.local_addr().unwrap(), Codec::Pcma) }).unwrap();
-    near.bridge(&mut far).unwrap();
+    near.bridge(&mut far, true).unwrap();
     let music: std::sync::Arc<[i16]> = vec![700; 1_600].into();
     near.set_background(Some(std::sync::Arc::clone(&music))).unwrap();
     far.set_background(Some(music)).unwrap();

@@ -90,7 +90,7 @@ fn numbered(n: u16) -> [u8; 160] {
 /// Sends numbered packets at the pace of the worker and says how many came out whole on the other side.
 fn share_that_arrives(workers: &Workers, codecs: [Codec; 2]) -> f64 {
     let (mut near, mut far) = (End::open(workers, codecs[0]), End::open(workers, codecs[1]));
-    near.leg.bridge(&mut far.leg).unwrap();
+    near.leg.bridge(&mut far.leg, true).unwrap();
     let law = |codec| if codec == Codec::Pcma { Law::A } else { Law::Mu };
     let mut arrived = BTreeSet::new();
     for n in 0..PACKETS + 20 {
@@ -131,7 +131,7 @@ fn a_key_on_one_leg_is_pressed_once_on_the_other_as_event_or_as_tone() {
         let (mut near, mut far) = (End::open(&workers, Codec::Pcmu), End::open(&workers, Codec::Pcmu));
         let far_media = media(far.socket.local_addr().unwrap(), Codec::Pcmu);
         far.leg.configure(LegMedia { telephone_event: agreed, ..far_media }).unwrap();
-        near.leg.bridge(&mut far.leg).unwrap();
+        near.leg.bridge(&mut far.leg, true).unwrap();
         let (mut detector, mut pressed, mut last) = (ToneDetector::default(), String::new(), None);
         for n in 0..60 {
             if n == 10 {
@@ -177,7 +177,7 @@ fn the_background_sounds_while_nobody_speaks_and_the_agent_speaks_over_it() {
     near.leg.downlink.end_of_turn(TurnId(1));
     until(&near, "the agent", &|payload| Law::Mu.decode_sample(payload[80]) > 8_000);
     until(&near, "music after the agent", &is_music);
-    near.leg.bridge(&mut far.leg).unwrap();
+    near.leg.bridge(&mut far.leg, true).unwrap();
     until(&near, "music while the other is silent", &is_music);
     let started = Instant::now();
     loop {
@@ -195,7 +195,7 @@ fn the_background_sounds_while_nobody_speaks_and_the_agent_speaks_over_it() {
 fn a_leg_that_is_uncoupled_hears_for_its_call_again() {
     let workers = workers(26_400, 1);
     let (mut near, mut far) = (End::open(&workers, Codec::Pcmu), End::open(&workers, Codec::Pcmu));
-    near.leg.bridge(&mut far.leg).unwrap();
+    near.leg.bridge(&mut far.leg, true).unwrap();
     for _ in 0..5 {
         near.send(&numbered(1));
         near.receive();

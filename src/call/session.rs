@@ -245,8 +245,12 @@ impl Session {
 
     fn on_media(&mut self, event: LegEvent) {
         match event {
-            // A bridged leg has passed it on already.
-            LegEvent::Digit(_) if self.far.coupled || !self.line.takes_event_keys() => {}
+            LegEvent::Digit(_) if self.far.passes_keys || !self.line.takes_event_keys() => {}
+            LegEvent::Digit(key) if self.far.coupled => {
+                if let Some(far) = &mut self.far.line {
+                    far.press(key);
+                }
+            }
             LegEvent::Digit(key) => self.on_key(key),
             LegEvent::PlayoutStarted { turn, at, .. } => {
                 if self.playout.is_current(turn) {

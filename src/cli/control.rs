@@ -2,6 +2,7 @@
 //!
 //! A Unix socket with mode 0600 in a place that `offhook status` finds by the configuration's path alone.
 
+use super::server::homes::Homes;
 use super::server::{Server, ServerPlan, TrunkReachability};
 use crate::call::Supervisor;
 use crate::net::Sip;
@@ -35,6 +36,7 @@ pub(super) struct Source {
     supervisor: Arc<Supervisor>,
     plan: Arc<ServerPlan>,
     reachability: TrunkReachability,
+    homes: Arc<Homes>,
     started: Instant,
     draining: Arc<AtomicBool>,
 }
@@ -46,6 +48,7 @@ impl Source {
             supervisor: Arc::clone(&server.supervisor),
             plan: Arc::clone(&server.plan),
             reachability: server.reachability.clone(),
+            homes: server.homes(),
             started: Instant::now(),
             draining: Arc::default(),
         }
@@ -106,6 +109,7 @@ impl Source {
             "uptime_s": self.started.elapsed().as_secs(),
             "draining": self.draining.load(Ordering::Relaxed),
             "calls": self.supervisor.active_calls(),
+            "public_address": self.homes.mapped().map(|address| address.to_string()),
             "listening": self.sip.local_addr().to_string(),
             "registrations": registrations,
             "trunks": trunks,

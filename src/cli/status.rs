@@ -5,6 +5,7 @@ use super::{control, fail};
 use crate::config::Config;
 use clap::Args;
 use serde_json::Value;
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -38,13 +39,17 @@ pub(super) async fn run(status: Status) -> ExitCode {
             }
             if is_well(&answer) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
-        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
             fail("the server runs as another user: ask as that user, or as root")
         }
-        Err(error) => fail(&format!(
-            "no server runs with {} ({error}): start one with `offhook serve -c {0}`",
-            status.config.display()
-        )),
+        Err(error) => {
+            let file = status.config.display();
+            let why = match error.kind() {
+                ErrorKind::NotFound | ErrorKind::ConnectionRefused => String::new(),
+                _ => format!(" ({error})"),
+            };
+            fail(&format!("no server runs with {file}{why}: start one with `offhook serve -c {file}`"))
+        }
     }
 }
 
@@ -76,6 +81,9 @@ fn shown(answer: &Value, style: Style) -> String {
         text(&answer["listening"]),
         answer["calls"]
     );
+    if let Some(address) = answer["public_address"].as_str() {
+        let _ = writeln!(out, "public address by STUN: {address}");
+    }
     let registrations = entries(answer, "registrations");
     if !registrations.is_empty() {
         let rows: Vec<Vec<String>> = registrations.iter().map(registration_row).collect();

@@ -60,6 +60,12 @@ impl Style {
     }
 }
 
+/// Whether a cell begins with a number, or with the dash for none: `12.4 ms`, but not `3CX`.
+fn is_number(cell: &str) -> bool {
+    let first = cell.split(' ').next().unwrap_or_default();
+    !first.is_empty() && first.chars().all(|c| c.is_ascii_digit() || ",.–%".contains(c))
+}
+
 /// Rows under headings, columns as wide as their widest cell, numbers to the right.
 #[must_use]
 pub fn table(headings: &[&str], rows: &[Vec<String>]) -> String {
@@ -77,7 +83,7 @@ pub fn table(headings: &[&str], rows: &[Vec<String>]) -> String {
         for (column, (cell, width)) in cells.iter().zip(&widths).enumerate() {
             let gap = if column == 0 { "  " } else { "   " };
             let pad = " ".repeat(width.saturating_sub(cell.chars().count()));
-            let numeric = cell.starts_with(|c: char| c.is_ascii_digit() || c == '–');
+            let numeric = is_number(cell);
             let _ = if numeric { write!(out, "{gap}{pad}{cell}") } else { write!(out, "{gap}{cell}{pad}") };
         }
         while out.ends_with(' ') {

@@ -109,7 +109,8 @@ fn secret_at(line: &str) -> Option<usize> {
     let mut from = 0;
     while let Some(equals) = line[from..].find('=').map(|at| from + at) {
         let key = line[..equals].trim_end().trim_end_matches(['"', '\'']);
-        let start = key.rfind(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == '-')).map_or(0, |at| at + 1);
+        let is_of_key = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+        let start = key.char_indices().rev().find(|(_, c)| !is_of_key(*c)).map_or(0, |(at, c)| at + c.len_utf8());
         let key = &key[start..];
         let is_elsewhere = key.ends_with("_env") || key.ends_with("_file");
         from = equals + 1;

@@ -31,15 +31,18 @@ pub(super) struct BridgeFrame {
 pub(super) struct BridgePort {
     to: Producer<BridgeFrame>,
     from: Consumer<BridgeFrame>,
+    /// Keys cross it.
+    keys: bool,
     /// Frames that the other side did not take in time.
     pub(super) dropped: u64,
 }
 
 /// Both halves of a bridge.
-pub(super) fn ports() -> (BridgePort, BridgePort) {
+pub(super) fn ports(keys: bool) -> (BridgePort, BridgePort) {
     let (there, from_there) = RingBuffer::new(BRIDGE_FRAMES);
     let (back, from_back) = RingBuffer::new(BRIDGE_FRAMES);
-    (BridgePort { to: there, from: from_back, dropped: 0 }, BridgePort { to: back, from: from_there, dropped: 0 })
+    let port = |to, from| BridgePort { to, from, keys, dropped: 0 };
+    (port(there, from_back), port(back, from_there))
 }
 
 impl BridgePort {
@@ -48,8 +51,11 @@ impl BridgePort {
         self.push(BridgeFrame { codec: Some(codec), octets, key: None });
     }
 
-    /// Hands a key of this leg to the other one.
+    /// Hands a key of this leg to the other one, if keys cross.
     pub(super) fn push_key(&mut self, key: char) {
+        if !self.keys {
+            return;
+        }
         self.push(BridgeFrame { codec: None, octets: [0; NARROWBAND_FRAME], key: Some(key) });
     }
 
@@ -87,7 +93,7 @@ mod tests {
 
     #[test]
     fn audio_passes_unchanged_between_equal_codecs_and_is_transcoded_between_others() {
-        let (mut near, mut far) = ports();
+        let (mut near, mut far) = ports(true);
         let octets = std::array::from_fn(|n| n as u8);
         near.push_audio(Codec::Pcmu, octets);
         near.push_audio(Codec::Pcmu, [0xFF; 160]);
@@ -100,7 +106,7 @@ mod tests {
 
     #[test]
     fn keys_pass_beside_the_audio_and_are_never_dropped_with_it() {
-        let (mut near, mut far) = ports();
+        let (mut near, mut far) = ports(true);
         near.push_key('4');
         for n in 0..6 {
             near.push_audio(Codec::Pcmu, [n; 160]);
@@ -113,7 +119,7 @@ mod tests {
 
     #[test]
     fn a_side_that_is_not_served_costs_frames_and_no_memory() {
-        let (mut near, far) = ports();
+        let (mut near, far) = ports(true);
         for _ in 0..BRIDGE_FRAMES + 5 {
             near.push_audio(Codec::Pcmu, [0; 160]);
         }

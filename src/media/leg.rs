@@ -109,7 +109,7 @@ pub struct LegStats {
     pub sends_to: Option<SocketAddr>,
     /// Where the audio that was accepted comes from; `None` when none ever came.
     pub hears_from: Option<SocketAddr>,
-    /// Where the last refused packet came from: a peer whose audio leaves from another address than its SDP says.
+    /// Where the last packet came from that was refused for its sender: a peer whose audio leaves from another address than its SDP says.
     pub refused_from: Option<SocketAddr>,
 }
 
@@ -163,13 +163,14 @@ impl Leg {
     }
 
     /// Couples two legs: what one hears, the other sends, from worker to worker, until [`Self::unbridge`] or until
-    /// one is bridged anew. Keys pass as keys. Audio pushed into a downlink is heard over the other leg; the uplinks
+    /// one is bridged anew. With `keys`, keys pass as keys; otherwise the call passes on what [`super::LegEvent::Digit`]
+    /// reports. Audio pushed into a downlink is heard over the other leg; the uplinks
     /// stay empty. Both must have been configured before audio passes. A leg that is dropped falls silent.
     ///
     /// # Errors
     /// [`MediaError::Busy`] when a worker has not taken earlier commands; the legs may be half coupled then: end both.
-    pub fn bridge(&mut self, other: &mut Self) -> Result<(), MediaError> {
-        let (near, far) = ports();
+    pub fn bridge(&mut self, other: &mut Self, keys: bool) -> Result<(), MediaError> {
+        let (near, far) = ports(keys);
         self.command(Command::Bridge(near))?;
         other.command(Command::Bridge(far))
     }

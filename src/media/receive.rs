@@ -8,6 +8,7 @@ use crate::audio::g711::Law;
 use crate::audio::{Concealer, VoiceDetector};
 use crate::rtp::jitter::{GRANULE, Insertion, MAX_PAYLOAD, PLAYOUT};
 use crate::rtp::rtcp::{self, Report};
+use crate::rtp::source_lock::Refusal;
 use crate::rtp::{Admission, DigitReceiver, JitterBuffer, Packet, Playout, Reception, SendSession, Source, SourceLock};
 use crate::sdp::Codec;
 use std::net::SocketAddr;
@@ -145,9 +146,11 @@ impl Receiver {
         let received_event = media.receive_telephone_event.unwrap_or(event);
         let (other, other_codec) = media.alternate.unwrap_or((media.payload_type, media.codec));
         match lock.admit(now, from, &header, &[media.payload_type, other, received_event, event]) {
-            Admission::Refused(_) => {
+            Admission::Refused(reason) => {
                 self.counters.rejected += 1;
-                self.counters.refused_from = Some(from);
+                if matches!(reason, Refusal::Stranger | Refusal::Probation) {
+                    self.counters.refused_from = Some(from);
+                }
                 return;
             }
             Admission::AcceptedNew { from, moved } => {

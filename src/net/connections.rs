@@ -39,6 +39,7 @@ pub(super) struct Connection<H> {
 #[derive(Debug)]
 pub(super) struct Closed<H> {
     pub(super) transport: Transport,
+    pub(super) is_ours: bool,
     /// Its address and its aliases that no other stream has taken over: what cannot be reached any more.
     pub(super) remotes: Vec<SocketAddr>,
     pub(super) handle: H,
@@ -214,7 +215,7 @@ impl<H> Connections<H> {
                 remotes.push(alias);
             }
         }
-        Some(Closed { transport, remotes, handle })
+        Some(Closed { transport, is_ours, remotes, handle })
     }
 
     fn remember(&mut self, closed: Way, listening: SocketAddr) {

@@ -68,11 +68,13 @@ pub(super) struct Stream {
     certificates: PeerCertificates,
     /// Whether it has the deadlines of a peer.
     is_peer: bool,
+    /// Whether a request of ours went by it.
+    carries_requests: bool,
 }
 
 impl Stream {
     fn new(handle: Handle, is_peer: bool) -> Self {
-        Self { handle, certificates: PeerCertificates::new(), is_peer }
+        Self { handle, certificates: PeerCertificates::new(), is_peer, carries_requests: false }
     }
 }
 
@@ -369,7 +371,12 @@ impl Driver {
         closed.handle.handle.abort();
         tracing::debug!(transport = ?closed.transport, remotes = ?closed.remotes, reason, "sip_stream_closed");
         for remote in closed.remotes {
-            self.fail(Target { transport: closed.transport, remote }, reason);
+            let target = Target { transport: closed.transport, remote };
+            if closed.is_ours {
+                self.fail(target, reason);
+            } else if closed.handle.carries_requests {
+                self.failed.push_back(target);
+            }
         }
     }
 
@@ -413,8 +420,12 @@ impl Driver {
 
     fn send_by_stream(&mut self, transmit: Transmit) {
         let Transmit { transport, local, remote, bytes } = transmit;
-        let Some(id) = self.stream_to(transport, local, remote, bytes.starts_with(b"SIP/2.0 ")) else { return };
-        let taken = self.streams.get_mut(id).is_some_and(|stream| stream.handle.handle.send(bytes));
+        let is_response = bytes.starts_with(b"SIP/2.0 ");
+        let Some(id) = self.stream_to(transport, local, remote, is_response) else { return };
+        let taken = self.streams.get_mut(id).is_some_and(|stream| {
+            stream.handle.carries_requests |= !is_response;
+            stream.handle.handle.send(bytes)
+        });
         if !taken {
             self.close(id, "the peer does not read what is sent to it");
         }

@@ -2,7 +2,7 @@
 //!
 //! Commands are closures run on the endpoint by its own task, so the endpoint needs no lock and its owner no copy
 //! of its interface. Events of a leg go to whoever drives that leg; new calls and registrations to the one
-//! [`Inbox`] that [`start`] returns.
+//! [`Inbox`] that [`start()`] returns.
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic))]
 

@@ -7,7 +7,7 @@ use offhook::call::{
     AgentSetup, CallEvent, DigitsBy, Engines, EventStream, Gateway, Line, LineError, LineEvent, PeerTerms, Program,
 };
 use offhook::cli::server::{Server, ServerPlan, TrunkPlan};
-use offhook::media::{LegMode, MediaConfig, Workers};
+use offhook::media::{LegEvent, LegMode, MediaConfig, Workers};
 use offhook::net::{self, Arrival, Inbox, Sip};
 use offhook::providers::embed::Embeddings;
 use offhook::providers::{
@@ -312,6 +312,25 @@ impl Phone {
                 });
             }
         }
+    }
+
+    /// Passes what there is and says which key was in it, by the line's own way of keys.
+    pub async fn next_key(&mut self) -> Option<char> {
+        if let Some(event) = self.line.next().await {
+            return if let LineEvent::Digit(key) = event { Some(key) } else { None };
+        }
+        let mut key = None;
+        while let Some(event) = self.line.media.events.try_pop() {
+            key = match event {
+                LegEvent::Digit(digit) if self.line.takes_event_keys() => Some(digit),
+                _ => key,
+            };
+        }
+        while let Some(frame) = self.line.media.uplink.try_pop() {
+            let tone = self.line.key_in(&frame);
+            key = key.or(tone);
+        }
+        key
     }
 
     /// Whether nothing audible comes for this long. What was under way when it began does not count.

@@ -97,7 +97,9 @@ async fn work(connect: &Connect) -> Result<ExitCode, String> {
             connect.config.display()
         ));
     }
+    let base = connect.config.parent().unwrap_or_else(|| Path::new(""));
     let (agent, agents) = agent_entry(&answers.agent, known.as_ref());
+    let agents = agents.map(|(name, file)| (name, from_configuration(base, &file)));
     let answers = Answers { agent, ..answers };
     let section = section::write(&answers);
     let agents = agents.as_ref().map(|(name, file)| (name.as_str(), file.as_str()));
@@ -167,7 +169,7 @@ fn answers(connect: &Connect, known: Option<&Config>, prompt: &Prompt) -> Result
     };
     let (password, typed) = match (&connect.password_env, &connect.password_file) {
         (Some(variable), _) => (Some(Password::Variable(variable.clone())), None),
-        (None, Some(file)) => (Some(Password::File(file.clone())), None),
+        (None, Some(file)) => (Some(Password::File(from_configuration(base, file))), None),
         (None, None) if user.is_none() => (None, None),
         (None, None) => {
             let wording = questions.password.as_deref().unwrap_or("Password");
@@ -198,6 +200,14 @@ fn agent_entry(agent: &str, known: Option<&Config>) -> (String, Option<(String, 
     let name: String = stem.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '-' }).collect();
     let has_it = known.is_some_and(|config| config.agents.contains_key(&name));
     (name.clone(), (!has_it).then(|| (name, agent.to_owned())))
+}
+
+/// A path as the configuration has to name it: relative ones count from its own folder, not from where the command runs.
+fn from_configuration(base: &Path, path: &str) -> String {
+    if Path::new(path).is_absolute() || base.join(path).exists() {
+        return path.to_owned();
+    }
+    std::fs::canonicalize(path).map_or_else(|_| path.to_owned(), |whole| whole.to_string_lossy().into_owned())
 }
 
 fn write_secret(path: &Path, secret: &str) -> Result<(), String> {

@@ -178,9 +178,9 @@ async fn examine_peer(
     }
     let Some(first) = targets.first().copied() else { return };
     let udp = look::udp_port(first).await;
-    let state = if patient.registers { probe::registration(server, name).await } else { None };
+    let registration = async { if patient.registers { probe::registration(server, name).await } else { None } };
+    let (state, reply) = tokio::join!(registration, look::options(server, patient.gateway));
     let is_registered = matches!(state, Some(RegistrationState::Registered { .. }));
-    let reply = look::options(server, patient.gateway).await;
     let outcome = look::stream(server, first, reply.is_ok()).await;
     let outcome = outcome.as_ref().map(|took| *took).map_err(String::as_str);
     if let Some(finding) = verdict::connection(first, outcome, udp) {

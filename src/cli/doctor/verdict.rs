@@ -212,6 +212,11 @@ pub(super) fn registration(state: Option<&RegistrationState>, waited: Duration, 
             };
             Finding::fail(CHECK, reason.clone(), fix)
         }
+        _ if udp == Some(UdpPort::Refused) => Finding::fail(
+            CHECK,
+            "REGISTER cannot be delivered".to_owned(),
+            "nothing listens on that port: check host, port and transport",
+        ),
         _ => Finding::fail(
             CHECK,
             format!("no answer to REGISTER within {} s", waited.as_secs()),

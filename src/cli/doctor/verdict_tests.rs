@@ -97,6 +97,8 @@ fn registrations_tell_a_wrong_password_from_a_forbidden_account_from_silence() {
     let refused = registration(Some(&failed(None)), waited, Some(UdpPort::Refused));
     expect(&refused, Level::Fail, "the registrar's word", "nothing listens");
     expect(&registration(None, waited, None), Level::Fail, "within 12 s", "firewall");
+    let undelivered = registration(None, waited, Some(UdpPort::Refused));
+    expect(&undelivered, Level::Fail, "cannot be delivered", "nothing listens");
     expect(&registration(Some(&RegistrationState::Registering), waited, None), Level::Fail, "no answer", "firewall");
 }
 

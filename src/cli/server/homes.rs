@@ -11,7 +11,7 @@ use crate::net::{Destination, Listen, NetError, Sip};
 use crate::sip::event::RegistrationState;
 use crate::sip::{KnownPeer, LocalAddress, RegistrationId, Target, Transport};
 use ipnet::IpNet;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -27,7 +27,7 @@ const RETRY_FIRST: Duration = Duration::from_secs(2);
 const RETRY_LONGEST: Duration = Duration::from_secs(120);
 
 /// The addresses of peers and, out of them, ours.
-pub(super) struct Homes {
+pub(in crate::cli) struct Homes {
     sip: Sip,
     bound: Vec<Listen>,
     advertised: Vec<Advertised>,
@@ -73,7 +73,7 @@ impl Homes {
     }
 
     /// Our address as STUN found it.
-    pub(super) fn mapped(&self) -> Option<SocketAddr> {
+    pub(in crate::cli) fn mapped(&self) -> Option<SocketAddr> {
         self.found().mapped
     }
 
@@ -87,8 +87,14 @@ impl Homes {
     }
 
     fn note_registrar(&self, name: &str, targets: &[Target]) {
-        let before = self.found().registrars.insert(name.to_owned(), targets.to_vec());
-        if before.as_deref() != Some(targets) {
+        let changed = {
+            let mut found = self.found();
+            // A thousand extensions of one PBX are one place.
+            let known: BTreeSet<IpNet> = found.registrars.values().flat_map(|targets| networks(targets)).collect();
+            found.registrars.insert(name.to_owned(), targets.to_vec());
+            networks(targets).iter().any(|network| !known.contains(network))
+        };
+        if changed {
             self.apply();
         }
     }
@@ -112,12 +118,13 @@ impl Homes {
                 peer
             })
             .collect();
-        let homes: Vec<IpNet> = known
+        let homes: BTreeSet<IpNet> = known
             .iter()
             .flat_map(|peer| peer.networks.iter())
             .copied()
             .chain(found.registrars.values().flat_map(|targets| networks(targets)))
             .collect();
+        let homes: Vec<IpNet> = homes.into_iter().collect();
         let local = local_addresses(&self.bound, &self.advertised, found.mapped, &homes, &outgoing_ip);
         let changed = (local != found.local).then(|| local.clone());
         found.local = local;

@@ -1,7 +1,7 @@
 //! Puts a server together out of a plan: network, media, engines, agents, routes, registrations.
 
 pub mod addresses;
-mod homes;
+pub(in crate::cli) mod homes;
 mod plan;
 mod qualify;
 
@@ -162,6 +162,11 @@ impl Server {
     #[must_use]
     pub fn mapped_address(&self) -> Option<SocketAddr> {
         self.homes.mapped()
+    }
+
+    /// Where peers are.
+    pub(in crate::cli) fn homes(&self) -> Arc<Homes> {
+        Arc::clone(&self.homes)
     }
 
     /// The extension with this name, or the first one.

@@ -96,7 +96,7 @@ mod tests {
 
     fn kept_for(lifetime: Lifetime) -> Duration {
         let (mut cache, now) = (Cache::default(), Instant::now());
-        cache.insert(now, "pbx.example", Kind::A, Err(Missing::NoName), lifetime);
+        assert!(cache.insert(now, "pbx.example", Kind::A, Err(Missing::NoName), lifetime).is_err());
         (1..10_000).map(|i| i * S).find(|at| cache.get(now + *at, "PBX.example", Kind::A).is_none()).unwrap()
     }
 
@@ -131,7 +131,7 @@ mod tests {
     #[test]
     fn a_question_that_a_router_drops_is_not_asked_before_every_call() {
         let (mut cache, now) = (Cache::default(), Instant::now());
-        cache.insert(now, "pbx.example", Kind::Naptr, Err(Missing::NoRecord), Lifetime::Failure);
+        assert!(cache.insert(now, "pbx.example", Kind::Naptr, Err(Missing::NoRecord), Lifetime::Failure).is_err());
         assert!(cache.get(now + 119 * S, "pbx.example", Kind::Naptr).is_some());
         assert!(cache.get(now + 120 * S, "pbx.example", Kind::Naptr).is_none());
     }
@@ -140,7 +140,8 @@ mod tests {
     fn the_cache_is_bounded() {
         let (mut cache, now) = (Cache::default(), Instant::now());
         for i in 0..3_000u32 {
-            cache.insert(now + i * S, &format!("h{i}"), Kind::A, Err(Missing::NoName), Lifetime::Positive(3_600 * S));
+            let hour = Lifetime::Positive(3_600 * S);
+            assert!(cache.insert(now + i * S, &format!("h{i}"), Kind::A, Err(Missing::NoName), hour).is_err());
         }
         assert_eq!(cache.0.len(), ENTRIES);
         assert!(cache.get(now + 3_000 * S, "h2999", Kind::A).is_some());

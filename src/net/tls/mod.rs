@@ -26,7 +26,8 @@ pub(super) use verify::{Demand, Demands};
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct ClientTls {
     /// PEM file of the certification authorities that may have signed the server's certificate. A certificate of the server
-    /// itself may stand there too, such as one it signed by itself: then that very certificate is accepted.
+    /// itself may stand there too, such as one it signed by itself: then that very certificate is accepted, even without
+    /// any host name in it.
     pub ca_file: Option<PathBuf>,
     /// PEM files of our own certificate chain and key, for peers that want one (mTLS).
     pub identity: Option<TlsIdentity>,

@@ -66,8 +66,13 @@ pub(super) fn of_certificate(
         ),
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
             let names = facts.map(|f| f.names).unwrap_or_default();
-            let names =
-                if names.is_empty() { "no host (it has no subjectAltName)".to_owned() } else { names.join(", ") };
+            if names.is_empty() {
+                return format!(
+                    "the certificate of {host} is for no host at all (it has no subjectAltName): give it one, or name that \
+                     very certificate as `ca`"
+                );
+            }
+            let names = names.join(", ");
             format!("the certificate is for {names}, not for {host}: use its name as the host, or set `server_name`")
         }
         CertificateError::UnknownIssuer => {

@@ -496,7 +496,7 @@ fn an_answer_to_a_register_that_another_one_overtook_says_nothing() {
 
 #[test]
 fn a_thousand_registrations_start_one_after_another_and_each_has_one_contact() {
-    let mut scene = Scene::new(|registrar, _| registrar.max_contacts = 2_000);
+    let mut scene = Scene::new(|registrar, _| (registrar.max_contacts, registrar.is_by_user) = (2_000, true));
     let now = scene.now;
     for n in 1..1_000 {
         let mut config = settings();

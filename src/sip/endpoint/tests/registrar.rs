@@ -30,6 +30,8 @@ pub(super) struct Registrar {
     pub(super) unavailable: Vec<String>,
     /// Targets that say 302, and where they send us.
     pub(super) redirects: Vec<(String, String)>,
+    /// Has an address of record for each user, as real registrars do: a 200 lists that user's bindings alone.
+    pub(super) is_by_user: bool,
     /// Share of messages lost on their way, each way, and whose whims decide it.
     pub(super) loss: f64,
     pub(super) whims: Random,
@@ -71,6 +73,7 @@ impl Registrar {
             unavailable: Vec::new(),
             redirects: Vec::new(),
             downgrades: false,
+            is_by_user: false,
             loss: 0.0,
             whims: Random::seeded(0),
             service_route: None,
@@ -177,7 +180,9 @@ impl Registrar {
             let info = format!("qop=auth, nextnonce=\"{nonce}\"");
             response.headers.push(HeaderName::AuthenticationInfo, HeaderValue::cleaned(&info));
         }
-        for binding in &self.bindings {
+        let user = |uri: &Uri| uri.view().user().map(str::to_owned);
+        let asked = contacts.first().and_then(|contact| user(&contact.uri().ok()?.to_owned()));
+        for binding in self.bindings.iter().filter(|binding| !self.is_by_user || user(binding) == asked) {
             let granted = self.granted.to_string();
             let value = HeaderValue::name_addr(None, binding, &[("expires", Some(&granted))]);
             response.headers.push(HeaderName::Contact, value);

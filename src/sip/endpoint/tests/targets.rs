@@ -197,3 +197,23 @@ fn a_target_that_challenges_has_answered() {
     assert!(invites(&pair).pop().unwrap().contains("Authorization: Digest"));
     assert_eq!(incoming(&mut pair, Side::Bob), None);
 }
+
+#[test]
+fn a_target_that_was_given_up_is_not_tried_by_another_transport() {
+    let mut pair = pair();
+    let mut config = crate::sip::pair::config(Side::Alice);
+    let tcp = crate::sip::LocalAddress { transport: Transport::Tcp, ..config.local[0].clone() };
+    config.local.push(tcp);
+    pair.alice = Endpoint::new(config, Random::seeded(3));
+    let mut call = call_over_two(&pair);
+    call.sdp = vec![b'x'; 1_500];
+    let now = pair.now;
+    pair.alice.invite(now, call).unwrap();
+    assert!(pair.run_for(Duration::from_secs(5)));
+    assert_eq!(invites(&pair).len(), 2, "one by TCP to each, which need no repetition");
+    let now = pair.now;
+    pair.alice.handle_transport_error(now, Transport::Tcp, FIRST.parse().unwrap());
+    assert!(pair.run_for(Duration::from_secs(1)));
+    assert_eq!(invites(&pair).len(), 2, "too late for UDP");
+    assert_eq!(pair.alice.leg_count(), 1);
+}
