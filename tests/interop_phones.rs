@@ -77,7 +77,7 @@ fn all_hold_a_call(bench: &Bench, server: &Server, keys: Option<&std::path::Path
             });
         }
         scope.spawn(|| {
-            let _case = Case::begin("sipp", FEATURE, transport);
+            let _case = Case::begin("sipp", "holds ten calls", transport);
             let (ip, directory) = (bench.address(32).to_string(), directory("sipp"));
             let mut command = sipp(
                 &directory,

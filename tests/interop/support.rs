@@ -7,7 +7,7 @@
 use std::{
     fs::{self, File},
     io::Write as _,
-    net::{Ipv4Addr, SocketAddr},
+    net::{Ipv4Addr, SocketAddr, UdpSocket},
     path::{Path, PathBuf},
     process::{Child, ChildStdin, Command, Output, Stdio},
     time::{Duration, Instant},
@@ -38,6 +38,7 @@ pub fn pause(time: Duration) {
 pub struct Bench {
     directory: tempfile::TempDir,
     addresses: u8,
+    _claim: UdpSocket,
     _lock: File,
 }
 
@@ -59,9 +60,13 @@ impl Bench {
         take(&lock).expect("the lock can be taken");
         // A short path: Asterisk keeps a Unix socket below it.
         let directory = tempfile::Builder::new().prefix("oh-").tempdir_in("/tmp").expect("a temporary directory");
-        // Runs of other checkouts on this machine get other addresses, as a rule.
-        let addresses = (std::process::id() % 200 + 20) as u8;
-        Self { directory, addresses, _lock: lock }
+        // A socket says that its addresses are taken, to other checkouts on this machine as well.
+        let first = std::process::id() % 200;
+        let (addresses, claim) = (0..200)
+            .map(|n| ((first + n) % 200 + 20) as u8)
+            .find_map(|n| Some((n, UdpSocket::bind((Ipv4Addr::new(127, 42, n, 250), 5059)).ok()?)))
+            .expect("a network of loopback addresses is free");
+        Self { directory, addresses, _claim: claim, _lock: lock }
     }
 
     /// The directory of this test.
