@@ -1,5 +1,6 @@
 //! The configuration file: what a good one gives, and what each mistake in a bad one says, and where.
 
+use offhook::audio::tones::Tone;
 use offhook::call::{DigitsBy, TransferBy};
 use offhook::config::{Config, ConfigErrors, LogFormat, PeerAddress, PortRange};
 use offhook::net::Listen;
@@ -550,4 +551,16 @@ fn switches_that_weaken_security_are_named() {
     assert_eq!(dangers.len(), 2, "{dangers:?}");
     assert!(dangers[0].contains("`reception` accepts any certificate"), "{dangers:?}");
     assert!(dangers[1].contains("`carrier` takes calls from a large part"), "{dangers:?}");
+}
+
+#[test]
+fn what_waiting_callers_hear_is_read_with_files_beside_the_configuration() {
+    let media = "[media]\nhold_music = \"music.wav\"\nringback = \"north-america\"\n";
+    let extension = EXTENSION.replace("user = ", "announcement = \"welcome.wav\"\nuser = ");
+    let config = parse(&format!("{media}{AGENTS}{extension}")).unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(config.media.hold_music.as_deref(), Some(Path::new("/etc/offhook/music.wav")));
+    assert_eq!(config.media.ringback, Tone::Ringback);
+    assert_eq!(config.extensions[0].announcement.as_deref(), Some(Path::new("/etc/offhook/welcome.wav")));
+    mistake_in("[media]\nringback = \"uk\"\n", 2, 12, "ringback", "itu");
+    mistake_in_extension("user = ", "announcement = \"a.wav\"\nring = \"2s\"\nuser = ", 4, 16, "exclude", "keep one");
 }

@@ -113,7 +113,8 @@ impl Config {
 
         let server =
             root.table("server", "[server]").map_or_else(|| Some(Server::default()), |t| Server::read(t, base));
-        let media = root.table("media", "[media]").map_or_else(|| Some(Media::default()), Media::read);
+        let media =
+            root.table("media", "[media]").map_or_else(|| Some(Media::default()), |table| Media::read(table, base));
         let models_dir = root.table("models", "[models]").and_then(|table| sections::read_models(table, base));
         let inference =
             root.table("inference", "[inference]").map_or_else(|| Some(Inference::default()), Inference::read);

@@ -2,6 +2,7 @@
 //! [logging]`.
 
 use super::reader::Table;
+use crate::audio::tones::Tone;
 use crate::tools::{CallBudget, EgressPolicy, HostRule, limits};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -44,16 +45,26 @@ pub struct Media {
     pub rtp_ports: PortRange,
     /// Worker threads; `None`: half the cores, at least one.
     pub workers: Option<usize>,
+    /// WAV file for whoever waits on hold; `None`: two soft notes every six seconds.
+    pub hold_music: Option<PathBuf>,
+    /// What a caller hears while the target of a transfer rings. Default `"itu"`, 425 Hz.
+    pub ringback: Tone,
 }
 
 impl Default for Media {
     fn default() -> Self {
-        Self { bind: Ipv4Addr::UNSPECIFIED.into(), rtp_ports: PortRange { first: 20_000, last: 29_999 }, workers: None }
+        Self {
+            bind: Ipv4Addr::UNSPECIFIED.into(),
+            rtp_ports: PortRange { first: 20_000, last: 29_999 },
+            workers: None,
+            hold_music: None,
+            ringback: Tone::RingbackItu,
+        }
     }
 }
 
 impl Media {
-    pub(super) fn read(table: Table<'_, '_>) -> Option<Self> {
+    pub(super) fn read(table: Table<'_, '_>, base: &Path) -> Option<Self> {
         let default = Self::default();
         let bind = table.parsed("bind", "an address such as \"0.0.0.0\"").map_or(default.bind, |a| a.value);
         let range = table.read("rtp_ports", "a range such as \"20000-29999\"", |text| {
@@ -89,7 +100,14 @@ impl Media {
                 None => rtp_ports = PortRange { first, last: if last % 2 == 0 { last - 1 } else { last } },
             }
         }
-        let media = Self { bind, rtp_ports, workers: table.integer("workers", 1..=THREADS_MAX).map(|n| n as usize) };
+        let ringback = table.choice("ringback", &[("itu", Tone::RingbackItu), ("north-america", Tone::Ringback)]);
+        let media = Self {
+            bind,
+            rtp_ports,
+            workers: table.integer("workers", 1..=THREADS_MAX).map(|n| n as usize),
+            hold_music: table.text("hold_music").map(|file| base.join(file.value)),
+            ringback: ringback.map_or(default.ringback, |tone| tone.value),
+        };
         table.finish();
         Some(media)
     }

@@ -5,7 +5,7 @@ mod peers;
 use super::engines;
 use super::server::ServerPlan;
 use crate::agent::Agent;
-use crate::call::Program;
+use crate::call::{Program, Sounds};
 use crate::config::Config;
 use crate::media::MediaConfig;
 use crate::net::Destination;
@@ -79,7 +79,13 @@ pub fn server_plan(config: &Config) -> Result<ServerPlan, String> {
         workers: config.media.workers.unwrap_or(0),
         ..MediaConfig::default()
     };
+    let sounds = Sounds::default().with_ringback(config.media.ringback);
+    let sounds = match &config.media.hold_music {
+        Some(file) => sounds.with_hold_music(file).map_err(|error| format!("[media] hold_music: {error}"))?,
+        None => sounds,
+    };
     Ok(ServerPlan {
+        sounds,
         advertised: config.server.advertised.clone(),
         stun: config.server.stun.as_ref().map(|server| Destination {
             host: server.host.clone(),

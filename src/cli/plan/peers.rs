@@ -1,6 +1,7 @@
 //! Extensions and trunks of the configuration, as registrations, known peers and ways out.
 
-use crate::base::Pii;
+use crate::audio::wav;
+use crate::base::{Pii, SampleRate};
 use crate::call::{BeforeAnswer, CallerIdentity, Gateway, PeerTerms};
 use crate::cli::server::{ExtensionPlan, RegistrationPlan, TrunkPlan};
 use crate::config::{Extension, Outgoing, PeerAddress, ReferTarget, SipProfile, Trunk};
@@ -8,11 +9,12 @@ use crate::net::{ClientTls, Destination};
 use crate::sip::digest::Credentials;
 use crate::sip::{Account, CallLimits, KnownPeer, RegistrationConfig, Transport, Uri};
 use sha2::{Digest, Sha256};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 pub(super) fn extension(extension: &Extension) -> Result<ExtensionPlan, String> {
-    let terms = terms(&extension.profile, extension.ring);
+    let terms = terms(&extension.profile, before_answer(extension.ring, extension.announcement.as_deref())?);
     let tls = extension.tls.clone().map(Arc::new);
     let wrong = |what: &str| format!("extension {}: {what} cannot be part of a SIP address", extension.name);
     let registrar = uri(&extension.registrar).ok_or_else(|| wrong(&extension.registrar.host))?;
@@ -66,7 +68,7 @@ pub(super) fn extension(extension: &Extension) -> Result<ExtensionPlan, String> 
 }
 
 pub(super) fn trunk(trunk: &Trunk) -> Result<TrunkPlan, String> {
-    let mut terms = terms(&trunk.profile, trunk.ring);
+    let mut terms = terms(&trunk.profile, before_answer(trunk.ring, trunk.announcement.as_deref())?);
     terms.called_numbers.clone_from(&trunk.called_numbers);
     let known = KnownPeer {
         name: trunk.name.clone(),
@@ -200,8 +202,17 @@ fn identity(outgoing: &Outgoing, profile: &SipProfile, display_name: Option<&str
     }
 }
 
+fn before_answer(ring: Option<Duration>, announcement: Option<&Path>) -> Result<BeforeAnswer, String> {
+    match announcement {
+        Some(file) => wav::read_at(file, SampleRate::NARROWBAND)
+            .map(|samples| BeforeAnswer::Announcement(samples.into()))
+            .map_err(|error| format!("announcement: {error}")),
+        None => Ok(ring.map_or(BeforeAnswer::Nothing, BeforeAnswer::Ringing)),
+    }
+}
+
 /// The part of a profile that calls need.
-fn terms(profile: &SipProfile, ring: Option<Duration>) -> PeerTerms {
+fn terms(profile: &SipProfile, before_answer: BeforeAnswer) -> PeerTerms {
     PeerTerms {
         codecs: profile.codecs.clone(),
         context_header: profile.context_header.clone(),
@@ -212,7 +223,7 @@ fn terms(profile: &SipProfile, ring: Option<Duration>) -> PeerTerms {
         header_variables: profile.header_variables.clone(),
         dialog: profile.dialog(),
         numbers: profile.number_format,
-        before_answer: ring.map_or(BeforeAnswer::Nothing, BeforeAnswer::Ringing),
+        before_answer,
         ..PeerTerms::default()
     }
 }

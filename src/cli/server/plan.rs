@@ -1,6 +1,6 @@
 //! What a server is started with.
 
-use crate::call::{Gateway, PeerTerms};
+use crate::call::{Gateway, PeerTerms, Sounds};
 use crate::config::Advertised;
 use crate::media::MediaConfig;
 use crate::net::{Destination, Listen};
@@ -89,6 +89,8 @@ pub struct ServerPlan {
     pub dns_servers: Vec<SocketAddr>,
     /// Media workers.
     pub media: MediaConfig,
+    /// What callers hear while nobody talks to them.
+    pub sounds: Sounds,
     /// User-Agent and Server.
     pub user_agent: Option<String>,
     /// Who may call, and who takes our calls.
@@ -107,6 +109,7 @@ impl ServerPlan {
             stun: None,
             dns_servers: Vec::new(),
             media,
+            sounds: Sounds::default(),
             user_agent: Some("Offhook".to_owned()),
             trunks: Vec::new(),
             extensions: Vec::new(),

@@ -6,6 +6,7 @@ use crate::config::profile::{EXPIRES_MAX, EXPIRES_MIN, SipProfile};
 use crate::config::reader::Table;
 use crate::config::secret::{PASSWORD, Secret};
 use crate::net::ClientTls;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// A line we register on a PBX, like a telephone.
@@ -35,6 +36,8 @@ pub struct Extension {
     pub expires: Duration,
     /// How long callers hear ringing before the agent answers.
     pub ring: Option<Duration>,
+    /// WAV file that callers hear once, as early media, before they are answered.
+    pub announcement: Option<PathBuf>,
     /// Our own calls.
     pub outgoing: Outgoing,
     /// The agent that answers, a name under `[agents]`.
@@ -62,6 +65,7 @@ impl Surroundings<'_> {
         let tls = self.tls(&table);
         let expires = table.duration("expires", EXPIRES_MIN..=EXPIRES_MAX);
         let ring = table.duration("ring", RING_MIN..=RING_MAX);
+        let announcement = self.announcement(&table);
         let outgoing = Outgoing::read(&table);
         let agent = self.agent(&table);
         if let Some(profile) = &profile
@@ -97,6 +101,7 @@ impl Surroundings<'_> {
             tls,
             expires: expires.unwrap_or(profile.register_expires),
             ring,
+            announcement,
             outgoing,
             agent: agent?,
             profile,

@@ -13,7 +13,7 @@ use super::secret::Secrets;
 use crate::net::{ClientTls, TlsIdentity};
 use address::NAME_CHARS;
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use address::PeerAddress;
@@ -78,6 +78,16 @@ impl Surroundings<'_> {
     }
 
     /// The profile with the overrides of this extension or trunk.
+    /// The file of what callers hear before they are answered. They either hear it or their phone rings.
+    fn announcement(&self, table: &Table<'_, '_>) -> Option<PathBuf> {
+        let file = table.text("announcement")?;
+        if table.has("ring") {
+            table.error(file.span, "`announcement` and `ring` exclude each other", "keep one of them");
+            return None;
+        }
+        Some(self.base.join(file.value))
+    }
+
     fn profile(&self, table: &Table<'_, '_>) -> Option<Located<SipProfile>> {
         let loaded = match table.text("profile") {
             None => Some(Located { value: SipProfile::default(), span: table.span() }),

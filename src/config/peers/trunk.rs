@@ -11,6 +11,7 @@ use crate::sip::{InboundAuthentication, Transport};
 use ipnet::IpNet;
 use std::net::IpAddr;
 use std::ops::Range;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// The realm of our challenges, where none is written.
@@ -63,6 +64,8 @@ pub struct Trunk {
     pub tls: Option<ClientTls>,
     /// How long callers hear ringing before the agent answers.
     pub ring: Option<Duration>,
+    /// WAV file that callers hear once, as early media, before they are answered.
+    pub announcement: Option<PathBuf>,
     /// Our own calls.
     pub outgoing: Outgoing,
     /// Calls at one time, in both directions together.
@@ -107,6 +110,7 @@ impl Surroundings<'_> {
         let domain = domain(&table, "domain");
         let tls = self.tls(&table);
         let ring = table.duration("ring", RING_MIN..=RING_MAX);
+        let announcement = self.announcement(&table);
         let outgoing = Outgoing::read(&table);
         let limit = |key| table.integer(key, 1..=CALLS_MAX).and_then(|limit| u32::try_from(limit).ok());
         let (max_calls, max_calls_per_second) = (limit("max_calls"), limit("max_calls_per_second"));
@@ -141,6 +145,7 @@ impl Surroundings<'_> {
             user,
             tls,
             ring,
+            announcement,
             outgoing,
             max_calls,
             max_calls_per_second,
