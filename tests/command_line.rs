@@ -58,6 +58,18 @@ fn a_configuration_is_checked_with_the_agents_it_names() {
     };
     let (good, text) = check(&format!("[agents]\nclinic = \"{root}/examples/clinic.yaml\""));
     assert!(good && text.contains("agent `"), "{text}");
+    let agent = std::fs::read_to_string(format!("{root}/examples/clinic.yaml")).unwrap();
+    let through = |way: &str| {
+        let text = agent.replacen("    extension: \"20\"", &format!("    extension: \"20\"\n    through: {way}"), 1);
+        std::fs::write(folder.path().join("clinic.yaml"), text).unwrap();
+        check(
+            "[agents]\nclinic = \"clinic.yaml\"\n[[trunk]]\nname = \"carrier\"\ngateways = [\"192.0.2.1\"]\nagent = \"clinic\"",
+        )
+    };
+    let (good, text) = through("carrier");
+    assert!(good, "{text}");
+    let (good, text) = through("carier");
+    assert!(!good && text.contains("clinic.yaml:70:14") && text.contains("write `carrier`"), "{text}");
     let (good, text) = check("[agents]\nclinc = \"x.yaml\"");
     assert!(!good && text.contains("offhook.toml:6:"), "{text}");
 }

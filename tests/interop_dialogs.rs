@@ -15,7 +15,7 @@ use std::time::Duration;
 use offhook::{
     call::{DigitsBy, LineEvent},
     sip::{
-        DialogPolicy, OutgoingInvite, Refer, Refresher, SessionTimer, Uri,
+        DialogPolicy, OutgoingInvite, Refer, Refresher, SessionTimer, Transport, Uri,
         event::{EndCause, TransferOutcome},
     },
 };
@@ -66,6 +66,56 @@ async fn a_telephone_that_holds_us_lets_us_hear_the_pbxs_music_and_comes_back() 
     call.hang_up();
     assert_eq!(call.ended().await.last(), Some(&LineEvent::Ended(EndCause::Local)));
     wait_until(SOON, "the PBX has no call", || asterisk.channels() == 0);
+}
+
+/// A call of ours by a stream, on which the PBX's requests come back: held with music, resumed, handed over by REFER.
+async fn a_call_by_stream_is_held_resumed_and_transferred(transport: Transport, name: &'static str) {
+    let bench = Bench::open_beside_others();
+    let asterisk = Asterisk::start(&bench, 60);
+    let speech = babble(60);
+    let mut phone = Pjsua::start(
+        &bench.path().join("pjsua"),
+        &Line::extension(bench.address(30), "1002", &asterisk.address()),
+        &speech,
+    );
+    let own = Own::open_by(&bench, &asterisk, transport);
+    let call = own.dial_by(&asterisk, transport, "1002").await.expect("the telephone answers");
+    {
+        let _case = Case::begin(ASTERISK, "hold with music of the PBX, resume", name);
+        pause(Duration::from_secs(2));
+        assert_hears(&call.take_heard(), &speech, "the telephone at first");
+        phone.hold();
+        phone.wait_for("Call 0 media 0 [type=audio], status is Local hold", 1);
+        pause(Duration::from_millis(500));
+        call.take_heard();
+        pause(Duration::from_secs(3));
+        assert_hears(&call.take_heard(), &music(60), "music while held");
+        phone.resume();
+        pause(Duration::from_millis(700));
+        call.take_heard();
+        pause(Duration::from_secs(2));
+        assert_hears(&call.take_heard(), &speech, "the telephone again");
+    }
+    let _case = Case::begin(ASTERISK, "blind transfer by us", name);
+    let order = refer(&asterisk, "604");
+    call.wish(move |line| {
+        let leg = line.leg;
+        line.sip.post(move |endpoint, now| endpoint.refer(now, leg, order).expect("the leg is up"));
+    });
+    let events = call.ended().await;
+    assert!(events.contains(&LineEvent::Transferred(TransferOutcome::Accepted)), "{events:?}");
+    wait_until(SOON, "arrived", || asterisk.database("arrived").is_some());
+    phone.hang_up();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn a_call_by_tcp_is_held_with_music_resumed_and_transferred() {
+    a_call_by_stream_is_held_resumed_and_transferred(Transport::Tcp, "TCP").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn a_call_by_tls_is_held_with_music_resumed_and_transferred() {
+    a_call_by_stream_is_held_resumed_and_transferred(Transport::Tls, "TLS").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]

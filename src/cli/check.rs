@@ -1,6 +1,6 @@
 //! `offhook check FILE…`: a compiler for agent files and configuration.
 
-use crate::agent::diagnostic::{Diagnostic, Position, Severity};
+use crate::agent::diagnostic::{Diagnostic, Position, Severity, nearest};
 use crate::agent::{self, Checked};
 use crate::config::Config;
 use std::io::{IsTerminal, Write};
@@ -60,7 +60,7 @@ pub fn write(arguments: &Check, colour: bool, out: &mut impl Write) -> std::io::
         good &= if path.extension().is_some_and(|extension| extension == "toml") {
             write_configuration(arguments, path, colour, out)?
         } else {
-            write_agent(arguments, path, &arguments.settings, colour, out)?
+            write_agent(arguments, path, &arguments.settings, None, colour, out)?
         };
     }
     Ok(good)
@@ -108,7 +108,7 @@ fn write_configuration(arguments: &Check, path: &Path, colour: bool, out: &mut i
     }
     for entry in config.agents.values() {
         let settings: Vec<_> = entry.settings.iter().map(|(k, v)| (k.clone(), v.clone())).collect();
-        good &= write_agent(arguments, &entry.file, &settings, colour, out)?;
+        good &= write_agent(arguments, &entry.file, &settings, Some(&config.ways_out()), colour, out)?;
     }
     Ok(good)
 }
@@ -117,12 +117,19 @@ fn write_agent(
     arguments: &Check,
     path: &Path,
     settings: &[(String, String)],
+    ways_out: Option<&[&str]>,
     colour: bool,
     out: &mut impl Write,
 ) -> std::io::Result<bool> {
     let name = path.display().to_string();
     let checked = match std::fs::read_to_string(path) {
-        Ok(source) => agent::check(&name, &source, settings),
+        Ok(source) => {
+            let mut checked = agent::check(&name, &source, settings);
+            if let (Some(agent), Some(ways)) = (&checked.agent, ways_out) {
+                checked.report.diagnostics.extend(lost_ways(agent, &source, ways));
+            }
+            checked
+        }
         Err(error) => unreadable(&name, &error),
     };
     let report = &checked.report;
@@ -149,6 +156,34 @@ fn write_agent(
     }
     writeln!(out, "{}", summary(&name, &checked, errors, warnings))?;
     Ok(good)
+}
+
+/// Destinations that go through an extension or trunk which the configuration does not have.
+fn lost_ways(agent: &agent::Agent, source: &str, ways: &[&str]) -> Vec<Diagnostic> {
+    let lost = agent.destinations.iter().filter_map(|destination| {
+        let through = destination.through.as_deref().filter(|name| !ways.contains(name))?;
+        let place = source.lines().enumerate().find_map(|(line, text)| {
+            let at = text.find("through")?;
+            let column = at + text.get(at..)?.find(through)?;
+            Some(Position { line: line + 1, column: text.get(..column)?.chars().count() + 1 })
+        });
+        let known = ways.iter().map(|way| format!("`{way}`")).collect::<Vec<_>>().join(", ");
+        let help = match nearest(through, ways.iter().copied()) {
+            Some(near) => format!("write `{near}`"),
+            None if known.is_empty() => {
+                "the configuration has no [[extension]] and no [[trunk]] with gateways".to_owned()
+            }
+            None => format!("write one of {known}"),
+        };
+        Some(Diagnostic {
+            severity: Severity::Error,
+            at: place.unwrap_or(Position { line: 1, column: 1 }),
+            width: through.chars().count(),
+            message: format!("destination `{}` goes through `{through}`, which is no way out", destination.id),
+            help: Some(help),
+        })
+    });
+    lost.collect()
 }
 
 fn unreadable(name: &str, error: &std::io::Error) -> Checked {

@@ -56,6 +56,13 @@ pub struct Config {
 }
 
 impl Config {
+    /// Names of the extensions and trunks that calls of ours can go through.
+    #[must_use]
+    pub fn ways_out(&self) -> Vec<&str> {
+        let trunks = self.trunks.iter().filter(|trunk| !trunk.gateways.is_empty());
+        self.extensions.iter().map(|e| e.name.as_str()).chain(trunks.map(|trunk| trunk.name.as_str())).collect()
+    }
+
     /// Reads a configuration file, with secrets from the process's environment.
     ///
     /// # Errors

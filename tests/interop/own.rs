@@ -12,15 +12,15 @@ use offhook::{
     base::{Random, TurnId},
     call::{DigitsBy, Line, LineEvent, line::describe},
     media::{LegEvent, LegMode, LegStats, MediaConfig, Workers},
-    net::{self, Arrival, Inbox, Listen, Sip},
+    net::{self, Arrival, ClientTls, Destination, Inbox, Listen, ServerTls, Sip, TlsIdentity},
     sdp::Codec,
-    sip::{DialogPolicy, EndpointConfig, KnownPeer, LegId, OutgoingInvite, Uri, event::Party},
+    sip::{DialogPolicy, EndpointConfig, KnownPeer, LegId, LocalAddress, OutgoingInvite, Transport, Uri, event::Party},
 };
 use tokio::{sync::mpsc, task::JoinHandle, time::timeout};
 
-use super::support::{Bench, pause};
+use super::support::{Asterisk, Bench, pause};
 
-/// A SIP side on the bench's address 20, UDP port 5060: the far end of Asterisk's lines.
+/// A SIP side on the bench's address 20, port 5060, of TLS 5061: the far end of Asterisk's lines.
 pub struct Own {
     pub sip: Sip,
     inbox: Inbox,
@@ -32,11 +32,28 @@ pub struct Own {
 impl Own {
     /// Opens it. Calls are taken from the PBX at `pbx`; `dialog` is what calls may do in either direction.
     pub fn open(bench: &Bench, pbx: SocketAddr, dialog: DialogPolicy) -> Self {
+        Self::listen(bench, pbx, dialog, Listen::udp(SocketAddr::new(bench.address(20).into(), 5060)))
+    }
+
+    /// The same by TCP, or by TLS with a certificate that the PBX's authority has signed.
+    pub fn open_by(bench: &Bench, asterisk: &Asterisk, transport: Transport) -> Self {
+        let identity = TlsIdentity { certificate_file: asterisk.key("good.crt"), key_file: asterisk.key("good.key") };
+        let is_tls = transport == Transport::Tls;
+        let listen = Listen {
+            transport,
+            address: SocketAddr::new(bench.address(20).into(), if is_tls { 5061 } else { 5060 }),
+            tls: is_tls.then_some(ServerTls { identity, client_ca_file: None }),
+        };
+        Self::listen(bench, asterisk.socket(), DialogPolicy::default(), listen)
+    }
+
+    fn listen(bench: &Bench, pbx: SocketAddr, dialog: DialogPolicy, listen: Listen) -> Self {
         let ip = IpAddr::from(bench.address(20));
         let known = KnownPeer { dialog, ..KnownPeer::by_source("pbx", vec![pbx.ip().into()]) };
-        let (sip, inbox) = net::start(&[Listen::udp(SocketAddr::new(ip, 5060))], Random::system(), |bound| {
-            let socket = bound.first().expect("one socket is open").address;
-            EndpointConfig { known_peers: vec![known], ..EndpointConfig::udp(socket, socket) }
+        let (sip, inbox) = net::start(&[listen], Random::system(), |bound| {
+            let Listen { transport, address: socket, .. } = *bound.first().expect("one socket is open");
+            let local = LocalAddress { transport, socket, advertised: socket, for_peers: Vec::new() };
+            EndpointConfig { known_peers: vec![known], local: vec![local], ..EndpointConfig::udp(socket, socket) }
         })
         .expect("the socket opens");
         let media = MediaConfig { bind_ip: ip, workers: 1, ..MediaConfig::default() };
@@ -48,6 +65,24 @@ impl Own {
     /// error says in words why there is none.
     pub async fn dial(&self, pbx: SocketAddr, number: &str, user: &str) -> Result<Conversation, String> {
         self.dial_with(pbx, number, user, |_| ()).await
+    }
+
+    /// The same by `transport`, over TLS with the PBX's certificate verified.
+    pub async fn dial_by(
+        &self,
+        asterisk: &Asterisk,
+        transport: Transport,
+        number: &str,
+    ) -> Result<Conversation, String> {
+        let tls = ClientTls { ca_file: Some(asterisk.key("ca.crt")), ..ClientTls::default() };
+        let pbx = Destination {
+            host: asterisk.socket().ip().to_string(),
+            port: Some(if transport == Transport::Tls { 5061 } else { 5060 }),
+            transport: Some(transport),
+            tls: Some(Arc::new(tls)),
+        };
+        let targets = self.sip.locate(&pbx).await.map_err(|error| error.to_string())?;
+        self.dial_with(asterisk.socket(), number, "4711", |invite| invite.targets = targets).await
     }
 
     /// The same to a peer that takes keys in this way.

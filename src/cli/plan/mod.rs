@@ -44,6 +44,15 @@ pub(super) async fn read(path: &Path, models: Option<PathBuf>, mut say: impl FnM
     for (name, entry) in &config.agents {
         let settings: Vec<(String, String)> = entry.settings.iter().map(|(k, v)| (k.clone(), v.clone())).collect();
         let agent = Agent::load(&entry.file, &settings).map_err(|e| e.to_string())?;
+        let ways = config.ways_out();
+        let is_lost = |through: &&str| !ways.contains(through);
+        if let Some(lost) = agent.destinations.iter().filter_map(|d| d.through.as_deref()).find(is_lost) {
+            return Err(format!(
+                "agent {name}: a destination goes through {lost}, which is no [[extension]] and no [[trunk]] with gateways; \
+                 `offhook check {}` shows the place",
+                path.display()
+            ));
+        }
         compiled.push((name.clone(), Arc::new(agent)));
     }
     if !compiled.is_empty() {
