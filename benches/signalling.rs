@@ -43,8 +43,13 @@ fn main() {
 
 /// Our server with an echo for calls from the bench's address 30, and its SIP address.
 fn echo_server(bench: &Bench) -> (Server, SocketAddr) {
+    echo_server_with(bench, "")
+}
+
+/// The same with more in its configuration.
+fn echo_server_with(bench: &Bench, more: &str) -> (Server, SocketAddr) {
     let trunk = format!("[[trunk]]\nname = \"bench\"\nhosts = [\"{}\"]\nagent = \"echo\"\n", bench.address(30));
-    (Server::start(bench, &trunk), SocketAddr::new(bench.address(20).into(), 5060))
+    (Server::start(bench, &(trunk + more)), SocketAddr::new(bench.address(20).into(), 5060))
 }
 
 /// User and system time of `pid` so far, in milliseconds (the kernel counts in hundredths of a second).

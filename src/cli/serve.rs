@@ -3,13 +3,16 @@
 use super::plan::{self, Plan};
 use super::server::Server;
 use super::{control, fail};
-use crate::call::EventStream;
+use crate::call::{CallEvent, EventStream};
 use crate::config::Config;
 use clap::Args;
+use serde_json::json;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::RecvError;
 
 /// Run the server.
 #[derive(Args)]
@@ -33,7 +36,7 @@ pub(super) async fn run(serve: Serve) -> ExitCode {
         Ok((server, drain)) => {
             let status = control::Source::of(&server);
             let socket = open_control(&serve, status.clone()).await;
-            let code = wait(server, drain, serve.json, &status).await;
+            let code = wait(server, drain, &status).await;
             if let Some(socket) = socket {
                 let _ = std::fs::remove_file(socket);
             }
@@ -46,8 +49,24 @@ pub(super) async fn run(serve: Serve) -> ExitCode {
 async fn start(serve: &Serve) -> Result<(Server, Duration), String> {
     let Plan { server, agents, drain } =
         plan::read(&serve.config, serve.models.clone(), |step| tracing::info!("{step}")).await?;
-    let server = Server::start(server, &agents, EventStream::default()).await.map_err(|e| e.to_string())?;
+    let events = EventStream::default();
+    if serve.json {
+        // Before the first registration is made: its events belong to the stream.
+        tokio::spawn(print(events.subscribe()));
+    }
+    let server = Server::start(server, &agents, events).await.map_err(|e| e.to_string())?;
     Ok((server, drain))
+}
+
+/// One JSON object per event, until the server is gone. A reader that is too slow is told what it missed.
+async fn print(mut events: Receiver<CallEvent>) {
+    loop {
+        match events.recv().await {
+            Ok(event) => println!("{}", event.to_exposed_json()),
+            Err(RecvError::Lagged(count)) => println!("{}", json!({"event": "events_lost", "count": count})),
+            Err(RecvError::Closed) => return,
+        }
+    }
 }
 
 /// Opens the control socket; a server without one serves calls all the same.
@@ -65,19 +84,11 @@ async fn open_control(serve: &Serve, source: control::Source) -> Option<PathBuf>
     }
 }
 
-async fn wait(server: Server, drain: Duration, json: bool, status: &control::Source) -> ExitCode {
+async fn wait(server: Server, drain: Duration, status: &control::Source) -> ExitCode {
     tracing::info!(address = %server.sip.local_addr(), workers = ?server.supervisor.workers().stats().priority, "listening");
     let sockets: Vec<String> =
         server.plan.listen.iter().map(|l| format!("{} ({})", l.address, l.transport.via_name())).collect();
     eprintln!("offhook: listening for SIP on {}", sockets.join(", "));
-    let mut events = server.events.subscribe();
-    let printer = tokio::spawn(async move {
-        while let Ok(event) = events.recv().await {
-            if json {
-                println!("{}", event.to_exposed_json());
-            }
-        }
-    });
     let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
     else {
         return fail("this system refuses signal handlers");
@@ -95,7 +106,6 @@ async fn wait(server: Server, drain: Duration, json: bool, status: &control::Sou
         () = tokio::time::sleep(drain) => tracing::warn!(calls = server.supervisor.active_calls(), "drain_time_used_up"),
     }
     server.stop().await;
-    printer.abort();
     ExitCode::SUCCESS
 }
 
