@@ -101,13 +101,8 @@ impl Server {
                 ..EndpointConfig::udp(first, first)
             }
         })?;
-        let config = SupervisorConfig {
-            trunks,
-            neighbours: neighbours(&plan.trunks),
-            gateways,
-            sounds: plan.sounds.clone(),
-            ..SupervisorConfig::default()
-        };
+        let config =
+            SupervisorConfig { trunks, neighbours: neighbours(&plan.trunks), gateways, sounds: plan.sounds.clone() };
         let supervisor = Supervisor::new(sip.clone(), workers, events.clone(), config);
         tokio::spawn(Arc::clone(&supervisor).run(inbox));
         let plan = Arc::new(plan);
