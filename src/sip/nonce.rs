@@ -2,7 +2,7 @@
 
 use super::table::Table;
 use crate::base::{Pii, Random};
-use hmac::{Hmac, Mac};
+use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use std::fmt::Write;
 use std::net::IpAddr;
