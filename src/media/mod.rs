@@ -19,7 +19,7 @@ pub mod ports;
 mod receive;
 mod send;
 mod shared;
-mod sys;
+pub mod sys;
 pub mod uplink;
 mod worker;
 pub mod workers;
