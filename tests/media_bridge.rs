@@ -32,7 +32,7 @@ fn media(remote: SocketAddr, codec: Codec) -> LegMedia {
         signalling_ip: remote.ip(),
         rtcp: SocketAddr::new(remote.ip(), remote.port().wrapping_add(1)),
         codec,
-        payload_type: codec.static_payload_type(),
+        payload_type: codec.offered_payload_type(),
         alternate: None,
         telephone_event: Some(101),
         receive_telephone_event: None,
@@ -60,7 +60,7 @@ impl End {
     }
 
     fn send(&mut self, payload: &[u8]) {
-        self.send_as(self.codec.static_payload_type(), payload);
+        self.send_as(self.codec.offered_payload_type(), payload);
     }
 
     fn send_as(&mut self, payload_type: u8, payload: &[u8]) {
