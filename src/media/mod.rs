@@ -21,7 +21,7 @@ mod receive;
 mod send;
 mod setup;
 mod shared;
-mod sys;
+pub mod sys;
 pub mod uplink;
 mod worker;
 pub mod workers;
