@@ -44,19 +44,7 @@ unsafe impl GlobalAlloc for Counting {
 static ALLOCATOR: Counting = Counting;
 
 fn media(remote: SocketAddr, codec: Codec) -> LegMedia {
-    LegMedia {
-        remote,
-        signalling_ip: remote.ip(),
-        rtcp: SocketAddr::new(remote.ip(), remote.port().wrapping_add(1)),
-        codec,
-        payload_type: codec.offered_payload_type(),
-        alternate: None,
-        telephone_event: Some(101),
-        receive_telephone_event: None,
-        ptime_ms: 20,
-        send: true,
-        receive: true,
-    }
+    LegMedia { telephone_event: Some(101), ..LegMedia::bare(remote, codec) }
 }
 
 #[test]

@@ -20,19 +20,7 @@ fn workers_with(config: MediaConfig) -> Workers {
 }
 
 fn media(remote: SocketAddr) -> LegMedia {
-    LegMedia {
-        remote,
-        signalling_ip: remote.ip(),
-        rtcp: SocketAddr::new(remote.ip(), remote.port() + 1),
-        codec: Codec::Pcmu,
-        payload_type: 0,
-        alternate: None,
-        telephone_event: Some(101),
-        receive_telephone_event: None,
-        ptime_ms: 20,
-        send: true,
-        receive: true,
-    }
+    LegMedia { telephone_event: Some(101), ..LegMedia::bare(remote, Codec::Pcmu) }
 }
 
 /// A range of `ports` ports that nobody uses at this moment.
