@@ -12,8 +12,7 @@ use bytes::BytesMut;
 /// If one of that does not hold.
 pub fn bridge_frames(bytes: &[u8]) {
     let mut random = Random::seeded(1);
-    let mut wires =
-        [Wire::Twilio(Twilio::new(None, &mut random)), Wire::Lean(Lean::new(AudioFormat::WIDEBAND, false))];
+    let mut wires = [Wire::Twilio(Twilio::new(None, &mut random)), Wire::Lean(Lean::new(AudioFormat::WIDEBAND, false))];
     let mut rest = bytes;
     while let Some(([low, high], after)) = rest.split_first_chunk::<2>() {
         let (message, after) = after.split_at(after.len().min(usize::from(u16::from_le_bytes([*low, *high]) >> 1)));

@@ -200,7 +200,8 @@ impl Lean {
             "format" => {
                 let encoding = message.encoding.ok_or(WireError::Field("encoding"))?;
                 let rate = SampleRate(message.rate.ok_or(WireError::Field("rate"))?);
-                let encoding = Encoding::NAMES.iter().find(|(name, _)| *name == encoding).map(|(_, encoding)| *encoding);
+                let encoding =
+                    Encoding::NAMES.iter().find(|(name, _)| *name == encoding).map(|(_, encoding)| *encoding);
                 let encoding = encoding.ok_or(WireError::Format)?;
                 if !AudioFormat::RATES.contains(&rate) {
                     return Err(WireError::Format);
@@ -315,10 +316,7 @@ mod tests {
             (r#"{"type":"clear","x":{}}"#, BotMessage::Clear),
             (r#"{"type":"mark","name":"m"}"#, BotMessage::Mark("m".into())),
             (r#"{"type":"dtmf","digits":"12#"}"#, BotMessage::Digits(Pii::new("12#".into()))),
-            (
-                r#"{"type":"hangup"}"#,
-                BotMessage::Hangup { reason: "the bot hung up".into(), completed: true },
-            ),
+            (r#"{"type":"hangup"}"#, BotMessage::Hangup { reason: "the bot hung up".into(), completed: true }),
             (
                 r#"{"type":"hangup","reason":"no stock","completed":false}"#,
                 BotMessage::Hangup { reason: "no stock".into(), completed: false },
@@ -328,10 +326,7 @@ mod tests {
             (r#"{"type":"error","message":"out of tokens"}"#, BotMessage::Complaint("out of tokens".into())),
             (r#"{"type":"stop"}"#, BotMessage::Stop),
             (r#"{"type":"ready"}"#, BotMessage::Unknown),
-            (
-                r#"{"type":"transfer","destination":"desk","reason":"wants Anna","context":{"order":7}}"#,
-                transfer,
-            ),
+            (r#"{"type":"transfer","destination":"desk","reason":"wants Anna","context":{"order":7}}"#, transfer),
             (r#"{"type":"format","encoding":"mulaw","rate":8000}"#, BotMessage::Format(narrow)),
         ] {
             assert_eq!(lean.read_text(text), Ok(message), "{text}");

@@ -121,7 +121,9 @@ impl Twilio {
             Notice::Digit(digit) => ("dtmf", json!({"track": "inbound_track", "digit": digit.to_string()})),
             Notice::Mark { name, .. } => ("mark", json!({"name": name})),
             Notice::Stop { .. } => ("stop", json!({"accountSid": self.account, "callSid": self.call})),
-            Notice::BargeIn { .. } | Notice::Fault { .. } | Notice::Held(_) | Notice::Transferred { .. } => return None,
+            Notice::BargeIn { .. } | Notice::Fault { .. } | Notice::Held(_) | Notice::Transferred { .. } => {
+                return None;
+            }
         };
         let sequence = self.next_sequence();
         let mut message = Map::new();
@@ -174,8 +176,13 @@ mod tests {
 
     fn opened(twilio: &mut Twilio) -> Vec<Value> {
         let parameters = [("customer".to_owned(), Pii::new("Anna \"A\"".to_owned()))];
-        let greeting =
-            Greeting { direction: "inbound", call: "call-1", parameters: &parameters, destinations: &[], resumed: false };
+        let greeting = Greeting {
+            direction: "inbound",
+            call: "call-1",
+            parameters: &parameters,
+            destinations: &[],
+            resumed: false,
+        };
         let mut sent = Vec::new();
         twilio.open(&greeting, &mut |opcode, message| {
             assert_eq!(opcode, Opcode::Text);
@@ -244,7 +251,8 @@ mod tests {
         let mut twilio = stream();
         let stream = twilio.stream_sid().to_owned();
         let mut samples = Vec::new();
-        let media = json!({"event": "media", "streamSid": stream, "media": {"payload": "/38A"}, "extra": [1, {"a": 2}]});
+        let media =
+            json!({"event": "media", "streamSid": stream, "media": {"payload": "/38A"}, "extra": [1, {"a": 2}]});
         assert_eq!(
             twilio.read(&media.to_string(), &mut samples),
             Ok(BotMessage::Audio(AudioFormat { ..AudioFormat::TWILIO }))
