@@ -6,29 +6,33 @@ pub const FRAME_MS: u32 = 20;
 /// Samples of a frame at 8 kHz.
 pub const NARROWBAND_FRAME: usize = 160;
 
-/// Samples of a frame at 16 kHz, the most a [`Frame`] holds.
+/// Samples of a frame at 16 kHz.
 pub const WIDEBAND_FRAME: usize = 320;
+
+/// Samples of a frame at 48 kHz, the most a [`Frame`] holds.
+pub const FULLBAND_FRAME: usize = 960;
 
 /// Up to 20 ms of linear 16-bit mono audio, held inline so that a frame can cross a ring without allocation.
 ///
-/// The rate is the owner's knowledge: 160 samples are 20 ms at 8 kHz, 320 are 20 ms at 16 kHz.
+/// The rate is the owner's knowledge: 160 samples are 20 ms at 8 kHz, 320 are 20 ms at 16 kHz, 960
+/// are 20 ms at 48 kHz. Rings that carry many frames of a known rate hold arrays of that length instead.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Frame {
     len: u16,
-    samples: [i16; WIDEBAND_FRAME],
+    samples: [i16; FULLBAND_FRAME],
 }
 
 impl Frame {
     /// A frame without samples.
-    pub const EMPTY: Self = Self { len: 0, samples: [0; WIDEBAND_FRAME] };
+    pub const EMPTY: Self = Self { len: 0, samples: [0; FULLBAND_FRAME] };
 
-    /// `len` samples of digital silence, at most [`WIDEBAND_FRAME`].
+    /// `len` samples of digital silence, at most [`FULLBAND_FRAME`].
     #[must_use]
     pub fn silence(len: usize) -> Self {
-        Self { len: len.min(WIDEBAND_FRAME) as u16, samples: [0; WIDEBAND_FRAME] }
+        Self { len: len.min(FULLBAND_FRAME) as u16, samples: [0; FULLBAND_FRAME] }
     }
 
-    /// A frame of the first [`WIDEBAND_FRAME`] of `samples`.
+    /// A frame of the first [`FULLBAND_FRAME`] of `samples`.
     #[must_use]
     pub fn from_samples(samples: &[i16]) -> Self {
         let mut frame = Self::EMPTY;
@@ -100,11 +104,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_frame_takes_at_most_twenty_milliseconds_at_sixteen_kilohertz() {
-        let mut frame = Frame::from_samples(&[7; 300]);
-        assert_eq!(frame.append(&[9; 300]), 20);
-        assert_eq!(frame.len(), WIDEBAND_FRAME);
-        assert_eq!(frame.samples()[299..301], [7, 9]);
+    fn a_frame_takes_at_most_twenty_milliseconds_at_forty_eight_kilohertz() {
+        let mut frame = Frame::from_samples(&[7; 900]);
+        assert_eq!(frame.append(&[9; 300]), 60);
+        assert_eq!(frame.len(), FULLBAND_FRAME);
+        assert_eq!(frame.samples()[899..901], [7, 9]);
         assert_eq!(frame.append(&[1]), 0);
     }
 

@@ -1,7 +1,8 @@
-//! Signal processing, pure and without allocation per frame: frames, G.711, resampling, voice activity, loss concealment, tones, WAV files.
+//! Signal processing, pure and without allocation per frame: frames, codecs, resampling, voice activity, loss concealment, tones, WAV files.
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic))]
 
+pub mod codec;
 pub mod dtmf;
 pub mod frame;
 pub mod g711;

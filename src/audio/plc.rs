@@ -24,18 +24,27 @@ pub struct Concealer {
     cycle_len: usize,
     position: usize,
     missing: u32,
+    skipped: bool,
 }
 
 impl Default for Concealer {
     fn default() -> Self {
-        Self { history: [0; HISTORY], cycle: [0; LONGEST], cycle_len: SHORTEST, position: 0, missing: 0 }
+        Self {
+            history: [0; HISTORY],
+            cycle: [0; LONGEST],
+            cycle_len: SHORTEST,
+            position: 0,
+            missing: 0,
+            skipped: false,
+        }
     }
 }
 
 impl Concealer {
     /// Takes received samples. After a loss, or when the stream `jumped`, their beginning is cross-faded in place.
     pub fn received(&mut self, samples: &mut [i16], jumped: bool) {
-        if self.missing > 0 || jumped {
+        if self.missing > 0 || jumped || self.skipped {
+            self.skipped = false;
             if self.missing == 0 {
                 self.find_cycle();
             }
@@ -50,6 +59,11 @@ impl Concealer {
             self.missing = 0;
         }
         self.remember(samples);
+    }
+
+    /// Says that the next samples do not follow the last ones: they will be cross-faded.
+    pub fn skipped(&mut self) {
+        self.skipped = true;
     }
 
     /// Whether the last samples were made up, so that the next received ones will be cross-faded.
