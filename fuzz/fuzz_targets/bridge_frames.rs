@@ -1,4 +1,4 @@
-//! Any bytes as RTP, RTCP and telephone-event payloads.
+//! Messages of bots, with both protocols.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| offhook::providers::bot::fuzz::bridge_frames(bytes));
