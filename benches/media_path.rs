@@ -95,19 +95,7 @@ fn steps() {
 }
 
 fn media(remote: SocketAddr) -> LegMedia {
-    LegMedia {
-        remote,
-        signalling_ip: remote.ip(),
-        rtcp: SocketAddr::new(remote.ip(), remote.port().wrapping_add(1)),
-        codec: Codec::Pcmu,
-        payload_type: 0,
-        alternate: None,
-        telephone_event: Some(101),
-        receive_telephone_event: None,
-        ptime_ms: 20,
-        send: true,
-        receive: true,
-    }
+    LegMedia { telephone_event: Some(101), ..LegMedia::bare(remote, Codec::Pcmu) }
 }
 
 fn resident_kib() -> f64 {

@@ -44,19 +44,7 @@ unsafe impl GlobalAlloc for Counting {
 static ALLOCATOR: Counting = Counting;
 
 fn media(remote: SocketAddr, codec: Codec) -> LegMedia {
-    LegMedia {
-        remote,
-        signalling_ip: remote.ip(),
-        rtcp: SocketAddr::new(remote.ip(), remote.port().wrapping_add(1)),
-        codec,
-        payload_type: codec.static_payload_type(),
-        alternate: None,
-        telephone_event: Some(101),
-        receive_telephone_event: None,
-        ptime_ms: 20,
-        send: true,
-        receive: true,
-    }
+    LegMedia { telephone_event: Some(101), ..LegMedia::bare(remote, codec) }
 }
 
 #[test]
@@ -100,7 +88,7 @@ fn a_running_call_allocates_nothing_on_the_media_thread() {
             packet[..12].copy_from_slice(&header.to_octets());
             peer.send_to(&packet, agent.local_addr()).unwrap();
             peer.send_to(&packet, near.local_addr()).unwrap();
-            packet[1] = Codec::Pcma.static_payload_type();
+            packet[1] = Codec::Pcma.offered_payload_type();
             peer.send_to(&packet, echo.local_addr()).unwrap();
         }
         if n % 25 == 24 {

@@ -27,19 +27,7 @@ fn workers(first_port: u16, count: usize) -> Workers {
 }
 
 fn media(remote: SocketAddr, codec: Codec) -> LegMedia {
-    LegMedia {
-        remote,
-        signalling_ip: remote.ip(),
-        rtcp: SocketAddr::new(remote.ip(), remote.port().wrapping_add(1)),
-        codec,
-        payload_type: codec.static_payload_type(),
-        alternate: None,
-        telephone_event: Some(101),
-        receive_telephone_event: None,
-        ptime_ms: 20,
-        send: true,
-        receive: true,
-    }
+    LegMedia { telephone_event: Some(101), ..LegMedia::bare(remote, codec) }
 }
 
 /// One end of the line: a plain socket and its leg.
@@ -60,7 +48,7 @@ impl End {
     }
 
     fn send(&mut self, payload: &[u8]) {
-        self.send_as(self.codec.static_payload_type(), payload);
+        self.send_as(self.codec.offered_payload_type(), payload);
     }
 
     fn send_as(&mut self, payload_type: u8, payload: &[u8]) {

@@ -71,17 +71,9 @@ impl Source {
 
 fn media(remote: SocketAddr, signalling_ip: Ipv4Addr) -> LegMedia {
     LegMedia {
-        remote,
         signalling_ip: IpAddr::V4(signalling_ip),
-        rtcp: SocketAddr::new(remote.ip(), remote.port().wrapping_add(1)),
-        codec: Codec::Pcmu,
-        payload_type: 0,
-        alternate: None,
         telephone_event: Some(101),
-        receive_telephone_event: None,
-        ptime_ms: 20,
-        send: true,
-        receive: true,
+        ..LegMedia::bare(remote, Codec::Pcmu)
     }
 }
 

@@ -12,9 +12,6 @@ use rtrb::{Consumer, Producer, RingBuffer};
 /// Frames that wait in a ring without being dropped: the phases of two legs differ by less than a turn, and a leg that
 /// is moved to an earlier slot gains one.
 const CUSHION: usize = 3;
-/// Ports that an engine keeps after they were replaced, so that their memory is freed with the engine and not by the
-/// media thread. Further ones are freed there: a call is bridged anew once or twice in its life.
-pub(super) const RETIRED: usize = 8;
 
 /// Twenty milliseconds on their way from one leg to the other.
 #[derive(Clone, Copy, Debug)]

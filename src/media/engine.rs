@@ -1,12 +1,14 @@
 //! The worker's half of a leg: everything that happens to it in its 20 ms.
 
-use super::bridge::{BridgePort, RETIRED};
+use super::bridge::BridgePort;
 use super::event::LegEvent;
-use super::leg::{Command, LegMedia, LegMode};
+use super::leg::{Command, LegMode};
+use super::leg_media::LegMedia;
 use super::limits::DATAGRAMS_PER_TURN;
 use super::player::{Content, Player};
 use super::receive::{Receiver, law};
 use super::send::Sender;
+use super::setup::{Retired, Setup};
 use super::shared::Shared;
 use super::sys::{BATCH, Datagrams};
 use super::uplink::RingFrame;
@@ -35,6 +37,8 @@ pub(super) struct Turn<'a> {
     /// Turns that were skipped before this one because the worker was held up.
     pub(super) missed: u32,
     pub(super) datagrams: &'a mut Datagrams,
+    /// To the bell, which frees what is replaced.
+    pub(super) retired: &'a mut Producer<Retired>,
     pub(super) voice: &'a mut VoiceDetector,
 }
 
@@ -67,7 +71,7 @@ pub(super) struct Engine {
     uplink: Producer<RingFrame>,
     events: Producer<LegEvent>,
     mode: LegMode,
-    media: Option<LegMedia>,
+    setup: Option<Box<Setup>>,
     settings: Settings,
     receiver: Receiver,
     player: Player,
@@ -80,7 +84,6 @@ pub(super) struct Engine {
     send_errors: u64,
     uplink_dropped: u64,
     bridge: Option<BridgePort>,
-    retired: Vec<BridgePort>,
     /// Turns since the last audio over the bridge.
     bridge_silent: u32,
     background: Option<Arc<[i16]>>,
@@ -102,7 +105,7 @@ impl Engine {
             uplink: ends.uplink,
             events: ends.events,
             mode,
-            media: None,
+            setup: None,
             settings,
             receiver: Receiver::new(now),
             player: Player::new(ends.downlink),
@@ -114,7 +117,6 @@ impl Engine {
             send_errors: 0,
             uplink_dropped: 0,
             bridge: None,
-            retired: Vec::with_capacity(RETIRED),
             bridge_silent: 0,
             background: None,
             background_at: 0,
@@ -147,9 +149,18 @@ impl Engine {
     /// Twenty milliseconds: receive, hand up, take down, send.
     pub(super) fn turn(&mut self, turn: &mut Turn<'_>) {
         self.rings = false;
-        self.obey(turn.now);
-        self.receive(turn);
-        let Some(media) = self.media else { return };
+        self.obey(turn.now, turn.retired);
+        let Some(setup) = self.setup.take() else {
+            self.drain(turn);
+            return;
+        };
+        self.serve(turn, &setup.media);
+        self.setup = Some(setup);
+        self.publish();
+    }
+
+    fn serve(&mut self, turn: &mut Turn<'_>, media: &LegMedia) {
+        self.receive(turn, media);
         let echoed = match self.mode {
             LegMode::Agent => {
                 match &mut self.bridge {
@@ -159,45 +170,61 @@ impl Engine {
                         }
                     }
                     Some(_) => {}
-                    None if media.receive => self.hand_up(turn, &media),
+                    None if media.receive => self.hand_up(turn, media),
                     None => {}
                 }
                 None
             }
             LegMode::Echo => self.receiver.playout(turn.now, media.codec).map(|p| p.octets),
         };
-        self.send(turn, &media, echoed);
-        self.control(turn, &media);
+        self.send(turn, media, echoed);
+        self.control(turn, media);
         if media.receive
             && let Some(silent_for) = self.receiver.timeout(turn.now, self.settings.media_timeout)
         {
             self.report(LegEvent::MediaTimeout { silent_for });
         }
-        self.publish();
     }
 
-    fn obey(&mut self, now: Instant) {
+    /// Before the first configuration whatever comes is thrown away.
+    fn drain(&self, turn: &mut Turn<'_>) {
+        let mut taken = 0;
+        while taken < DATAGRAMS_PER_TURN {
+            let count = turn.datagrams.receive(&self.socket);
+            if count < BATCH {
+                return;
+            }
+            taken += count;
+        }
+    }
+
+    fn obey(&mut self, now: Instant, retired: &mut Producer<Retired>) {
+        // The ring to the bell has room for every leg's commands of many turns. Were it full, they are freed here.
+        let mut retire = |what: Option<Retired>| {
+            if let Some(what) = what {
+                let _ = retired.push(what);
+            }
+        };
         while let Ok(command) = self.commands.pop() {
             match command {
                 Command::Background(samples) => {
-                    self.background = samples;
+                    retire(std::mem::replace(&mut self.background, samples).map(Retired::Background));
                     self.background_at = 0;
                 }
                 Command::Bridge(port) => {
-                    self.retire_bridge();
-                    self.bridge = Some(port);
+                    retire(self.bridge.replace(port).map(Retired::Bridge));
                     self.bridge_silent = BACKGROUND_AFTER;
                 }
-                Command::Configure(media) => {
-                    self.receiver.configure(now, &media);
-                    if self.media.is_some_and(|before| before.codec != media.codec) {
+                Command::Configure(setup) => {
+                    self.receiver.configure(now, &setup.media);
+                    if self.setup.as_ref().is_some_and(|before| before.media.codec != setup.media.codec) {
                         self.sender.drop_pending();
                     }
-                    self.media = Some(media);
+                    retire(self.setup.replace(setup).map(Retired::Setup));
                 }
                 Command::Digit(digit) => self.press(digit),
                 Command::Tone(digit) => drop(self.presser.push(digit)),
-                Command::Unbridge => self.retire_bridge(),
+                Command::Unbridge => retire(self.bridge.take().map(Retired::Bridge)),
                 #[cfg(test)]
                 #[expect(clippy::panic, reason = "what a bug would do")]
                 Command::Panic => panic!("asked to"),
@@ -207,23 +234,15 @@ impl Engine {
 
     /// Sends a digit as events where they were agreed, as tones otherwise.
     fn press(&mut self, digit: char) {
-        if self.media.is_some_and(|media| media.telephone_event.is_some()) {
+        if self.setup.as_ref().is_some_and(|setup| setup.media.telephone_event.is_some()) {
             self.sender.push_digit(digit);
         } else {
             self.presser.push(digit);
         }
     }
 
-    fn retire_bridge(&mut self) {
-        if let Some(port) = self.bridge.take()
-            && self.retired.len() < self.retired.capacity()
-        {
-            self.retired.push(port);
-        }
-    }
-
-    fn receive(&mut self, turn: &mut Turn<'_>) {
-        let Self { receiver, events, shared, rings, socket, media, sender, bridge, .. } = self;
+    fn receive(&mut self, turn: &mut Turn<'_>, media: &LegMedia) {
+        let Self { receiver, events, shared, rings, socket, sender, bridge, .. } = self;
         let mut report = |event| {
             if let (LegEvent::Digit(key), Some(bridge)) = (&event, bridge.as_mut()) {
                 bridge.push_key(*key);
@@ -234,20 +253,18 @@ impl Engine {
         loop {
             let count = turn.datagrams.receive(socket);
             taken += count;
-            if let Some(media) = media {
-                for (octets, from, at) in turn.datagrams.iter() {
-                    let age = at.and_then(|at| turn.wall.duration_since(at).ok()).filter(|age| *age < OLDEST_ARRIVAL);
-                    let arrived = turn.now.checked_sub(age.unwrap_or_default()).unwrap_or(turn.now);
-                    if let Some([_, kind, ..]) = octets
-                        && is_rtcp_type(*kind)
-                    {
-                        let ours = sender.session.ssrc();
-                        receiver.rtcp(turn.now, turn.wall, from, octets.unwrap_or_default(), ours);
-                        continue;
-                    }
-                    // A datagram that was too long is no packet of ours: an empty one is refused and counted.
-                    receiver.datagram(turn.now, arrived, from, octets.unwrap_or_default(), media, &mut report);
+            for (octets, from, at) in turn.datagrams.iter() {
+                let age = at.and_then(|at| turn.wall.duration_since(at).ok()).filter(|age| *age < OLDEST_ARRIVAL);
+                let arrived = turn.now.checked_sub(age.unwrap_or_default()).unwrap_or(turn.now);
+                if let Some([_, kind, ..]) = octets
+                    && is_rtcp_type(*kind)
+                {
+                    let ours = sender.session.ssrc();
+                    receiver.rtcp(turn.now, turn.wall, from, octets.unwrap_or_default(), ours);
+                    continue;
                 }
+                // A datagram that was too long is no packet of ours: an empty one is refused and counted.
+                receiver.datagram(turn.now, arrived, from, octets.unwrap_or_default(), media, &mut report);
             }
             if count < BATCH || taken >= DATAGRAMS_PER_TURN {
                 return;

@@ -4,10 +4,14 @@ use super::MediaError;
 use super::bridge::{BridgePort, ports};
 use super::downlink::Downlink;
 use super::event::Events;
+use super::leg_media::LegMedia;
+use super::setup::Setup;
 use super::shared::Shared;
 use super::uplink::Uplink;
-use crate::sdp::{Codec, Negotiated};
-use std::net::{IpAddr, SocketAddr};
+use crate::base::SampleRate;
+#[cfg(test)]
+use crate::sdp::Codec;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
 use std::task::Poll;
@@ -22,51 +26,19 @@ pub enum LegMode {
     Echo,
 }
 
-/// What offer and answer agreed, as far as media is concerned.
+/// How a leg is opened.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct LegMedia {
-    /// Where the SDP says the peer receives RTP; an unspecified IP when the SDP names none.
-    pub remote: SocketAddr,
-    /// Where its signalling came from. Used only when the IP of `remote` is private or unroutable.
-    pub signalling_ip: IpAddr,
-    /// Where the peer receives RTCP; the address of `remote` when multiplexed.
-    pub rtcp: SocketAddr,
-    /// The agreed codec.
-    pub codec: Codec,
-    /// Its payload type.
-    pub payload_type: u8,
-    /// A second codec the peer may switch to.
-    pub alternate: Option<(u8, Codec)>,
-    /// Payload type of `telephone-event/8000` to send.
-    pub telephone_event: Option<u8>,
-    /// Payload type of `telephone-event/8000` to expect, where it differs from the one to send.
-    pub receive_telephone_event: Option<u8>,
-    /// Audio per packet sent, in milliseconds: 10, 20, 40 or 60; others are rounded down to one of these.
-    pub ptime_ms: u8,
-    /// We send (silence when there is nothing to say). False while held.
-    pub send: bool,
-    /// We expect audio. False stops the uplink, digits and the media timeout.
-    pub receive: bool,
+pub struct LegOptions {
+    /// What it does with the caller's audio.
+    pub mode: LegMode,
+    /// The line rate is the first agreed codec's, but at most this: 8, 16, 24 or 48 kHz.
+    pub max_sample_rate: SampleRate,
 }
 
-impl LegMedia {
-    /// What a negotiation says about media. `signalling_ip` is where the peer's SIP messages come from. When the
-    /// peer gave a host name, [`Self::remote`] has no IP: resolve it, or leave it to the source lock.
-    #[must_use]
-    pub fn new(negotiated: &Negotiated, signalling_ip: IpAddr) -> Self {
-        Self {
-            remote: negotiated.remote,
-            signalling_ip,
-            rtcp: negotiated.rtcp,
-            codec: negotiated.codec,
-            payload_type: negotiated.payload_type,
-            alternate: negotiated.alternate,
-            telephone_event: negotiated.telephone_event,
-            receive_telephone_event: negotiated.receive_telephone_event,
-            ptime_ms: negotiated.ptime_ms,
-            send: negotiated.direction.sends(),
-            receive: negotiated.direction.receives(),
-        }
+impl From<LegMode> for LegOptions {
+    /// 8 kHz, whatever the codec.
+    fn from(mode: LegMode) -> Self {
+        Self { mode, max_sample_rate: SampleRate::NARROWBAND }
     }
 }
 
@@ -118,7 +90,7 @@ pub struct LegStats {
 pub(super) enum Command {
     Background(Option<Arc<[i16]>>),
     Bridge(BridgePort),
-    Configure(LegMedia),
+    Configure(Box<Setup>),
     Digit(char),
     Tone(char),
     Unbridge,
@@ -140,8 +112,6 @@ pub struct Leg {
     pub(super) commands: rtrb::Producer<Command>,
     pub(super) shared: Arc<Shared>,
     pub(super) worker: std::thread::Thread,
-    /// Keeps the audio of backgrounds alive longer than the worker, which must not free it.
-    pub(super) backgrounds: Vec<Arc<[i16]>>,
     pub(super) _port: super::ports::PortLease,
 }
 
@@ -153,13 +123,21 @@ impl Leg {
         self.local_addr
     }
 
+    /// Samples per second of [`Self::uplink`] and [`Self::downlink`], the **line rate**: the first agreed codec's,
+    /// within [`LegOptions::max_sample_rate`], for the whole life of the leg. 8 kHz before the first
+    /// [`Self::configure`].
+    #[must_use]
+    pub fn sample_rate(&self) -> SampleRate {
+        SampleRate::NARROWBAND
+    }
+
     /// Applies what was agreed. Call it after **every** offer and answer: each call opens the two seconds
     /// in which a peer behind NAT may turn out to send from elsewhere. The first packet leaves within 20 ms.
     ///
     /// # Errors
     /// [`MediaError::Busy`] when the worker has not taken earlier commands.
     pub fn configure(&mut self, media: LegMedia) -> Result<(), MediaError> {
-        self.command(Command::Configure(media))
+        self.command(Command::Configure(Setup::new(media)))
     }
 
     /// Couples two legs: what one hears, the other sends, from worker to worker, until [`Self::unbridge`] or until
@@ -189,7 +167,6 @@ impl Leg {
     /// # Errors
     /// [`MediaError::Busy`] when the worker has not taken earlier commands.
     pub fn set_background(&mut self, samples: Option<Arc<[i16]>>) -> Result<(), MediaError> {
-        self.backgrounds.extend(samples.clone());
         self.command(Command::Background(samples))
     }
 
@@ -268,18 +245,5 @@ impl Drop for Leg {
 
 #[cfg(test)]
 pub(super) fn example() -> LegMedia {
-    let remote = SocketAddr::from(([127, 0, 0, 1], 4_000));
-    LegMedia {
-        remote,
-        signalling_ip: remote.ip(),
-        rtcp: SocketAddr::from(([127, 0, 0, 1], 4_001)),
-        codec: Codec::Pcmu,
-        payload_type: 0,
-        alternate: None,
-        telephone_event: Some(101),
-        receive_telephone_event: None,
-        ptime_ms: 20,
-        send: true,
-        receive: true,
-    }
+    LegMedia { telephone_event: Some(101), ..LegMedia::bare(SocketAddr::from(([127, 0, 0, 1], 4_000)), Codec::Pcmu) }
 }

@@ -1,7 +1,7 @@
 //! From datagrams to caller frames: source lock, statistics, digits, jitter buffer, decoder, concealment.
 
 use super::event::LegEvent;
-use super::leg::LegMedia;
+use super::leg_media::LegMedia;
 use super::uplink::RingFrame;
 use crate::audio::frame::{NARROWBAND_FRAME, level_dbfs};
 use crate::audio::g711::Law;
@@ -57,8 +57,8 @@ pub(super) struct Receiver {
 /// The law of a codec.
 pub(super) const fn law(codec: Codec) -> Law {
     match codec {
-        Codec::Pcmu => Law::Mu,
         Codec::Pcma => Law::A,
+        Codec::Pcmu | Codec::G722 | Codec::Opus => Law::Mu,
     }
 }
 

@@ -1,6 +1,6 @@
 //! From octets to packets: packet time, digits, headers.
 
-use super::leg::LegMedia;
+use super::leg_media::LegMedia;
 use crate::base::Random;
 use crate::rtp::dtmf::{DigitTurn, EVENT_LEN};
 use crate::rtp::packet::HEADER_LEN;

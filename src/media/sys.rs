@@ -10,7 +10,7 @@ use std::os::fd::AsRawFd;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Datagrams per call of `recvmmsg`: usually one has come, a few after a hiccup.
-pub(super) const BATCH: usize = 8;
+pub const BATCH: usize = 8;
 /// Room for one timestamp.
 const CONTROL: usize = 64;
 
@@ -20,7 +20,7 @@ const CONTROL: usize = 64;
 struct Control([u8; CONTROL]);
 
 /// Buffers for one `recvmmsg`, used again and again by a worker for all of its sockets.
-pub(super) struct Datagrams {
+pub struct Datagrams {
     payloads: Box<[[u8; MAX_DATAGRAM]; BATCH]>,
     names: [libc::sockaddr_storage; BATCH],
     controls: [Control; BATCH],
@@ -32,8 +32,16 @@ pub(super) struct Datagrams {
 // are not read otherwise, so the value may move between threads.
 unsafe impl Send for Datagrams {}
 
+impl Default for Datagrams {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Datagrams {
-    pub(super) fn new() -> Self {
+    /// Empty buffers.
+    #[must_use]
+    pub fn new() -> Self {
         Self {
             payloads: Box::new([[0; MAX_DATAGRAM]; BATCH]),
             // SAFETY: all three are plain C structs for which zeros are valid.
@@ -45,7 +53,7 @@ impl Datagrams {
     }
 
     /// Takes up to [`BATCH`] waiting datagrams from the socket without blocking; fewer mean that it is empty.
-    pub(super) fn receive(&mut self, socket: &UdpSocket) -> usize {
+    pub fn receive(&mut self, socket: &UdpSocket) -> usize {
         let payloads = self.payloads.iter_mut();
         let rest = self.names.iter_mut().zip(self.controls.iter_mut()).zip(self.headers.iter_mut());
         let mut vectors = [const { MaybeUninit::<libc::iovec>::uninit() }; BATCH];
@@ -77,7 +85,7 @@ impl Datagrams {
 
     /// The datagrams of the last [`Self::receive`]: octets (`None` when one was too long), sender, and when it
     /// reached the kernel by the system's real-time clock.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (Option<&[u8]>, SocketAddr, Option<SystemTime>)> + '_ {
+    pub fn iter(&self) -> impl Iterator<Item = (Option<&[u8]>, SocketAddr, Option<SystemTime>)> + '_ {
         let parts = self.payloads.iter().zip(&self.names).zip(&self.headers);
         parts.take(self.received).filter_map(|((payload, name), header)| {
             let whole = header.msg_hdr.msg_flags & libc::MSG_TRUNC == 0;
@@ -122,7 +130,10 @@ fn kernel_time(header: &libc::msghdr) -> Option<SystemTime> {
 }
 
 /// Asks the kernel to note when each datagram arrived: a worker looks every 20 ms, which would hide all jitter.
-pub(super) fn enable_timestamps(socket: &UdpSocket) -> io::Result<()> {
+///
+/// # Errors
+/// The system's, for a socket that cannot do it.
+pub fn enable_timestamps(socket: &UdpSocket) -> io::Result<()> {
     let on: libc::c_int = 1;
     // SAFETY: the value is a C int that lives until the call returns, and its length is given.
     let result = unsafe {

@@ -9,6 +9,7 @@
 
 use super::engine::{Engine, Turn};
 use super::limits::{LEGS_PER_WORKER, SLOT, SLOTS};
+use super::setup::Retired;
 use super::shared::Shared;
 use super::sys::{Datagrams, raise_priority, thread_cpu_time};
 use crate::audio::{VadMode, VoiceDetector};
@@ -59,7 +60,7 @@ pub(super) struct Worker {
     pub(super) gauges: Arc<Gauges>,
     pub(super) inbox: Consumer<Box<Engine>>,
     pub(super) ready: Producer<Arc<Shared>>,
-    pub(super) ended: Producer<Box<Engine>>,
+    pub(super) retired: Producer<Retired>,
     pub(super) bell: Thread,
     pub(super) vad: VadMode,
     pub(super) raise_priority: bool,
@@ -99,7 +100,7 @@ impl Worker {
         }
         for slot in &mut wheel.slots {
             for resident in slot.drain(..) {
-                let _ = self.ended.push(resident.engine);
+                let _ = self.retired.push(Retired::Engine(resident.engine));
             }
         }
         self.bell.unpark();
@@ -145,6 +146,7 @@ impl Worker {
                 wall: SystemTime::now(),
                 missed: missed.min(1_000) as u32,
                 datagrams,
+                retired: &mut self.retired,
                 voice: &mut resident.voice,
             };
             let survived = catch_unwind(AssertUnwindSafe(|| resident.engine.turn(&mut turn))).is_ok();
@@ -160,7 +162,7 @@ impl Worker {
                 spare_voices.push(resident.voice);
                 self.gauges.legs.fetch_sub(1, Ordering::Relaxed);
                 // A full ring cannot be: it has room for every leg. Were it, the leg is freed here.
-                let _ = self.ended.push(resident.engine);
+                let _ = self.retired.push(Retired::Engine(resident.engine));
                 wake = true;
                 continue;
             }
@@ -261,15 +263,17 @@ fn slot_of(tick: u64) -> usize {
 }
 
 /// The bell's loop: wakes calls, frees ended legs.
-pub(super) fn run_bell(gauges: &Gauges, mut ready: Consumer<Arc<Shared>>, mut ended: Consumer<Box<Engine>>) {
+pub(super) fn run_bell(gauges: &Gauges, mut ready: Consumer<Arc<Shared>>, mut retired: Consumer<Retired>) {
     loop {
         while let Ok(shared) = ready.pop() {
             shared.waker.wake();
         }
-        while let Ok(engine) = ended.pop() {
-            engine.shared.waker.wake();
+        while let Ok(retired) = retired.pop() {
+            if let Retired::Engine(engine) = retired {
+                engine.shared.waker.wake();
+            }
         }
-        if gauges.stop.load(Ordering::Acquire) && ended.is_abandoned() && ended.is_empty() {
+        if gauges.stop.load(Ordering::Acquire) && retired.is_abandoned() && retired.is_empty() {
             return;
         }
         park_timeout(IDLE);

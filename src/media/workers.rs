@@ -9,7 +9,7 @@ use super::shared::Shared;
 use super::sys::enable_timestamps;
 use super::uplink::Uplink;
 use super::worker::{Gauges, Worker, run_bell};
-use super::{Leg, LegMode, MediaConfig, MediaError};
+use super::{Leg, LegOptions, MediaConfig, MediaError};
 use crate::base::Random;
 use rtrb::{Producer, RingBuffer};
 use std::net::{SocketAddr, UdpSocket};
@@ -18,6 +18,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
+/// What a worker may have given back and the bell not freed yet: every leg, and a reconfiguration of each.
+const RETIRED: usize = 4 * LEGS_PER_WORKER;
 /// New legs a worker may not have taken in yet.
 const INBOX: usize = 256;
 /// Receive buffer of the RTCP socket in octets, about 16 reports.
@@ -91,7 +93,7 @@ impl Workers {
     ///
     /// # Errors
     /// No port is free, the system refuses a socket, or every worker is full.
-    pub fn open(&self, mode: LegMode) -> Result<Leg, MediaError> {
+    pub fn open(&self, options: impl Into<LegOptions>) -> Result<Leg, MediaError> {
         let handle =
             self.handles.iter().min_by_key(|h| h.gauges.legs.load(Ordering::Relaxed)).ok_or(MediaError::TooManyLegs)?;
         let thread = handle.worker.as_ref().map(|w| w.thread().clone()).ok_or(MediaError::TooManyLegs)?;
@@ -99,14 +101,14 @@ impl Workers {
             handle.gauges.legs.fetch_sub(1, Ordering::Relaxed);
             return Err(MediaError::TooManyLegs);
         }
-        let opened = self.open_on(handle, thread, mode);
+        let opened = self.open_on(handle, thread, options.into());
         if opened.is_err() {
             handle.gauges.legs.fetch_sub(1, Ordering::Relaxed);
         }
         opened
     }
 
-    fn open_on(&self, handle: &Handle, thread: std::thread::Thread, mode: LegMode) -> Result<Leg, MediaError> {
+    fn open_on(&self, handle: &Handle, thread: std::thread::Thread, options: LegOptions) -> Result<Leg, MediaError> {
         let now = Instant::now();
         let (lease, socket, rtcp) = self.bind(now)?;
         let local_addr = socket.local_addr().map_err(|source| MediaError::Bind { address: self.address(0), source })?;
@@ -127,7 +129,7 @@ impl Workers {
         let settings = Settings { media_timeout: self.config.media_timeout, rtcp_interval: self.config.rtcp_interval };
         let engine = {
             let mut random = self.random.lock().unwrap_or_else(PoisonError::into_inner);
-            Box::new(Engine::new(now, mode, settings, ends, &mut random))
+            Box::new(Engine::new(now, options.mode, settings, ends, &mut random))
         };
         let mut inbox = handle.inbox.lock().unwrap_or_else(PoisonError::into_inner);
         inbox.push(engine).map_err(|_| MediaError::Busy(INBOX))?;
@@ -141,7 +143,6 @@ impl Workers {
             commands,
             shared,
             worker: thread,
-            backgrounds: Vec::new(),
             _port: lease,
         })
     }
@@ -226,16 +227,16 @@ fn start_worker(n: usize, config: &MediaConfig) -> std::io::Result<Handle> {
     let gauges = Arc::new(Gauges::default());
     let (inbox, worker_inbox) = RingBuffer::new(INBOX);
     let (worker_ready, ready) = RingBuffer::new(LEGS_PER_WORKER);
-    let (worker_ended, ended) = RingBuffer::new(LEGS_PER_WORKER + INBOX);
+    let (worker_retired, retired) = RingBuffer::new(RETIRED);
     let bell = {
         let gauges = Arc::clone(&gauges);
-        Builder::new().name(format!("media-bell-{n}")).spawn(move || run_bell(&gauges, ready, ended))?
+        Builder::new().name(format!("media-bell-{n}")).spawn(move || run_bell(&gauges, ready, retired))?
     };
     let worker = Worker {
         gauges: Arc::clone(&gauges),
         inbox: worker_inbox,
         ready: worker_ready,
-        ended: worker_ended,
+        retired: worker_retired,
         bell: bell.thread().clone(),
         vad: config.vad,
         raise_priority: config.raise_priority,

@@ -1,0 +1,79 @@
+//! What offer and answer agreed, as far as media is concerned.
+
+use crate::sdp::{Codec, Negotiated};
+use std::net::{IpAddr, SocketAddr};
+
+/// The agreement that [`super::Leg::configure`] applies. Start from [`Self::new`] or [`Self::bare`], and change fields.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LegMedia {
+    /// Where the SDP says the peer receives RTP; an unspecified IP when the SDP names none.
+    pub remote: SocketAddr,
+    /// Where its signalling came from. Used only when the IP of `remote` is private or unroutable.
+    pub signalling_ip: IpAddr,
+    /// Where the peer receives RTCP; the address of `remote` when multiplexed.
+    pub rtcp: SocketAddr,
+    /// The agreed codec.
+    pub codec: Codec,
+    /// Its payload type.
+    pub payload_type: u8,
+    /// A second codec the peer may switch to.
+    pub alternate: Option<(u8, Codec)>,
+    /// Payload type of `telephone-event` to send.
+    pub telephone_event: Option<u8>,
+    /// Payload type of `telephone-event` to expect, where it differs from the one to send.
+    pub receive_telephone_event: Option<u8>,
+    /// Ticks per second in the durations of telephone-events: the clock rate of the codec (RFC 4733 §2.1).
+    pub telephone_event_rate: u32,
+    /// Payload type of comfort noise (RFC 3389), where it was agreed.
+    pub comfort_noise: Option<u8>,
+    /// We send comfort noise, or nothing, while we have nothing to say. Off unless asked for: packets that flow keep
+    /// NAT bindings open and tell a quiet line from a dead one.
+    pub suppress_silence: bool,
+    /// Audio per packet sent, in milliseconds: 10, 20, 30, 40 or 60; others are rounded down to one of these.
+    pub ptime_ms: u8,
+    /// We send (silence when there is nothing to say). False while held.
+    pub send: bool,
+    /// We expect audio. False stops the uplink, digits and the media timeout.
+    pub receive: bool,
+}
+
+impl LegMedia {
+    /// What a negotiation says about media. `signalling_ip` is where the peer's SIP messages come from. When the
+    /// peer gave a host name, [`Self::remote`] has no IP: resolve it, or leave it to the source lock.
+    #[must_use]
+    pub fn new(negotiated: &Negotiated, signalling_ip: IpAddr) -> Self {
+        Self {
+            signalling_ip,
+            rtcp: negotiated.rtcp,
+            payload_type: negotiated.payload_type,
+            alternate: negotiated.alternate,
+            telephone_event: negotiated.telephone_event,
+            receive_telephone_event: negotiated.receive_telephone_event,
+            ptime_ms: negotiated.ptime_ms,
+            send: negotiated.direction.sends(),
+            receive: negotiated.direction.receives(),
+            ..Self::bare(negotiated.remote, negotiated.codec)
+        }
+    }
+
+    /// One codec under its usual payload type, both ways, 20 ms, RTCP on the port above, nothing else.
+    #[must_use]
+    pub fn bare(remote: SocketAddr, codec: Codec) -> Self {
+        Self {
+            remote,
+            signalling_ip: remote.ip(),
+            rtcp: SocketAddr::new(remote.ip(), remote.port().saturating_add(1)),
+            codec,
+            payload_type: codec.offered_payload_type(),
+            alternate: None,
+            telephone_event: None,
+            receive_telephone_event: None,
+            telephone_event_rate: codec.clock_rate(),
+            comfort_noise: None,
+            suppress_silence: false,
+            ptime_ms: 20,
+            send: true,
+            receive: true,
+        }
+    }
+}
