@@ -9,6 +9,7 @@
 mod bridge;
 pub mod config;
 pub mod downlink;
+pub mod dtls;
 mod engine;
 pub mod error;
 pub mod event;
