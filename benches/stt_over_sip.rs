@@ -76,14 +76,14 @@ async fn connect(
 ) -> (Line, mpsc::UnboundedReceiver<String>) {
     let (target, own) = (callee.local_addr(), caller.local_addr());
     let mut random = Random::system();
-    let dial = Line::dial(caller, own.ip(), workers, &Codec::ALL, LegMode::Agent, &mut random, |offer| {
+    let dial = Line::dial(caller, own.ip(), workers, &Codec::G711, LegMode::Agent, &mut random, |offer| {
         let from = Party { display: None, uri: Uri::sip_address(own).with_user("clip") };
         OutgoingInvite::new(Uri::sip_address(target).with_user("ear"), target, from, offer)
     });
     let mut random = Random::system();
     let answer = async {
         let Some(Arrival::Call(call, events)) = inbox.recv().await else { panic!("no call came") };
-        Line::answer(callee, &call, events, workers, &Codec::ALL, LegMode::Agent, &mut random).await
+        Line::answer(callee, &call, events, workers, &Codec::G711, LegMode::Agent, &mut random).await
     };
     let (dialled, answered) = tokio::join!(dial, answer);
     let (sender, heard) = mpsc::unbounded_channel();

@@ -40,7 +40,7 @@ async fn call_echo(bench: &Bench, asterisk: &Asterisk, spoken: &[i16]) -> Vec<i1
     let media = MediaConfig { bind_ip: ip, ..MediaConfig::default() };
     let workers = Workers::start(media, Random::system()).expect("the workers start");
     let own = Uri::sip_address(sip.local_addr()).with_user("echo-test");
-    let mut line = Line::dial(&sip, ip, &workers, &Codec::ALL, LegMode::Agent, &mut Random::system(), |offer| {
+    let mut line = Line::dial(&sip, ip, &workers, &Codec::G711, LegMode::Agent, &mut Random::system(), |offer| {
         let from = Party { display: None, uri: own };
         OutgoingInvite::new(Uri::sip_address(remote).with_user("600"), remote, from, offer)
     })

@@ -88,7 +88,7 @@ fn a_running_call_allocates_nothing_on_the_media_thread() {
             packet[..12].copy_from_slice(&header.to_octets());
             peer.send_to(&packet, agent.local_addr()).unwrap();
             peer.send_to(&packet, near.local_addr()).unwrap();
-            packet[1] = Codec::Pcma.static_payload_type();
+            packet[1] = Codec::Pcma.offered_payload_type();
             peer.send_to(&packet, echo.local_addr()).unwrap();
         }
         if n % 25 == 24 {

@@ -48,7 +48,7 @@ impl End {
     }
 
     fn send(&mut self, payload: &[u8]) {
-        self.send_as(self.codec.static_payload_type(), payload);
+        self.send_as(self.codec.offered_payload_type(), payload);
     }
 
     fn send_as(&mut self, payload_type: u8, payload: &[u8]) {

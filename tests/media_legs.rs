@@ -265,8 +265,13 @@ fn a_law_and_other_packet_times_are_spoken() {
     for (codec, ptime_ms, length) in [(Codec::Pcma, 10, 80), (Codec::Pcma, 40, 320), (Codec::Pcmu, 60, 480)] {
         let peer = Peer::new();
         let mut leg = workers.open(LegMode::Agent).unwrap();
-        leg.configure(LegMedia { codec, payload_type: codec.static_payload_type(), ptime_ms, ..media(peer.address()) })
-            .unwrap();
+        leg.configure(LegMedia {
+            codec,
+            payload_type: codec.offered_payload_type(),
+            ptime_ms,
+            ..media(peer.address())
+        })
+        .unwrap();
         let law = if codec == Codec::Pcma { Law::A } else { Law::Mu };
         let packets: Vec<_> = (0..6).map(|_| peer.receive()).collect();
         for pair in packets.windows(2) {

@@ -347,7 +347,7 @@ impl Scene {
                 self.leg = Some(self.endpoint.invite(self.now, invite).unwrap());
             }
             "answer" => {
-                let codecs = Codec::ALL.to_vec();
+                let codecs = Codec::G711.to_vec();
                 let mut negotiation = Negotiation::new(US.parse().unwrap(), 30_000, codecs, &mut self.random);
                 let sdp = match &self.offer {
                     Some(offer) => negotiation.answer(offer, Direction::SendRecv).unwrap().sdp,

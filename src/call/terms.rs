@@ -144,7 +144,7 @@ pub struct PeerTerms {
 impl Default for PeerTerms {
     fn default() -> Self {
         Self {
-            codecs: Codec::ALL.to_vec(),
+            codecs: Codec::G711.to_vec(),
             context_header: Some("X-Offhook-Context".to_owned()),
             refer_as_tel: false,
             refer_with_diversion: false,

@@ -64,7 +64,7 @@ impl LegMedia {
             signalling_ip: remote.ip(),
             rtcp: SocketAddr::new(remote.ip(), remote.port().saturating_add(1)),
             codec,
-            payload_type: codec.static_payload_type(),
+            payload_type: codec.offered_payload_type(),
             alternate: None,
             telephone_event: None,
             receive_telephone_event: None,

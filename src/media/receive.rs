@@ -57,8 +57,8 @@ pub(super) struct Receiver {
 /// The law of a codec.
 pub(super) const fn law(codec: Codec) -> Law {
     match codec {
-        Codec::Pcmu => Law::Mu,
         Codec::Pcma => Law::A,
+        Codec::Pcmu | Codec::G722 | Codec::Opus => Law::Mu,
     }
 }
 

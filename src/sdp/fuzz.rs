@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr};
 /// accepts, with as many streams as the offer and never more than it allows.
 pub fn sdp(input: &[u8]) {
     let address = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
-    let mut ours = Negotiation::new(address, 20_000, Codec::ALL.to_vec(), &mut Random::seeded(1));
+    let mut ours = Negotiation::new(address, 20_000, Codec::G711.to_vec(), &mut Random::seeded(1));
     let _ = ours.accept_answer(input);
     let Ok(answer) = ours.answer(input, Direction::SendRecv) else { return };
     assert!(answer.sdp.is_ascii() || std::str::from_utf8(input).is_err() || !input.is_ascii());
@@ -19,7 +19,7 @@ pub fn sdp(input: &[u8]) {
     assert_eq!(again.as_deref(), Ok(&*answer.sdp), "an unchanged answer keeps its version");
     let offer = ours.offer(Direction::SendRecv);
     assert_eq!(lines(offer.as_bytes()), lines(input), "a re-offer keeps the number of streams");
-    let mut theirs = Negotiation::new(address, 30_000, Codec::ALL.to_vec(), &mut Random::seeded(2));
+    let mut theirs = Negotiation::new(address, 30_000, Codec::G711.to_vec(), &mut Random::seeded(2));
     let reply =
         theirs.answer(offer.as_bytes(), Direction::SendRecv).map(|reply| ours.accept_answer(reply.sdp.as_bytes()));
     assert!(matches!(reply, Ok(Ok(_))), "a re-offer of ours can be answered: {reply:?}");

@@ -9,9 +9,13 @@ pub mod error;
 pub mod fuzz;
 pub mod limits;
 pub mod negotiation;
+pub mod opus;
+pub mod security;
 mod stream;
 
 pub use codec::Codec;
 pub use direction::Direction;
 pub use error::SdpError;
 pub use negotiation::{Answer, Negotiated, Negotiation};
+pub use opus::OpusParameters;
+pub use security::{Fingerprint, HashFunction, Keying, Security, Setup, SrtpKey, SrtpPolicy, SrtpSuite};

@@ -1,7 +1,7 @@
 //! The two roles of RFC 3264 for one audio stream.
 
 use super::stream::{self, Stream};
-use super::{Codec, Direction, SdpError};
+use super::{Codec, Direction, OpusParameters, SdpError, Security};
 use crate::base::Random;
 use sdp_types::{Attribute, Connection, Media, MediaType, Origin, Session, Time, TransportProto};
 use std::net::{IpAddr, SocketAddr};
@@ -35,6 +35,15 @@ pub struct Negotiated {
     pub direction: Direction,
     /// RTP and RTCP share one port (RFC 5761).
     pub rtcp_mux: bool,
+    /// Ticks per second of the durations in telephone-events: the codec's clock rate, or 8,000 where the peer knows
+    /// events at that rate only.
+    pub telephone_event_rate: u32,
+    /// Payload type of comfort noise (RFC 3389), when both sides listed it.
+    pub comfort_noise: Option<u8>,
+    /// What the peer says about its Opus; the defaults when the codec is another.
+    pub opus: OpusParameters,
+    /// How the stream is protected.
+    pub security: Security,
 }
 
 impl Negotiated {
@@ -113,7 +122,7 @@ impl Negotiation {
             .codecs
             .iter()
             .filter(|codec| first.is_none_or(|(_, agreed)| agreed != **codec))
-            .map(|codec| (codec.static_payload_type(), *codec))
+            .map(|codec| (codec.offered_payload_type(), *codec))
             .filter(|(pt, _)| first.is_none_or(|(taken, _)| taken != *pt));
         let codecs: Vec<_> = first.into_iter().chain(others).collect();
         let mut media = self.audio(proto, &codecs, Some(self.event_to_expect(&codecs)), 20, direction);
@@ -184,6 +193,10 @@ impl Negotiation {
             ptime_ms: peer.ptime_ms,
             direction,
             rtcp_mux: peer.rtcp_mux,
+            telephone_event_rate: 8_000,
+            comfort_noise: None,
+            opus: OpusParameters::default(),
+            security: Security::Plain,
         };
         Ok(Answer { sdp: self.write(answers), negotiated })
     }
@@ -223,6 +236,10 @@ impl Negotiation {
             direction: peer.direction.reversed().and(self.offered),
             rtcp_mux: peer.rtcp_mux,
             remote_name: peer.host_name,
+            telephone_event_rate: 8_000,
+            comfort_noise: None,
+            opus: OpusParameters::default(),
+            security: Security::Plain,
         })
     }
 

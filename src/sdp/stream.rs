@@ -161,7 +161,7 @@ fn formats(media: &Media) -> Result<Vec<(u8, Format)>, SdpError> {
         };
         let mut parts = encoding.split('/');
         let (name, rate) = (parts.next().unwrap_or_default(), parts.next().and_then(|r| r.trim().parse().ok()));
-        let channels = parts.next().and_then(|c| c.trim().parse().ok()).unwrap_or(1);
+        let channels = parts.next().map(|c| c.trim().parse().unwrap_or(0));
         match rate {
             Some(8_000) if name.eq_ignore_ascii_case("telephone-event") => Format::TelephoneEvent,
             Some(rate) => Codec::from_rtpmap(name, rate, channels).map_or(Format::Other, Format::Codec),

@@ -136,7 +136,7 @@ impl Own {
         };
         let mut random = Random::system();
         let line =
-            Line::place(&self.sip, self.ip, &self.workers, &Codec::ALL, LegMode::Agent, &mut random, prepare).await;
+            Line::place(&self.sip, self.ip, &self.workers, &Codec::G711, LegMode::Agent, &mut random, prepare).await;
         Conversation::begin(line.expect("the call can be placed").with_digits(keys))
     }
 
@@ -166,7 +166,7 @@ impl Own {
             }
             let mut random = Random::system();
             let line =
-                Line::answer(&self.sip, &call, events, &self.workers, &Codec::ALL, LegMode::Agent, &mut random).await;
+                Line::answer(&self.sip, &call, events, &self.workers, &Codec::G711, LegMode::Agent, &mut random).await;
             return Conversation::begin(line.expect("the call can be answered").with_digits(keys));
         }
     }

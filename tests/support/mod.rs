@@ -264,7 +264,7 @@ impl Phone {
     ) -> Result<Self, LineError> {
         let own = Uri::sip_address(sip.local_addr()).with_user("phone");
         let ip = sip.local_addr().ip();
-        let line = Line::place(&sip, ip, &workers, &Codec::ALL, LegMode::Agent, &mut Random::system(), |offer| {
+        let line = Line::place(&sip, ip, &workers, &Codec::G711, LegMode::Agent, &mut Random::system(), |offer| {
             let uri = Uri::sip_address(target).with_user("agent");
             let mut invite = OutgoingInvite::new(uri, target, Party { display: None, uri: own }, offer);
             change(&mut invite);
@@ -447,7 +447,7 @@ impl Desk {
         let Some(Arrival::Call(call, events)) = arrival else { panic!("{arrival:?}") };
         let mut random = Random::system();
         let line =
-            Line::prepare(&self.sip, &call, events, &self.workers, &Codec::ALL, LegMode::Agent, &mut random).unwrap();
+            Line::prepare(&self.sip, &call, events, &self.workers, &Codec::G711, LegMode::Agent, &mut random).unwrap();
         let phone = Phone { line, sip: self.sip.clone(), workers: Arc::clone(&self.workers), turn: TurnId::NONE };
         RingingPhone { call, phone }
     }

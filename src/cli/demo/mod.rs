@@ -189,7 +189,7 @@ async fn place_call(server: &Server, file: &ScriptFile, folder: &Path) -> Result
         &sip,
         sip.local_addr().ip(),
         &workers,
-        &Codec::ALL,
+        &Codec::G711,
         LegMode::Agent,
         &mut Random::system(),
         |offer| {

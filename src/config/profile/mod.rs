@@ -239,7 +239,7 @@ impl SipProfile {
             register_expires: Duration::from_secs(600),
             transport: None,
             port: None,
-            codecs: Codec::ALL.to_vec(),
+            codecs: Codec::G711.to_vec(),
             srtp_required: false,
             session_timer: Some(SessionTimer::default()),
             reliable_provisional: ReliableProvisional::default(),
