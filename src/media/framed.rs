@@ -29,7 +29,9 @@ impl<H: Copy> FrameProducer<H> {
     pub(super) fn push(&mut self, head: H, samples: &[i16]) -> bool {
         let Ok(len) = u16::try_from(samples.len()) else { return false };
         // The samples first: a reader that sees the head finds them.
-        self.heads.slots() > 0 && self.samples.push_entire_slice(samples).is_ok() && self.heads.push((head, len)).is_ok()
+        self.heads.slots() > 0
+            && self.samples.push_entire_slice(samples).is_ok()
+            && self.heads.push((head, len)).is_ok()
     }
 
     /// Frames that still fit.

@@ -98,11 +98,6 @@ impl Mouth {
         self.coding.clock_rate() / (1_000 / FRAME_MS)
     }
 
-    /// Ticks of the RTP clock per second.
-    pub(super) fn clock_rate(&self) -> u32 {
-        self.coding.clock_rate()
-    }
-
     /// Tells the encoder which share of its packets the peer loses.
     pub(super) fn set_expected_loss(&mut self, percent: u8) {
         self.encoder.set_expected_loss(percent);
@@ -145,9 +140,15 @@ mod tests {
 
     #[test]
     fn packets_have_the_peer_s_packet_time() {
-        for (ptime, octets, turns, packets) in
-            [(10, 80, 2, 4), (20, 160, 3, 3), (25, 160, 3, 3), (30, 240, 3, 2), (40, 320, 5, 2), (60, 480, 7, 2), (200, 480, 3, 1)]
-        {
+        for (ptime, octets, turns, packets) in [
+            (10, 80, 2, 4),
+            (20, 160, 3, 3),
+            (25, 160, 3, 3),
+            (30, 240, 3, 2),
+            (40, 320, 5, 2),
+            (60, 480, 7, 2),
+            (200, 480, 3, 1),
+        ] {
             assert_eq!(
                 payloads(Coding::Pcmu, ptime, turns),
                 vec![Payload { octets, ticks: octets as u32 }; packets],

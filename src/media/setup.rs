@@ -5,10 +5,10 @@
 
 use super::bridge::BridgePort;
 use super::converter::Converter;
-use super::downlink::TurnFrame;
 use super::engine::Engine;
-use super::framed::{FrameConsumer, FrameProducer};
+use super::framed::FrameProducer;
 use super::mouth::Mouth;
+use super::player::Player;
 use super::tap::TapPort;
 use super::uplink::Heard;
 use super::{LegMedia, MediaError};
@@ -19,8 +19,9 @@ use std::sync::Arc;
 /// The worker's ends of the rings, which are as wide as the line rate wants them.
 #[derive(Debug)]
 pub(super) struct Rings {
+    pub(super) sample_rate: SampleRate,
     pub(super) uplink: FrameProducer<Heard>,
-    pub(super) downlink: FrameConsumer<TurnFrame>,
+    pub(super) player: Player,
 }
 
 /// One codec that may arrive.
