@@ -24,7 +24,7 @@ const DRAWS: usize = 8;
 pub struct Identity {
     pub(super) certificate: DtlsCertificate,
     pub(super) config: Arc<Config>,
-    fingerprint: Fingerprint,
+    pub(super) fingerprint: Fingerprint,
 }
 
 impl Identity {
