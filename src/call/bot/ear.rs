@@ -147,11 +147,10 @@ mod tests {
             ear.push(&[100; 160]);
         }
         let frames: Vec<_> = std::iter::from_fn(|| ear.pop()).collect();
-        assert_eq!(frames.iter().map(|f| (f.timestamp, f.octets().len())).collect::<Vec<_>>(), [
-            (0, 640),
-            (320, 640),
-            (640, 640)
-        ]);
+        assert_eq!(
+            frames.iter().map(|f| (f.timestamp, f.octets().len())).collect::<Vec<_>>(),
+            [(0, 640), (320, 640), (640, 640)]
+        );
     }
 
     #[test]

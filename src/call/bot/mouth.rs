@@ -76,6 +76,12 @@ impl Mouth {
         }
     }
 
+    /// Goes on with another line, of this rate. What waited for the old one is void: [`Self::clear`] comes first.
+    pub(super) fn set_line_rate(&mut self, rate: SampleRate) {
+        (self.line_rate, self.last) = (rate, TurnId::NONE);
+        self.resampler = converter(self.rate, rate);
+    }
+
     /// Milliseconds of audio that were taken in.
     pub(super) fn accepted_ms(&self) -> u64 {
         self.accepted * 1_000 / UNITS
