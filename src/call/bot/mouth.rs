@@ -94,6 +94,14 @@ impl Mouth {
 
     /// Takes in audio of the bot.
     pub(super) fn push(&mut self, rate: SampleRate, samples: &[i16]) {
+        let units = samples.len() as u64 * (UNITS / u64::from(rate.0.max(1)));
+        let taken = self.say(rate, samples);
+        self.accepted += taken;
+        self.dropped += units - taken;
+    }
+
+    /// Takes in audio of our own, which is not counted as the bot's. The units that found room.
+    pub(super) fn say(&mut self, rate: SampleRate, samples: &[i16]) -> u64 {
         let unit = UNITS / u64::from(rate.0.max(1));
         if rate != self.rate {
             self.convert_all();
@@ -104,12 +112,12 @@ impl Mouth {
         let room = self.limit.saturating_sub(waiting).as_nanos() * u128::from(rate.0) / 1_000_000_000;
         let taken = samples.len().min(room as usize);
         self.queue.extend(samples.get(..taken).unwrap_or_default());
-        self.dropped += (samples.len() - taken) as u64 * unit;
-        self.accepted += taken as u64 * unit;
+        let units = taken as u64 * unit;
         if taken > 0 {
             self.dry_since = None;
-            self.current().taken += taken as u64 * unit;
+            self.current().taken += units;
         }
+        units
     }
 
     fn current(&mut self) -> &mut Turn {

@@ -486,7 +486,7 @@ impl BotCall {
         self.clear();
         self.speaker = Speaker::Fallback;
         let fallback = Arc::clone(&self.setup.fallback);
-        self.mouth.push(SampleRate::NARROWBAND, &fallback);
+        self.mouth.say(SampleRate::NARROWBAND, &fallback);
     }
 
     async fn on_read(&mut self, read: Result<BotMessage, WireError>) {
@@ -598,7 +598,7 @@ impl BotCall {
     fn on_said(&mut self, samples: Option<Arc<[i16]>>) {
         self.saying = self.saying.saturating_sub(1);
         match samples {
-            Some(samples) if self.speaker == Speaker::Bot => self.mouth.push(SampleRate::NARROWBAND, &samples),
+            Some(samples) if self.speaker == Speaker::Bot => drop(self.mouth.say(SampleRate::NARROWBAND, &samples)),
             Some(_) => {}
             None => self.notify(&Notice::Fault { code: "not_spoken", message: "the voice is busy or has failed" }),
         }
