@@ -557,7 +557,12 @@ impl Line {
             Security::Sdes { suite, .. } => Some(*suite),
         };
         self.has_events = negotiated.telephone_event.is_some();
-        if let Err(error) = self.media.configure(LegMedia::new(negotiated, self.signals.from)) {
+        let media = LegMedia {
+            opus: self.terms.opus_towards(&negotiated.opus),
+            suppress_silence: negotiated.comfort_noise.is_some(),
+            ..LegMedia::new(negotiated, self.signals.from)
+        };
+        if let Err(error) = self.media.configure(media) {
             tracing::warn!(leg = %self.leg, %error, "media_not_configured");
         }
         // While we hold, not sending is our own wish.
