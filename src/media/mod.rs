@@ -10,6 +10,7 @@ mod bridge;
 pub mod config;
 mod converter;
 pub mod downlink;
+pub mod dtls;
 mod engine;
 pub mod error;
 pub mod event;
