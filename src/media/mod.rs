@@ -12,6 +12,7 @@ pub mod config;
 mod converter;
 pub mod datagram;
 pub mod downlink;
+pub mod dtls;
 mod engine;
 pub mod error;
 pub mod event;
