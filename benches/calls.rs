@@ -5,8 +5,6 @@
 //! audio, and how much of it came back. Figures move from machine to machine; compare the rows.
 //! `BENCH_SECONDS` is how long each number of calls is watched (15).
 
-#[path = "calls/generator.rs"]
-mod generator;
 #[path = "../tests/interop/support.rs"]
 mod support;
 
@@ -15,13 +13,16 @@ use std::{
     time::Duration,
 };
 
-use generator::{Calls, Load};
+use offhook::{
+    cli::load::{Generator, Load, Pace},
+    sip::Uri,
+};
 use support::{Asterisk, Bench, Server, resident_bytes};
 
 /// Calls at the same time.
 const CALLS: [usize; 2] = [50, 200];
 /// New calls each second.
-const RATE: u32 = 50;
+const RATE: f64 = 50.0;
 
 fn main() {
     let wanted: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with('-')).collect();
@@ -49,36 +50,44 @@ fn main() {
 }
 
 fn load(from: Ipv4Addr, server: SocketAddr, number: &str, calls: usize) -> Load {
-    Load { ip: from.into(), server, number: number.to_owned(), calls, rate: RATE }
+    let to = Uri::sip_address(server).with_user(number);
+    let pace = Pace::new(RATE, Duration::ZERO);
+    Load { ip: Some(from.into()), sip_port: 5060, pace, ..Load::marks(to, server, calls) }
 }
 
 fn measure(name: &str, pid: u32, load: &Load, seconds: u64) {
     let calls = load.calls;
+    let place = |load: Load| {
+        let limit = Duration::from_secs_f64(load.calls as f64 / RATE + 10.0);
+        let placed = Generator::start(load).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let figures = placed.all_up(limit).unwrap_or_else(|error| panic!("{name}: {error}"));
+        (placed, figures)
+    };
     // The first calls warm up what is loaded or grown once.
-    let warm = Calls::place(Load { calls: 5, ..load.clone() }).unwrap_or_else(|error| panic!("{name}: {error}"));
-    warm.watch(Duration::from_secs(1));
-    warm.hang_up().unwrap_or_else(|error| panic!("{name}: {error}"));
+    let (warm, _) = place(Load { calls: 5, ..load.clone() });
+    let _ = warm.watch(Duration::from_secs(1));
+    drop(warm);
     let idle_bytes = resident_bytes(pid);
 
-    let placed = Calls::place(load.clone()).unwrap_or_else(|error| panic!("{name}: {error}"));
-    let setup = placed.setup_us();
-    placed.watch(Duration::from_secs(1));
+    let (placed, figures) = place(load.clone());
+    let setup = figures.signalling.setup;
+    let _ = placed.watch(Duration::from_secs(1));
     let before = cpu_ms(pid);
-    let seen = placed.watch(Duration::from_secs(seconds));
+    let seen = placed.watch(Duration::from_secs(seconds)).sound;
     let cpu = cpu_ms(pid) - before;
     let bytes = resident_bytes(pid).saturating_sub(idle_bytes);
-    placed.hang_up().unwrap_or_else(|error| panic!("{name}: {error}"));
+    assert_eq!(placed.end().signalling.failed(), 0, "{name}: calls failed");
 
-    let ms = |us: u64| us as f64 / 1000.0;
+    let ms = |value: Option<f64>| value.unwrap_or(f64::NAN);
     println!(
         "{name:<10} {calls:>5} {:>9.2} {:>9.2} {:>10.2} {:>9.0} {:>9.2} {:>9.2} {:>10.2} {:>8.2}",
-        ms(setup.value_at_quantile(0.5)),
-        ms(setup.value_at_quantile(0.99)),
+        ms(setup.ms(0.5)),
+        ms(setup.ms(0.99)),
         cpu as f64 / (calls as u64 * seconds) as f64,
         bytes as f64 / calls as f64 / 1000.0,
-        ms(seen.round_trip_us.value_at_quantile(0.5)),
-        ms(seen.round_trip_us.value_at_quantile(0.99)),
-        ms(seen.pacing_us.value_at_quantile(0.99)),
+        ms(seen.round_trip.ms(0.5)),
+        ms(seen.round_trip.ms(0.99)),
+        ms(seen.pacing.ms(0.99)),
         seen.received as f64 / seen.sent.max(1) as f64 * 100.0,
     );
 }

@@ -9,8 +9,6 @@
 //!
 //! Figures move from machine to machine; compare the rows.
 
-#[path = "calls/generator.rs"]
-mod generator;
 #[path = "signalling/rates.rs"]
 mod rates;
 #[path = "signalling/registrations.rs"]

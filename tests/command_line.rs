@@ -12,9 +12,19 @@ fn stderr(output: &Output) -> String {
 
 #[test]
 fn every_command_has_help_with_an_example() {
-    for command in
-        ["demo", "serve", "check", "call", "connect", "doctor", "status", "profiles", "models", "booking-service"]
-    {
+    for command in [
+        "demo",
+        "serve",
+        "check",
+        "call",
+        "connect",
+        "doctor",
+        "load",
+        "status",
+        "profiles",
+        "models",
+        "booking-service",
+    ] {
         let output = offhook(&[command, "--help"]);
         let text = String::from_utf8_lossy(&output.stdout);
         assert!(output.status.success() && text.contains("Example"), "{command}:\n{text}");

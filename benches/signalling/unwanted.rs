@@ -1,8 +1,9 @@
 //! What strangers cost those who are on the line.
 
-use super::generator::{Calls, Load, Seen};
 use super::support::{Bench, pause, resident_bytes};
 use super::{cpu_ms, echo_server, echo_server_with, rates};
+use offhook::cli::load::{Generator, Load, Sound};
+use offhook::sip::Uri;
 use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 use std::sync::Arc;
@@ -22,11 +23,13 @@ const SLOW: usize = 2_000;
 /// INVITEs from spoofed loopback addresses while calls run.
 pub fn flood(bench: &Bench) {
     let (mut server, address) = echo_server(bench);
-    let load = Load { ip: bench.address(30).into(), server: address, number: "echo".into(), calls: CALLS, rate: 50 };
-    let calls = Calls::place(load).expect("the calls are answered");
-    println!("50 calls up, setup p99 {:.2} ms", calls.setup_us().value_at_quantile(0.99) as f64 / 1000.0);
-    calls.watch(Duration::from_secs(2));
-    let calm = calls.watch(Duration::from_secs(10));
+    let to = Uri::sip_address(address).with_user("echo");
+    let load = Load { ip: Some(bench.address(30).into()), sip_port: 5060, ..Load::marks(to, address, CALLS) };
+    let calls = Generator::start(load).expect("the sockets open");
+    let up = calls.all_up(Duration::from_secs(20)).expect("the calls are answered");
+    println!("50 calls up, setup p99 {:.2} ms", up.signalling.setup.ms(0.99).unwrap_or(f64::NAN));
+    let _ = calls.watch(Duration::from_secs(2));
+    let calm = calls.watch(Duration::from_secs(10)).sound;
     let (resident, cpu) = (resident_bytes(server.pid()), cpu_ms(server.pid()));
     let (stop, sent) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
     let attacker = {
@@ -34,7 +37,7 @@ pub fn flood(bench: &Bench) {
         std::thread::spawn(move || attack(address, &stop, &sent))
     };
     let begun = Instant::now();
-    let under = calls.watch(FLOOD_TIME);
+    let under = calls.watch(FLOOD_TIME).sound;
     stop.store(true, Relaxed);
     let answered = attacker.join().expect("the attacker has not panicked");
     let (took, sent) = (begun.elapsed().as_secs_f64(), sent.load(Relaxed));
@@ -51,16 +54,17 @@ pub fn flood(bench: &Bench) {
     show("audio of 50 calls during", &under);
     let mb = |bytes: u64| bytes as f64 / 1e6;
     println!("resident: {:.1} MB before, {:.1} MB during, {:.1} MB after", mb(resident), mb(peak), mb(after));
-    calls.hang_up().expect("the calls end");
+    assert_eq!(calls.end().signalling.failed(), 0, "the calls end");
     server.stop();
 }
 
-fn show(name: &str, seen: &Seen) {
+fn show(name: &str, seen: &Sound) {
+    let ms = |value: Option<f64>| value.unwrap_or(f64::NAN);
     println!(
         "{name}: pacing p99 {:.2} ms, round trip p50 {:.2} p99 {:.2} ms, {:.2} % back",
-        seen.pacing_us.value_at_quantile(0.99) as f64 / 1000.0,
-        seen.round_trip_us.value_at_quantile(0.5) as f64 / 1000.0,
-        seen.round_trip_us.value_at_quantile(0.99) as f64 / 1000.0,
+        ms(seen.pacing.ms(0.99)),
+        ms(seen.round_trip.ms(0.5)),
+        ms(seen.round_trip.ms(0.99)),
         seen.received as f64 / seen.sent.max(1) as f64 * 100.0
     );
 }

@@ -38,3 +38,13 @@ pub const TOOL_RETRIES: u32 = 3;
 pub const QUESTION_RETRIES: u32 = 10;
 /// Turns of a conversation after which it is handed over or ended: answers robots that talk for ever.
 pub const TURNS: u32 = 300;
+/// Shortest and longest `connect_timeout` of a bridge: a caller waits for it.
+pub const BRIDGE_CONNECT: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(30));
+/// Least and most caller audio that a bridge keeps: memory of every call whose bot is away.
+pub const BRIDGE_BUFFER: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(30));
+/// Least and most audio of a bot that may wait to be heard: memory of every call whose bot talks faster than anyone hears.
+pub const BRIDGE_QUEUE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(300));
+/// Most `reconnects` of a bridge.
+pub const BRIDGE_RECONNECTS: u32 = 20;
+/// Most `parameters` of a bridge.
+pub const BRIDGE_PARAMETERS: usize = 64;

@@ -2,6 +2,7 @@
 //!
 //! Pure: `Conversation::handle(now, Input)` puts a happening in, `poll_effect()` takes the consequences out.
 
+pub mod bridge;
 pub mod calendar;
 pub mod command;
 pub mod conversation;

@@ -82,6 +82,8 @@ pub enum HeaderText {
     Literal(String),
     /// Read from this environment variable when the server starts: `{env: BOOKING_TOKEN}`.
     Environment(String),
+    /// The one line of this file, read when the server starts: `{file: token.txt}`.
+    File(String),
 }
 
 /// One argument of a tool.

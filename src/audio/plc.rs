@@ -1,64 +1,108 @@
-//! Concealment of lost audio at 8 kHz by repeating the last pitch cycle, in the manner of G.711 Appendix I.
+//! Concealment of lost audio by repeating the last pitch cycles, as G.711 Appendix I does it, at any rate.
 //!
-//! Ten milliseconds at a time. The first are repeated as they are, then the level falls by a fifth per 10 ms
-//! until it is silent after 60 ms. The first audio after a loss is cross-faded from what was made up. No delay
-//! is added: unlike the appendix, the audio before the loss is left as it was played.
+//! The first 10 ms of a loss repeat the last cycle, the second the last two and from the third on the last three, so
+//! that a long loss does not buzz; from 10 ms on the level falls by a fifth per 10 ms and is zero after 60 ms. The first
+//! audio after a loss is cross-faded from what was made up. No delay is added: where the appendix holds 3.75 ms back to
+//! blend into the loss, here the step at its beginning is evened out within it.
 
-/// Samples per call: 10 ms.
+use crate::base::SampleRate;
+
+/// Samples of 10 ms at 8 kHz.
 pub const GRANULE: usize = 80;
 /// Pitch cycles looked for: 66 to 200 Hz.
-const SHORTEST: usize = 40;
-const LONGEST: usize = 120;
-/// Samples compared to find the cycle: 20 ms.
-const WINDOW: usize = 160;
-/// Samples remembered.
-const HISTORY: usize = WINDOW + LONGEST;
-/// Silent from this granule on.
-const SILENT_AFTER: u32 = 6;
+const SHORTEST_MS: u32 = 5;
+const LONGEST_MS: u32 = 15;
+/// Stretch compared to find the cycle.
+const WINDOW_MS: u32 = 20;
+/// The level is whole for this long …
+const WHOLE_MS: u32 = 10;
+/// … and zero after this.
+const SILENT_AFTER_MS: u32 = 60;
+/// Cycles repeated at most.
+const CYCLES_MAX: usize = 3;
+/// The cross-fade after a loss: a quarter of the cycle and this for each 10 ms lost …
+const FADE_PER_GRANULE_MS: u32 = 4;
+/// … up to this.
+const FADE_MAX_MS: u32 = 10;
+/// Samples per second that decide about the pitch; more do not find it better.
+const PITCH_RATE: u32 = 4_000;
 
-/// Hears every 10 ms of a stream and fills in for those that are missing.
+/// A place in the repetition of the last cycles.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    cycles: usize,
+    offset: usize,
+}
+
+/// Hears a stream and fills in for what is missing in it. No allocation after [`Concealer::new`].
 #[derive(Debug)]
 pub struct Concealer {
-    history: [i16; HISTORY],
-    cycle: [i16; LONGEST],
-    cycle_len: usize,
-    position: usize,
-    missing: u32,
+    rate: SampleRate,
+    /// The last samples played; they stay as they are while something is made up.
+    history: Box<[i16]>,
+    /// What was made up since then, for the next search.
+    made_up: Box<[i16]>,
+    pitch: usize,
+    place: Place,
+    /// The repetition that is being left, and the samples until it is.
+    leaving: Option<(Place, usize)>,
+    /// The step from the last real sample to the repetition, and how far it is evened out.
+    step: i32,
+    evened: usize,
+    /// Samples made up in this loss.
+    missing: usize,
     skipped: bool,
 }
 
 impl Default for Concealer {
     fn default() -> Self {
-        Self {
-            history: [0; HISTORY],
-            cycle: [0; LONGEST],
-            cycle_len: SHORTEST,
-            position: 0,
-            missing: 0,
-            skipped: false,
-        }
+        Self::new(SampleRate::NARROWBAND)
     }
 }
 
 impl Concealer {
+    /// A concealer for a stream of `rate` samples per second. Allocates all that it needs.
+    #[must_use]
+    pub fn new(rate: SampleRate) -> Self {
+        // Three cycles and a quarter of the longest, and no less than the search needs.
+        let longest = rate.samples_in_ms(LONGEST_MS).max(1);
+        let history = (CYCLES_MAX * longest + longest / 4 + 1).max(longest + rate.samples_in_ms(WINDOW_MS));
+        Self {
+            rate,
+            history: vec![0; history].into_boxed_slice(),
+            made_up: vec![0; history].into_boxed_slice(),
+            pitch: longest,
+            place: Place { cycles: 1, offset: 0 },
+            leaving: None,
+            step: 0,
+            evened: 0,
+            missing: 0,
+            skipped: false,
+        }
+    }
+
     /// Takes received samples. After a loss, or when the stream `jumped`, their beginning is cross-faded in place.
     pub fn received(&mut self, samples: &mut [i16], jumped: bool) {
         if self.missing > 0 || jumped || self.skipped {
             self.skipped = false;
             if self.missing == 0 {
-                self.find_cycle();
+                self.begin();
             }
-            let fade = (self.cycle_len / 4 + 32 * self.missing as usize).min(samples.len()).max(1);
-            let level = self.level();
+            let lost_ms = (self.missing as u64 * 1_000 / u64::from(self.rate.0.max(1))) as u32;
+            let longest = self.rate.samples_in_ms(FADE_MAX_MS);
+            let fade = self.pitch / 4 + self.rate.samples_in_ms(FADE_PER_GRANULE_MS * lost_ms.div_ceil(10).min(10));
+            let fade = fade.min(longest).min(samples.len());
             for (n, sample) in samples.iter_mut().take(fade).enumerate() {
-                let made_up = i32::from(self.next_of_cycle()) * level / 256;
-                let share = n as i32 + 1;
-                let total = fade as i32 + 1;
+                let made_up = i32::from(self.next_made_up());
+                let (share, total) = (n as i32 + 1, fade as i32 + 1);
                 *sample = ((i32::from(*sample) * share + made_up * (total - share)) / total) as i16;
             }
             self.missing = 0;
+            remember(&mut self.made_up, samples);
+            self.history.copy_from_slice(&self.made_up);
+            return;
         }
-        self.remember(samples);
+        remember(&mut self.history, samples);
     }
 
     /// Says that the next samples do not follow the last ones: they will be cross-faded.
@@ -74,94 +118,121 @@ impl Concealer {
 
     /// Makes up samples for missing ones.
     pub fn conceal(&mut self, samples: &mut [i16]) {
-        if self.missing == 0 {
-            self.find_cycle();
+        if self.missing == 0 && !samples.is_empty() {
+            self.begin();
         }
-        let (from, to) = (self.level(), level_after(self.missing + 1));
-        let len = samples.len().max(1) as i32;
-        for (n, sample) in samples.iter_mut().enumerate() {
-            let level = from + (to - from) * n as i32 / len;
-            *sample = (i32::from(self.next_of_cycle()) * level / 256) as i16;
+        for sample in samples.iter_mut() {
+            *sample = self.next_made_up();
         }
-        self.missing = self.missing.saturating_add(1);
-        self.remember(samples);
+        remember(&mut self.made_up, samples);
     }
 
     /// The sender is silent: nothing to repeat. The samples become zero, after a fade from what was made up.
     pub fn silence(&mut self, samples: &mut [i16]) {
         samples.fill(0);
-        if self.missing > 0 {
-            self.received(samples, false);
-        } else {
-            self.remember(samples);
-        }
+        self.received(samples, false);
     }
 
     /// Forgets the stream.
     pub fn reset(&mut self) {
-        *self = Self::default();
+        self.history.fill(0);
+        self.missing = 0;
+        self.skipped = false;
     }
 
-    /// Level at the end of what was made up so far, in 256ths.
-    fn level(&self) -> i32 {
-        level_after(self.missing)
+    /// A loss begins: finds the cycle and gets ready to repeat it.
+    fn begin(&mut self) {
+        self.pitch = self.find_pitch();
+        self.place = Place { cycles: 1, offset: 0 };
+        self.leaving = None;
+        self.made_up.copy_from_slice(&self.history);
+        let at = |back: usize| self.history.len().checked_sub(back).and_then(|at| self.history.get(at));
+        let (last, before_cycle) = (at(1).copied().unwrap_or(0), at(self.pitch + 1).copied().unwrap_or(0));
+        self.step = i32::from(last) - i32::from(before_cycle);
+        self.evened = 0;
     }
 
-    fn next_of_cycle(&mut self) -> i16 {
-        let sample = self.cycle.get(self.position).copied().unwrap_or_default();
-        self.position = (self.position + 1) % self.cycle_len.max(1);
-        sample
+    /// The next sample of the loss.
+    fn next_made_up(&mut self) -> i16 {
+        let granule = self.rate.samples_in_ms(WHOLE_MS).max(1);
+        if self.missing > 0 && self.missing.is_multiple_of(granule) && self.place.cycles < CYCLES_MAX {
+            self.leaving = Some((self.place, self.pitch / 4));
+            self.place = Place { cycles: self.place.cycles + 1, offset: self.place.offset % self.pitch };
+        }
+        let mut sample = self.repeated(self.place);
+        self.place = self.after(self.place);
+        if let Some((place, left)) = self.leaving {
+            let (left, whole) = (left as i32, (self.pitch / 4) as i32 + 1);
+            sample = (self.repeated(place) * left + sample * (whole - left)) / whole;
+            self.leaving = (left > 1).then(|| (self.after(place), left as usize - 1));
+        }
+        let ramp = (self.pitch / 4).max(1);
+        if self.evened < ramp {
+            sample += self.step * (ramp - self.evened) as i32 / ramp as i32;
+            self.evened += 1;
+        }
+        let silent = self.rate.samples_in_ms(SILENT_AFTER_MS);
+        let level = silent.saturating_sub(self.missing.max(granule)) as i64;
+        self.missing += 1;
+        let faded = i64::from(sample) * level / (silent - granule).max(1) as i64;
+        faded.clamp(i64::from(i16::MIN), i64::from(i16::MAX)) as i16
     }
 
-    /// Finds the lag at which the history resembles itself best, and keeps its last cycle with the ends
-    /// blended so that it can be repeated.
-    fn find_cycle(&mut self) {
-        let (_, recent) = self.history.split_at(HISTORY - WINDOW);
-        let mut best = (f32::MIN, SHORTEST);
-        for lag in SHORTEST..=LONGEST {
-            let earlier = self.history.get(HISTORY - WINDOW - lag..HISTORY - lag).unwrap_or_default();
-            let (mut cross, mut energy) = (0i64, 1i64);
-            // Every other sample decides as well as all of them.
-            for (a, b) in recent.iter().zip(earlier).step_by(2) {
-                cross += i64::from(*a) * i64::from(*b);
-                energy += i64::from(*b) * i64::from(*b);
-            }
-            let score = cross as f32 / (energy as f32).sqrt();
-            if score > best.0 {
-                best = (score, lag);
-            }
-        }
-        self.cycle_len = best.1;
-        self.position = 0;
-        let last = self.history.get(HISTORY - self.cycle_len..).unwrap_or_default();
-        for (slot, sample) in self.cycle.iter_mut().zip(last) {
-            *slot = *sample;
-        }
-        let blend = self.cycle_len / 4;
-        let before = self.history.get(HISTORY - self.cycle_len - blend..).unwrap_or_default();
-        let tail = self.cycle.get_mut(self.cycle_len - blend..self.cycle_len).unwrap_or_default();
-        for (n, (sample, earlier)) in tail.iter_mut().zip(before).enumerate() {
-            let (share, total) = (n as i32 + 1, blend as i32 + 1);
-            *sample = ((i32::from(*earlier) * share + i32::from(*sample) * (total - share)) / total) as i16;
-        }
+    fn after(&self, place: Place) -> Place {
+        Place { offset: (place.offset + 1) % (place.cycles * self.pitch).max(1), ..place }
     }
 
-    fn remember(&mut self, samples: &[i16]) {
-        let kept = samples.len().min(HISTORY);
-        self.history.rotate_left(kept);
-        let newest = samples.get(samples.len() - kept..).unwrap_or_default();
-        for (slot, sample) in self.history.iter_mut().skip(HISTORY - kept).zip(newest) {
-            *slot = *sample;
+    /// The sample at a place; the last quarter of a cycle is blended into what came before the first, so that the
+    /// repetition has no seam.
+    fn repeated(&self, place: Place) -> i32 {
+        let (len, quarter) = (self.history.len(), self.pitch / 4);
+        let start = len - (place.cycles * self.pitch).min(len);
+        let at = |index: usize| self.history.get(index).copied().map_or(0, i32::from);
+        let sample = at(start + place.offset);
+        let to_end = len - start - place.offset.min(len - start);
+        if to_end > quarter {
+            return sample;
         }
+        let (share, whole) = ((quarter + 1 - to_end) as i32, quarter as i32 + 1);
+        (at(start.saturating_sub(to_end)) * share + sample * (whole - share)) / whole
+    }
+
+    /// The lag at which the history resembles itself best.
+    fn find_pitch(&self) -> usize {
+        let shortest = self.rate.samples_in_ms(SHORTEST_MS).max(1);
+        let longest = self.rate.samples_in_ms(LONGEST_MS).max(shortest);
+        let stride = (self.rate.0 / PITCH_RATE).max(1) as usize;
+        let best_of = |lags: &mut dyn Iterator<Item = usize>, stride| {
+            lags.map(|lag| (self.resemblance(lag, stride), lag)).max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, lag)| lag)
+        };
+        let coarse = best_of(&mut (shortest..=longest).step_by(stride), stride).unwrap_or(shortest);
+        let near = (coarse + 1).saturating_sub(stride).max(shortest)..=(coarse + stride - 1).min(longest);
+        best_of(&mut near.into_iter(), stride.div_ceil(2)).unwrap_or(coarse)
+    }
+
+    /// Correlation of the last 20 ms with those `lag` samples earlier, over the strength of the latter.
+    fn resemblance(&self, lag: usize, stride: usize) -> f32 {
+        let (len, window) = (self.history.len(), self.rate.samples_in_ms(WINDOW_MS));
+        let recent = self.history.get(len - window.min(len)..).unwrap_or_default();
+        let earlier = self.history.get(len.saturating_sub(window + lag)..len - lag.min(len)).unwrap_or_default();
+        let (mut cross, mut energy) = (0.0f32, 1.0f32);
+        for (a, b) in recent.iter().zip(earlier).step_by(stride) {
+            let (a, b) = (f32::from(*a), f32::from(*b));
+            cross += a * b;
+            energy += b * b;
+        }
+        cross / energy.sqrt()
     }
 }
 
-/// Level after `granules` of 10 ms, in 256ths.
-const fn level_after(granules: u32) -> i32 {
-    match granules {
-        0 | 1 => 256,
-        SILENT_AFTER.. => 0,
-        n => 256 - (n as i32 - 1) * 51,
+/// Appends the newest samples to a line of fixed length.
+fn remember(line: &mut [i16], samples: &[i16]) {
+    let kept = samples.len().min(line.len());
+    let newest = samples.get(samples.len() - kept..).unwrap_or_default();
+    line.copy_within(kept.., 0);
+    let start = line.len() - kept;
+    for (slot, sample) in line.iter_mut().skip(start).zip(newest) {
+        *slot = *sample;
     }
 }
 

@@ -1,6 +1,5 @@
 //! A call on its way to somebody else: does what [`super::transfer`] decides, and holds both legs when they are bridged.
 
-use super::CallEvent;
 use super::context::context_value;
 use super::dial_policy::Approved;
 use super::fallback::whole_line;
@@ -8,18 +7,22 @@ use super::gateway::{CallerIdentity, Gateway};
 use super::line::{Line, LineError, LineEvent};
 use super::outbound::{Outbound, diversion, place};
 use super::session::Session;
+use super::switchboard::{Seat, Switchboard};
+use super::terms::PeerTerms;
 use super::transfer::{Transfer, TransferEffect, TransferInput, TransferPlan};
 use super::unanswered::Unanswered;
+use super::{CallEvent, EventStream};
 use crate::agent::destination::{Destination, Target};
 use crate::agent::{Input, RequestId};
-use crate::base::{Pii, SampleRate};
+use crate::base::{CallId, Pii, SampleRate};
 use crate::media::{LegEvent, LegMode};
+use crate::providers::TextToSpeech;
 use crate::sip::event::{EndCause, TransferOutcome};
 use crate::sip::{Refer, Uri};
 use serde_json::{Map, Value};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 /// A transfer under way.
 pub(super) struct Handover {
@@ -49,6 +52,40 @@ pub(super) struct FarSide {
     /// Whoever answered is to hear it as soon as it is ready.
     is_announcing: bool,
     announced_at: Option<Instant>,
+    /// What became of the last transfer, until whoever asked for it is told.
+    pub(super) decided: Option<Decided>,
+}
+
+/// The outcome of a transfer.
+pub(super) struct Decided {
+    pub(super) request: RequestId,
+    pub(super) destination: String,
+    pub(super) accepted: bool,
+    pub(super) reason: String,
+}
+
+/// The legs of a call and what it takes to hand it over, lent by whoever drives the call.
+pub(super) struct Legs<'c> {
+    pub(super) call: CallId,
+    pub(super) line: &'c mut Line,
+    pub(super) far: &'c mut FarSide,
+    pub(super) handover: &'c mut Option<Handover>,
+    pub(super) events: &'c EventStream,
+    pub(super) switchboard: &'c Arc<Switchboard>,
+    pub(super) seat: &'c mut Seat,
+    /// The way back to the peer, which is also the way out for transfers.
+    pub(super) gateway: &'c Arc<Gateway>,
+    pub(super) terms: &'c PeerTerms,
+    /// The closed list of where the call may go.
+    pub(super) destinations: &'c [Destination],
+    pub(super) caller_name: &'c Option<Pii<String>>,
+    pub(super) called_number: &'c Option<Pii<String>>,
+    pub(super) refer_failures: &'c mpsc::UnboundedSender<String>,
+    /// Makes announcements, at this pace; without it there are none.
+    pub(super) voice: Option<(&'c Arc<dyn TextToSpeech>, f32)>,
+    /// Why the call ends, and whether its task is done.
+    pub(super) hangup: &'c mut Option<(String, bool)>,
+    pub(super) ended_by_far_side: &'c mut bool,
 }
 
 /// Time for the peer's word after the target's phone stopped ringing.
@@ -91,33 +128,37 @@ impl FarSide {
     }
 }
 
-impl Session {
-    /// The agent wants the call handed over.
+impl Legs<'_> {
+    /// Somebody wants the call handed over. A transfer that cannot be is decided at once.
     pub(super) fn transfer(
         &mut self,
-        now: Instant,
         request: RequestId,
         destination: String,
         context: &Pii<Map<String, Value>>,
         announcement: Option<Pii<String>>,
     ) {
-        let declared = self.setup.agent.destinations.iter().find(|d| d.id == destination).cloned();
+        let declared = self.destinations.iter().find(|d| d.id == destination);
         let handover = declared
             .ok_or_else(|| format!("the agent file has no destination {destination}"))
-            .and_then(|declared| self.hand_over_to(request, &declared, context.expose(), announcement));
+            .and_then(|declared| self.hand_over_to(request, declared, context.expose(), announcement));
         match handover {
-            Ok(handover) => self.handover = Some(handover),
+            Ok(handover) => *self.handover = Some(handover),
             Err(reason) => {
                 tracing::warn!(call = %self.call, destination, reason, "transfer_impossible");
-                self.events.send(CallEvent::TransferFinished {
-                    call: self.call,
-                    destination,
-                    accepted: false,
-                    reason: reason.clone(),
-                });
-                self.conversation.handle(now, Input::TransferFinished { request, accepted: false, reason });
+                self.decide(request, destination, false, reason);
             }
         }
+    }
+
+    fn decide(&mut self, request: RequestId, destination: String, accepted: bool, reason: String) {
+        let event = CallEvent::TransferFinished {
+            call: self.call,
+            destination: destination.clone(),
+            accepted,
+            reason: reason.clone(),
+        };
+        self.events.send(event);
+        self.far.decided = Some(Decided { request, destination, accepted, reason });
     }
 
     fn hand_over_to(
@@ -180,8 +221,7 @@ impl Session {
     }
 
     /// Begins the transfer once everything said before it has been heard, and goes on with it.
-    pub(super) fn drive_handover(&mut self, now: Instant) {
-        let silent = self.playout.is_empty();
+    pub(super) fn drive_handover(&mut self, now: Instant, silent: bool) {
         if let Some(handover) = &mut self.handover
             && handover.machine.is_waiting()
             && silent
@@ -191,14 +231,8 @@ impl Session {
             self.events.send(event);
         }
         while let Some(effect) = self.handover.as_mut().and_then(|handover| handover.machine.poll_effect()) {
-            self.execute_handover(now, effect);
+            self.execute_handover(effect);
         }
-    }
-
-    /// When the handover has to be looked at again.
-    pub(super) fn handover_timeout(&self) -> Option<Instant> {
-        let handover = self.handover.as_ref()?;
-        [handover.machine.poll_timeout(), self.far.announced_at].into_iter().flatten().min()
     }
 
     /// Time has passed.
@@ -218,7 +252,7 @@ impl Session {
         }
     }
 
-    fn execute_handover(&mut self, now: Instant, effect: TransferEffect) {
+    fn execute_handover(&mut self, effect: TransferEffect) {
         match effect {
             TransferEffect::Refer { replaces } => self.refer(replaces),
             TransferEffect::Announce => self.far.is_announcing = true,
@@ -234,7 +268,7 @@ impl Session {
                 }
             }
             TransferEffect::HangUpTarget => self.drop_far_side(),
-            TransferEffect::Finished { accepted, reason } => self.finish_handover(now, accepted, reason),
+            TransferEffect::Finished { accepted, reason } => self.finish_handover(accepted, reason),
         }
     }
 
@@ -274,7 +308,7 @@ impl Session {
         self.far.placing = Some(placing);
         if let Some(words) = handover.announcement.clone() {
             // While the phone rings there is time enough.
-            let (tts, speed) = (Arc::clone(&self.engines.tts), self.setup.speed);
+            let Some((tts, speed)) = self.voice.map(|(tts, speed)| (Arc::clone(tts), speed)) else { return };
             let (made, announcement) = oneshot::channel();
             tokio::spawn(async move {
                 match whole_line(tts.as_ref(), words.expose(), speed).await {
@@ -325,7 +359,7 @@ impl Session {
     }
 
     /// Whoever's other side is on hold hears music; the side that holds plays its own, where it sends any.
-    fn play_to_who_waits(&mut self) {
+    pub(super) fn play_to_who_waits(&mut self) {
         let music = |on: bool| on.then(|| Arc::clone(&self.switchboard.sounds.hold_music));
         let Some(far) = &mut self.far.line else { return };
         let (for_caller, for_target) = (music(far.is_held()), music(self.line.is_held()));
@@ -345,28 +379,20 @@ impl Session {
         if let Some(line) = self.far.line.take() {
             self.seat.release(line.leg);
         }
-        self.far = FarSide::default();
+        *self.far = FarSide::default();
     }
 
-    fn finish_handover(&mut self, now: Instant, accepted: bool, reason: String) {
+    fn finish_handover(&mut self, accepted: bool, reason: String) {
         let Some(handover) = self.handover.take() else { return };
         if accepted {
             self.far.bridged = self.far.coupled;
-            if self.far.bridged {
-                self.rest_engines();
-            } else {
-                self.hangup = Some(("transferred".to_owned(), true));
+            if !self.far.bridged {
+                *self.hangup = Some(("transferred".to_owned(), true));
             }
         } else {
             self.drop_far_side();
         }
-        self.events.send(CallEvent::TransferFinished {
-            call: self.call,
-            destination: handover.destination,
-            accepted,
-            reason: reason.clone(),
-        });
-        self.conversation.handle(now, Input::TransferFinished { request: handover.request, accepted, reason });
+        self.decide(handover.request, handover.destination, accepted, reason);
     }
 
     /// The peer's word on a REFER of ours.
@@ -438,8 +464,8 @@ impl Session {
 
     fn on_far_end(&mut self, now: Instant, cause: &EndCause) {
         if self.far.bridged || self.far.coupled && self.handover.is_none() {
-            self.hangup = Some(("transferred".to_owned(), true));
-            self.ended_by_far_side = true;
+            *self.hangup = Some(("transferred".to_owned(), true));
+            *self.ended_by_far_side = true;
             self.line.hang_up();
             return;
         }
@@ -465,15 +491,112 @@ impl Session {
             line.hang_up();
         }
     }
+}
+
+impl Session {
+    /// What a handover works on.
+    fn legs(&mut self) -> Legs<'_> {
+        Legs {
+            call: self.call,
+            line: &mut self.line,
+            far: &mut self.far,
+            handover: &mut self.handover,
+            events: &self.events,
+            switchboard: &self.switchboard,
+            seat: &mut self.seat,
+            gateway: &self.gateway,
+            terms: &self.terms,
+            destinations: &self.setup.agent.destinations,
+            caller_name: &self.caller_name,
+            called_number: &self.called_number,
+            refer_failures: &self.refer_failures,
+            voice: Some((&self.engines.tts, self.setup.speed)),
+            hangup: &mut self.hangup,
+            ended_by_far_side: &mut self.ended_by_far_side,
+        }
+    }
+
+    /// The agent wants the call handed over.
+    pub(super) fn transfer(
+        &mut self,
+        now: Instant,
+        request: RequestId,
+        destination: String,
+        context: &Pii<Map<String, Value>>,
+        announcement: Option<Pii<String>>,
+    ) {
+        self.legs().transfer(request, destination, context, announcement);
+        self.tell_decided(now);
+    }
+
+    /// Begins the transfer once everything said before it has been heard, and goes on with it.
+    pub(super) fn drive_handover(&mut self, now: Instant) {
+        let silent = self.playout.is_empty();
+        self.legs().drive_handover(now, silent);
+        self.tell_decided(now);
+    }
+
+    fn tell_decided(&mut self, now: Instant) {
+        let Some(Decided { request, accepted, reason, .. }) = self.far.decided.take() else { return };
+        if accepted && self.far.bridged {
+            self.rest_engines();
+        }
+        self.conversation.handle(now, Input::TransferFinished { request, accepted, reason });
+    }
+
+    /// When the handover has to be looked at again.
+    pub(super) fn handover_timeout(&self) -> Option<Instant> {
+        timeout_of(self.handover.as_ref(), &self.far)
+    }
+
+    /// Time has passed.
+    pub(super) fn on_handover_timeout(&mut self, now: Instant) {
+        self.legs().on_handover_timeout(now);
+    }
+
+    /// The REFER could not be sent.
+    pub(super) fn on_refer_failure(&mut self, reason: String) {
+        self.legs().on_refer_failure(reason);
+    }
+
+    /// The peer's word on a REFER of ours.
+    pub(super) fn on_refer_progress(&mut self, code: u16) {
+        self.legs().on_refer_progress(code);
+    }
+
+    /// The peer's last word on a REFER of ours.
+    pub(super) fn on_refer_decided(&mut self, outcome: TransferOutcome) {
+        self.legs().on_refer_decided(outcome);
+    }
+
+    /// Something came from the far side.
+    pub(super) fn on_far_side(&mut self, event: FarEvent) {
+        self.legs().on_far_side(event);
+    }
+
+    /// Goes on with another line on the far side, which is up.
+    pub(super) fn adopt_far(&mut self, line: Line) {
+        self.legs().adopt_far(line);
+    }
+
+    /// Couples both legs.
+    pub(super) fn couple(&mut self) {
+        self.legs().couple();
+    }
 
     /// The caller's leg was put on hold or taken back.
     pub(super) fn on_held(&mut self, held: bool) {
         if self.far.coupled {
-            self.play_to_who_waits();
+            self.legs().play_to_who_waits();
         } else if held {
             self.playout.hold(&mut self.line.media.downlink);
         } else {
             self.playout.resume();
         }
     }
+}
+
+/// When a handover has to be looked at again.
+pub(super) fn timeout_of(handover: Option<&Handover>, far: &FarSide) -> Option<Instant> {
+    [handover?.machine.poll_timeout(), far.announced_at].into_iter().flatten().min()
 }

@@ -8,6 +8,7 @@ mod control;
 mod demo;
 mod doctor;
 mod engines;
+pub mod load;
 pub mod models;
 pub mod plan;
 mod probe;
@@ -50,6 +51,8 @@ enum Command {
     Connect(connect::Connect),
     /// Find out what is wrong with the way to every PBX and trunk, and say the fix.
     Doctor(doctor::Doctor),
+    /// Place many calls with real SIP and RTP, and measure setup, loss, round trips and turns.
+    Load(load::Args),
     /// Show registrations, trunks and calls of the running server.
     Status(status::Status),
     /// List the profiles of PBXs and carriers, or show one.
@@ -81,6 +84,7 @@ pub fn run() -> ExitCode {
         Command::Call(call) => block_on(call::run(call)),
         Command::Connect(connect) => block_on(connect::run(connect)),
         Command::Doctor(doctor) => block_on(doctor::run(doctor)),
+        Command::Load(load) => block_on(load::run(load)),
         Command::Profiles(profiles) => profiles::run(&profiles),
         Command::Status(status) => block_on(status::run(status)),
         Command::Demo(demo) => block_on(demo::run(demo)),

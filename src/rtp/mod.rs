@@ -15,10 +15,12 @@ pub mod reception;
 pub mod rtcp;
 pub mod session;
 pub mod source_lock;
+pub mod srtp;
 
 pub use dtmf::{DigitReceiver, DigitSender};
 pub use jitter::{JitterBuffer, Playout, Source};
 pub use packet::{Header, Packet, PacketError};
 pub use reception::Reception;
 pub use session::SendSession;
-pub use source_lock::{Admission, Refusal, SourceLock};
+pub use source_lock::{Admission, Claim, Refusal, SourceLock};
+pub use srtp::{SrtpReceiver, SrtpSender};

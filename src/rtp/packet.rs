@@ -56,20 +56,8 @@ impl<'a> Packet<'a> {
     /// # Errors
     /// It is not an RTP packet.
     pub fn parse(datagram: &'a [u8]) -> Result<Self, PacketError> {
-        let [flags, kind] = octets(datagram, 0)?;
-        if flags >> 6 != 2 {
-            return Err(PacketError::Version);
-        }
-        if is_rtcp_type(kind) {
-            return Err(PacketError::Rtcp);
-        }
-        let header = Header {
-            marker: kind & 0x80 != 0,
-            payload_type: kind & 0x7F,
-            sequence: u16::from_be_bytes(octets(datagram, 2)?),
-            timestamp: u32::from_be_bytes(octets(datagram, 4)?),
-            ssrc: u32::from_be_bytes(octets(datagram, 8)?),
-        };
+        let header = Header::read(datagram)?;
+        let [flags] = octets(datagram, 0)?;
         let mut start = HEADER_LEN + usize::from(flags & 0x0F) * 4;
         if flags & 0x10 != 0 {
             let words = u16::from_be_bytes(octets(datagram, start + 2)?);
@@ -86,6 +74,27 @@ impl<'a> Packet<'a> {
 }
 
 impl Header {
+    /// Reads the fixed header only: all that may be read of a packet whose payload and padding are still encrypted.
+    ///
+    /// # Errors
+    /// It is not an RTP packet.
+    pub fn read(datagram: &[u8]) -> Result<Self, PacketError> {
+        let [flags, kind] = octets(datagram, 0)?;
+        if flags >> 6 != 2 {
+            return Err(PacketError::Version);
+        }
+        if is_rtcp_type(kind) {
+            return Err(PacketError::Rtcp);
+        }
+        Ok(Self {
+            marker: kind & 0x80 != 0,
+            payload_type: kind & 0x7F,
+            sequence: u16::from_be_bytes(octets(datagram, 2)?),
+            timestamp: u32::from_be_bytes(octets(datagram, 4)?),
+            ssrc: u32::from_be_bytes(octets(datagram, 8)?),
+        })
+    }
+
     /// The header as octets: version 2, no padding, no extension, no contributing source.
     #[must_use]
     pub fn to_octets(self) -> [u8; HEADER_LEN] {

@@ -3,7 +3,8 @@
 //! Symmetric RTP without RTP bleed. Where we send never follows a received packet, with one exception: at
 //! most once per offer or answer, within two seconds of it, towards an address whose IP the signalling
 //! vouches for, after four consecutive packets of one source with a negotiated payload type. A packet from
-//! the exact address of the SDP always wins and closes that window. What does not come from the address we
+//! the exact address of the SDP wins and closes that window; with another source than the one that talks it takes four.
+//! Where media is encrypted, nothing of this moves before a packet is authenticated. What does not come from the address we
 //! settled on, with the source (SSRC) we settled on, near its sequence and timestamp, is not heard.
 
 use super::Header;
@@ -20,8 +21,12 @@ pub const SILENCE_BEFORE_CHANGE: Duration = Duration::from_millis(100);
 pub const MAX_DROPOUT: u16 = 3_000;
 /// A packet further behind than this belongs to a restarted stream (RFC 3550 appendix A.1, MAX_MISORDER).
 pub const MAX_MISORDER: u16 = 100;
-/// How far a timestamp may lie from where the clock says it should be, in ticks of 8 kHz: 5 s.
-pub const MAX_TIMESTAMP_ERROR: i64 = 5 * 8_000;
+/// How far a timestamp may lie from where the clock says it should be.
+pub const MAX_TIMESTAMP_ERROR: Duration = Duration::from_secs(5);
+/// Longest silence that is reckoned with: timestamps of 32 bits say no more.
+const MAX_ELAPSED: Duration = Duration::from_secs(24 * 3_600);
+/// Clock rate of every codec but Opus, in Hz (RFC 3551 §6).
+const DEFAULT_CLOCK_RATE: u32 = 8_000;
 
 /// What to do with a packet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -40,6 +45,17 @@ pub enum Admission {
     Refused(Refusal),
 }
 
+/// What a packet wants to be, for whoever authenticates it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Claim {
+    /// The first of a stream that will be followed from then on.
+    Begins,
+    /// One of the packets by which a source proves itself; it is not heard.
+    Candidate,
+    /// The next of the stream.
+    Continues,
+}
+
 /// Why a packet was dropped.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Refusal {
@@ -51,6 +67,16 @@ pub enum Refusal {
     Stream,
     /// It comes from an address that is not the peer's.
     Stranger,
+    /// It is not authenticated with the key of the peer, or was seen before.
+    Unauthentic,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Verdict {
+    Begins,
+    Candidate { run: u8, why: Refusal },
+    Continues,
+    Refused(Refusal),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -73,7 +99,7 @@ struct Candidate {
 }
 
 /// The rule, for one leg.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct SourceLock {
     advertised: SocketAddr,
     signalling_ip: IpAddr,
@@ -81,6 +107,7 @@ pub struct SourceLock {
     window_until: Option<Instant>,
     stream: Option<Stream>,
     candidate: Option<Candidate>,
+    clock_rate: u32,
 }
 
 impl SourceLock {
@@ -96,6 +123,7 @@ impl SourceLock {
             window_until: Some(now + WINDOW),
             stream: None,
             candidate: None,
+            clock_rate: DEFAULT_CLOCK_RATE,
         }
     }
 
@@ -104,7 +132,7 @@ impl SourceLock {
     pub fn renegotiated(&mut self, now: Instant, advertised: SocketAddr, signalling_ip: IpAddr) {
         let advertised = canonical(advertised);
         if advertised != self.advertised {
-            *self = Self::new(now, advertised, signalling_ip);
+            *self = Self { clock_rate: self.clock_rate, ..Self::new(now, advertised, signalling_ip) };
             return;
         }
         self.signalling_ip = signalling_ip.to_canonical();
@@ -136,39 +164,109 @@ impl SourceLock {
         self.stream.map(|s| s.ssrc)
     }
 
-    /// Judges a packet. `payload_types` are those negotiated for receiving.
+    /// The clock rate of the negotiated codec in Hz, by which timestamps are judged; 8,000 until set.
+    pub fn set_clock_rate(&mut self, clock_rate: u32) {
+        self.clock_rate = clock_rate;
+    }
+
+    /// Judges a packet that needs no authentication. `payload_types` are those negotiated for receiving.
     pub fn admit(&mut self, now: Instant, from: SocketAddr, header: &Header, payload_types: &[u8]) -> Admission {
+        self.admit_with(now, from, header, payload_types, |_| true)
+    }
+
+    /// Judges a packet of an encrypted stream. After all other checks, `authenticate` is asked once whether the packet is the
+    /// peer's; where it says no, nothing changes here. It is told what the packet wants to be, so that it may decrypt what
+    /// continues or begins the stream and keep nothing of a candidate: hand the claim to
+    /// [`SrtpReceiver::open`](super::SrtpReceiver::open).
+    pub fn admit_with(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        header: &Header,
+        payload_types: &[u8],
+        authenticate: impl FnOnce(Claim) -> bool,
+    ) -> Admission {
         let from = canonical(from);
         if !payload_types.contains(&header.payload_type) {
             return Admission::Refused(Refusal::PayloadType);
         }
-        let exact = from == self.advertised;
-        match self.stream.as_mut() {
+        let verdict = self.judge(now, from, header);
+        let claim = match verdict {
+            Verdict::Begins => Claim::Begins,
+            Verdict::Candidate { .. } => Claim::Candidate,
+            Verdict::Continues => Claim::Continues,
+            Verdict::Refused(why) => return Admission::Refused(why),
+        };
+        if !authenticate(claim) {
+            return Admission::Refused(Refusal::Unauthentic);
+        }
+        match verdict {
+            Verdict::Begins => self.begin(now, from, header),
+            Verdict::Candidate { run, why } => {
+                self.candidate = Some(Candidate { from, ssrc: header.ssrc, sequence: header.sequence, run });
+                Admission::Refused(why)
+            }
+            Verdict::Continues => {
+                if let Some(stream) = &mut self.stream {
+                    stream.advance(now, header);
+                }
+                if from == self.advertised {
+                    self.window_until = None;
+                }
+                Admission::Accepted
+            }
+            Verdict::Refused(why) => Admission::Refused(why),
+        }
+    }
+
+    /// What a packet would be, were it authentic.
+    fn judge(&self, now: Instant, from: SocketAddr, header: &Header) -> Verdict {
+        let run = self.run_with(from, header);
+        let proven = run >= PROBATION;
+        // A stream that still talks is replaced by its own source only: whoever guesses an address does not know it.
+        let replaceable = self.stream.is_none_or(|stream| stream.ssrc == header.ssrc || stream.is_silent(now));
+        match &self.stream {
             Some(stream) if stream.from == from => {
-                if stream.continues(now, header) {
-                    if exact {
-                        self.window_until = None;
-                    }
-                    return Admission::Accepted;
+                if stream.continues_with(now, header, self.clock_rate) {
+                    Verdict::Continues
+                } else if proven && stream.is_silent(now) {
+                    Verdict::Begins
+                } else {
+                    Verdict::Candidate { run, why: Refusal::Stream }
                 }
-                let quiet = now.saturating_duration_since(stream.last) >= SILENCE_BEFORE_CHANGE;
-                if self.proven(from, header) && quiet {
-                    return self.begin(now, from, header);
-                }
-                Admission::Refused(Refusal::Stream)
             }
             // The address of the SDP wins over one that was learned.
-            _ if exact => self.begin(now, from, header),
+            _ if from == self.advertised => {
+                if replaceable || proven {
+                    Verdict::Begins
+                } else {
+                    Verdict::Candidate { run, why: Refusal::Probation }
+                }
+            }
             _ => {
                 if self.window_until.is_none_or(|until| now > until) || !self.vouched_for(from.ip()) {
-                    return Admission::Refused(Refusal::Stranger);
+                    Verdict::Refused(Refusal::Stranger)
+                } else if proven && replaceable {
+                    Verdict::Begins
+                } else {
+                    Verdict::Candidate { run, why: Refusal::Probation }
                 }
-                if self.proven(from, header) {
-                    return self.begin(now, from, header);
-                }
-                Admission::Refused(Refusal::Probation)
             }
         }
+    }
+
+    /// Whether a DTLS datagram may be shown to the handshake (class of CVE-2023-49786): it comes from the address of the
+    /// SDP, from the one packets are accepted from, or from an IP that signalling vouches for.
+    #[must_use]
+    pub fn admits_handshake(&self, from: SocketAddr) -> bool {
+        let from = canonical(from);
+        from == self.advertised || self.heard_from() == Some(from) || self.vouched_for(from.ip())
+    }
+
+    /// Whether an RTCP packet may be believed: it comes from the IP packets are accepted from and speaks as their source.
+    #[must_use]
+    pub fn admits_report(&self, from: SocketAddr, ssrc: u32) -> bool {
+        self.stream.is_some_and(|stream| stream.from.ip() == from.ip().to_canonical() && stream.ssrc == ssrc)
     }
 
     /// Whether signalling vouches for an IP: the SDP's, or the signalling source's where the SDP's cannot
@@ -177,16 +275,14 @@ impl SourceLock {
         ip == self.advertised.ip() || (is_unroutable(self.advertised.ip()) && ip == self.signalling_ip)
     }
 
-    /// Counts consecutive packets of one candidate; true at the fourth.
-    fn proven(&mut self, from: SocketAddr, header: &Header) -> bool {
-        let run = match self.candidate {
+    /// How many consecutive packets of one candidate there are with this one.
+    fn run_with(&self, from: SocketAddr, header: &Header) -> u8 {
+        match self.candidate {
             Some(c) if c.from == from && c.ssrc == header.ssrc && c.sequence.wrapping_add(1) == header.sequence => {
                 c.run.saturating_add(1)
             }
             _ => 1,
-        };
-        self.candidate = Some(Candidate { from, ssrc: header.ssrc, sequence: header.sequence, run });
-        run >= PROBATION
+        }
     }
 
     fn begin(&mut self, now: Instant, from: SocketAddr, header: &Header) -> Admission {
@@ -210,8 +306,8 @@ impl SourceLock {
 }
 
 impl Stream {
-    /// Whether a packet fits the numbers of this stream; if so they move on.
-    fn continues(&mut self, now: Instant, header: &Header) -> bool {
+    /// Whether a packet fits the numbers of this stream.
+    fn continues_with(&self, now: Instant, header: &Header, clock_rate: u32) -> bool {
         if header.ssrc != self.ssrc {
             return false;
         }
@@ -220,19 +316,25 @@ impl Stream {
         if ahead > MAX_DROPOUT && behind > MAX_MISORDER {
             return false;
         }
-        let elapsed_ticks = now.saturating_duration_since(self.stamped).as_millis() as i64 * 8;
-        let moved_ticks = i64::from(header.timestamp.wrapping_sub(self.timestamp) as i32);
+        let ticks = |time: Duration| time.as_micros() as i64 * i64::from(clock_rate) / 1_000_000;
+        let elapsed = ticks(now.saturating_duration_since(self.stamped).min(MAX_ELAPSED));
+        let moved = i64::from(header.timestamp.wrapping_sub(self.timestamp) as i32);
         // Silence may stop the sender's clock, so a timestamp may lag by as much as has passed.
-        if moved_ticks > elapsed_ticks + MAX_TIMESTAMP_ERROR || moved_ticks < -MAX_TIMESTAMP_ERROR {
-            return false;
-        }
+        moved <= elapsed + ticks(MAX_TIMESTAMP_ERROR) && moved >= -ticks(MAX_TIMESTAMP_ERROR)
+    }
+
+    /// Moves on to the numbers of a packet that continues the stream.
+    fn advance(&mut self, now: Instant, header: &Header) {
         self.last = now;
-        if ahead <= MAX_DROPOUT {
+        if header.sequence.wrapping_sub(self.sequence) <= MAX_DROPOUT {
             self.sequence = header.sequence;
             self.timestamp = header.timestamp;
             self.stamped = now;
         }
-        true
+    }
+
+    fn is_silent(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.last) >= SILENCE_BEFORE_CHANGE
     }
 }
 

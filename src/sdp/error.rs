@@ -14,7 +14,7 @@ pub enum SdpError {
     #[error("the peer gave no address (c=) for its audio")]
     NoAddress,
     /// There is no audio stream, or it is switched off with port 0.
-    #[error("the peer offers no audio stream over RTP/AVP")]
+    #[error("the peer offers no audio stream over RTP")]
     NoAudio,
     /// No codec that both sides know.
     #[error("no codec in common; the peer knows {offered}")]
@@ -22,8 +22,30 @@ pub enum SdpError {
         /// The encoding names or payload types of the peer, as written.
         offered: String,
     },
-    /// Every audio stream is encrypted (RFC 3711), which is not spoken here.
-    #[error("the peer offers {offered} only; media is not encrypted here: allow RTP/AVP for this trunk on the peer")]
+    /// Keys would have to be agreed in descriptions that travel in clear.
+    #[error(
+        "keys for SRTP (a=crypto) would travel where anybody can read them: use TLS for the signalling, or set \
+         danger_sdes_without_tls = true for this peer"
+    )]
+    KeysInClear,
+    /// Encryption was wanted, and no way to agree on keys is common.
+    #[error("the peer offers {offered} with no keys that can be used here: {wanted}")]
+    NoCommonKeying {
+        /// The transport offered.
+        offered: String,
+        /// What would do.
+        wanted: &'static str,
+    },
+    /// Media in clear, where encryption is required here.
+    #[error("the peer wants {offered}, media in clear, and SRTP is required here: switch SRTP on for us at the peer")]
+    OnlyPlain {
+        /// The transport.
+        offered: String,
+    },
+    /// Every audio stream is encrypted (RFC 3711), which is switched off here.
+    #[error(
+        "the peer offers {offered} only and srtp is \"off\" here: set srtp = \"preferred\", or allow RTP/AVP at the peer"
+    )]
     OnlySecure {
         /// The transport offered.
         offered: String,
@@ -44,9 +66,12 @@ impl SdpError {
             Self::Syntax(_) => 400,
             Self::TooLarge(_) => 413,
             Self::AnswerMismatch(_)
+            | Self::KeysInClear
             | Self::NoAddress
             | Self::NoAudio
             | Self::NoCommonCodec { .. }
+            | Self::NoCommonKeying { .. }
+            | Self::OnlyPlain { .. }
             | Self::OnlySecure { .. } => 488,
         }
     }
@@ -55,7 +80,7 @@ impl SdpError {
     #[must_use]
     pub fn warning(&self) -> (u16, String) {
         let code = match self {
-            Self::OnlySecure { .. } => 302,
+            Self::KeysInClear | Self::NoCommonKeying { .. } | Self::OnlyPlain { .. } | Self::OnlySecure { .. } => 302,
             Self::NoAudio => 304,
             Self::NoCommonCodec { .. } => 305,
             Self::NoAddress => 301,

@@ -12,3 +12,7 @@ pub const MAX_FORMATS: usize = 128;
 pub const MAX_FMTP: usize = 8 * 1024;
 /// Longest host name in `c=`, in octets (RFC 1035 §2.3.4).
 pub const MAX_HOST: usize = 255;
+/// Most `a=crypto` lines read of one `m=` line: each costs a decoding.
+pub const MAX_CRYPTO: usize = 16;
+/// Most `a=fingerprint` lines read of one `m=` line.
+pub const MAX_FINGERPRINTS: usize = 8;

@@ -3,15 +3,20 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic))]
 
 pub mod codec;
+mod crypto;
 pub mod direction;
+mod dtls;
 pub mod error;
+mod format;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzz;
 pub mod limits;
 pub mod negotiation;
 pub mod opus;
+mod protection;
 pub mod security;
 mod stream;
+pub mod terms;
 
 pub use codec::Codec;
 pub use direction::Direction;
@@ -19,3 +24,4 @@ pub use error::SdpError;
 pub use negotiation::{Answer, Negotiated, Negotiation};
 pub use opus::OpusParameters;
 pub use security::{Fingerprint, HashFunction, Keying, Security, Setup, SrtpKey, SrtpPolicy, SrtpSuite};
+pub use terms::{CodecPreference, StreamTerms};

@@ -1,20 +1,40 @@
 //! One `m=` section as RFC 3264 needs it, read with bounds from a `sdp-types` session.
 
-use super::limits::{MAX_ATTRIBUTES, MAX_DESCRIPTION, MAX_FMTP, MAX_FORMATS, MAX_HOST, MAX_MEDIA};
-use super::{Codec, Direction, SdpError};
+use super::crypto::Crypto;
+use super::dtls::Handshake;
+use super::format::{self, Format};
+use super::limits::{MAX_ATTRIBUTES, MAX_DESCRIPTION, MAX_FMTP, MAX_HOST, MAX_MEDIA};
+use super::{Codec, Direction, OpusParameters, SdpError};
 use sdp_types::{Attribute, Media, Session};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 /// Payload time used when the peer names none, in milliseconds.
 const DEFAULT_PTIME_MS: u32 = 20;
 
-/// What a payload type stands for.
+/// The transport of a section, without the question of feedback (AVP or AVPF).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Format {
-    Codec(Codec),
-    /// `telephone-event` at 8 kHz.
-    TelephoneEvent,
-    Other,
+pub(super) enum Profile {
+    /// `RTP/AVP`, `RTP/AVPF`.
+    Plain,
+    /// `RTP/SAVP`, `RTP/SAVPF`: keys by `a=crypto`, or by DTLS the old way.
+    Secure,
+    /// `UDP/TLS/RTP/SAVP`, `UDP/TLS/RTP/SAVPF`.
+    Dtls,
+}
+
+impl Profile {
+    pub(super) fn from_proto(proto: &str) -> Option<Self> {
+        let named = |names: [&str; 2]| names.iter().any(|name| proto.eq_ignore_ascii_case(name));
+        if named(["RTP/AVP", "RTP/AVPF"]) {
+            Some(Self::Plain)
+        } else if named(["RTP/SAVP", "RTP/SAVPF"]) {
+            Some(Self::Secure)
+        } else if named(["UDP/TLS/RTP/SAVP", "UDP/TLS/RTP/SAVPF"]) {
+            Some(Self::Dtls)
+        } else {
+            None
+        }
+    }
 }
 
 /// The audio stream of a description.
@@ -29,6 +49,12 @@ pub(super) struct Stream {
     /// As the writer sees it; not sending to an unspecified address is taken into account.
     pub(super) direction: Direction,
     pub(super) ptime_ms: u8,
+    pub(super) profile: Profile,
+    /// The usable `a=crypto` lines.
+    pub(super) crypto: Vec<Crypto>,
+    pub(super) handshake: Handshake,
+    /// Of the first Opus format.
+    pub(super) opus: OpusParameters,
 }
 
 /// Parses a description within [`super::limits`].
@@ -48,28 +74,10 @@ pub(super) fn parse(octets: &[u8]) -> Result<Session, SdpError> {
     Session::parse(text.as_bytes()).map_err(|error| SdpError::Syntax(error.to_string()))
 }
 
-/// Whether a section is an audio stream of the kind spoken here, switched on.
-pub(super) fn is_usable_audio(media: &Media) -> bool {
-    media.media.eq_ignore_ascii_case("audio")
-        && (media.proto.eq_ignore_ascii_case("RTP/AVP") || media.proto.eq_ignore_ascii_case("RTP/AVPF"))
-        && media.port != 0
-}
-
-/// Why no stream of an offer can be used.
-pub(super) fn why_unusable(session: &Session) -> SdpError {
-    let audio = |m: &&Media| m.media.eq_ignore_ascii_case("audio") && m.port != 0;
-    match session.medias.iter().find(audio) {
-        Some(media) if media.proto.to_ascii_uppercase().contains("SAVP") => {
-            SdpError::OnlySecure { offered: media.proto.chars().take(40).collect() }
-        }
-        _ => SdpError::NoAudio,
-    }
-}
-
-/// The payload type of `telephone-event` in a section of ours.
-pub(super) fn telephone_event_of(media: &Media) -> Option<u8> {
-    let written = formats(media).ok()?;
-    written.iter().find(|(_, format)| *format == Format::TelephoneEvent).map(|(pt, _)| *pt)
+/// The transport of a section that is an audio stream of a kind spoken here, switched on.
+pub(super) fn audio_profile(media: &Media) -> Option<Profile> {
+    let is_on = media.media.eq_ignore_ascii_case("audio") && media.port != 0;
+    Profile::from_proto(&media.proto).filter(|_| is_on)
 }
 
 fn value<'a>(attributes: &'a [Attribute], name: &str) -> Option<&'a str> {
@@ -82,6 +90,9 @@ impl Stream {
         if media.attributes.len() > MAX_ATTRIBUTES || session.attributes.len() > MAX_ATTRIBUTES {
             return Err(SdpError::TooLarge("more than 64 attributes"));
         }
+        let profile = audio_profile(media).ok_or(SdpError::NoAudio)?;
+        let formats = format::read(media)?;
+        let opus = formats.iter().find(|(_, format)| *format == Format::Codec(Codec::Opus));
         let connection = media.connections.first().or(session.connection.as_ref()).ok_or(SdpError::NoAddress)?;
         let (ip, host_name) = host(&connection.connection_address)?;
         let address = SocketAddr::new(ip, media.port);
@@ -97,23 +108,38 @@ impl Stream {
             address,
             rtcp: rtcp_address(address, value(&media.attributes, "rtcp")),
             rtcp_mux: media.attributes.iter().any(|a| a.attribute.eq_ignore_ascii_case("rtcp-mux")),
-            formats: formats(media)?,
+            opus: opus
+                .and_then(|(pt, _)| format::parameters(media, *pt))
+                .map_or_else(OpusParameters::default, OpusParameters::parse),
+            formats,
             direction: if held { Direction::new(direction.sends(), false) } else { direction },
             ptime_ms: ptime_ms(media, session),
             host_name,
+            profile,
+            crypto: Crypto::read_all(&media.attributes),
+            handshake: Handshake::read(&media.attributes, &session.attributes),
         })
     }
 
-    /// The first `telephone-event` payload type.
-    pub(super) fn telephone_event(&self) -> Option<u8> {
-        self.formats.iter().find(|(_, format)| *format == Format::TelephoneEvent).map(|(pt, _)| *pt)
+    /// The `telephone-event` format for a codec with this clock, with its own clock: the codec's (RFC 4733 §2.1), or that
+    /// of telephony where the peer knows events at 8,000 only and means them beside every codec.
+    pub(super) fn telephone_event(&self, clock_rate: u32) -> Option<(u8, u32)> {
+        [clock_rate, 8_000].into_iter().find_map(|rate| {
+            self.formats.iter().find(|(_, format)| *format == Format::TelephoneEvent(rate)).map(|(pt, _)| (*pt, rate))
+        })
+    }
+
+    /// The comfort noise format that goes with a codec of this clock.
+    pub(super) fn comfort_noise(&self, clock_rate: u32) -> Option<u8> {
+        let noise = self.formats.iter().find(|(_, format)| *format == Format::ComfortNoise);
+        noise.map(|(pt, _)| *pt).filter(|_| clock_rate == format::COMFORT_NOISE_RATE)
     }
 
     /// The codecs with their payload types, in the writer's order.
     pub(super) fn codecs(&self) -> impl Iterator<Item = (u8, Codec)> + '_ {
         self.formats.iter().filter_map(|(pt, format)| match format {
             Format::Codec(codec) => Some((*pt, *codec)),
-            Format::TelephoneEvent | Format::Other => None,
+            Format::ComfortNoise | Format::Other | Format::TelephoneEvent(_) => None,
         })
     }
 }
@@ -142,33 +168,6 @@ fn rtcp_address(rtp: SocketAddr, attribute: Option<&str>) -> SocketAddr {
     // Elsewhere than RTP only if the peer itself says so with an address that can be sent to.
     let ip = fields.nth(2).and_then(|ip| ip.parse::<IpAddr>().ok()).filter(|ip| !ip.is_multicast());
     SocketAddr::new(ip.unwrap_or_else(|| rtp.ip()), port)
-}
-
-fn formats(media: &Media) -> Result<Vec<(u8, Format)>, SdpError> {
-    let written: Vec<&str> = media.fmt.split_ascii_whitespace().collect();
-    if written.len() > MAX_FORMATS {
-        return Err(SdpError::TooLarge("more than 128 payload types"));
-    }
-    let rtpmap = |wanted: u8| {
-        media.attributes.iter().filter(|a| a.attribute.eq_ignore_ascii_case("rtpmap")).find_map(|a| {
-            let (pt, encoding) = a.value.as_deref()?.trim().split_once([' ', '\t'])?;
-            (pt.parse() == Ok(wanted)).then_some(encoding.trim())
-        })
-    };
-    let format = |pt: u8| {
-        let Some(encoding) = rtpmap(pt) else {
-            return Codec::from_static_payload_type(pt).map_or(Format::Other, Format::Codec);
-        };
-        let mut parts = encoding.split('/');
-        let (name, rate) = (parts.next().unwrap_or_default(), parts.next().and_then(|r| r.trim().parse().ok()));
-        let channels = parts.next().map(|c| c.trim().parse().unwrap_or(0));
-        match rate {
-            Some(8_000) if name.eq_ignore_ascii_case("telephone-event") => Format::TelephoneEvent,
-            Some(rate) => Codec::from_rtpmap(name, rate, channels).map_or(Format::Other, Format::Codec),
-            None => Format::Other,
-        }
-    };
-    Ok(written.iter().filter_map(|w| w.parse::<u8>().ok()).filter(|pt| *pt < 128).map(|pt| (pt, format(pt))).collect())
 }
 
 /// The packet time the writer wants to receive, within what it can take.

@@ -56,6 +56,16 @@ pub enum ToolProblem {
         /// The variable.
         variable: String,
     },
+    /// A header comes from a file that cannot be used.
+    #[error("header {header} wants the first line of {file}: {reason}")]
+    File {
+        /// The header.
+        header: String,
+        /// The file.
+        file: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// A header the HTTP client or this server sets itself.
     #[error("header {0} is set by the server and may not be declared")]
     HeaderReserved(String),
@@ -69,6 +79,9 @@ pub enum ToolProblem {
     #[error(transparent)]
     Url(#[from] Refusal),
 }
+
+/// Largest file that a secret is read from.
+const SECRET_BYTES: u64 = 4_096;
 
 /// Headers that belong to the connection, the framing or this server.
 const RESERVED_HEADERS: [&str; 14] = [
@@ -271,7 +284,11 @@ fn check_placeholders(definition: &ToolDefinition) -> Result<(), String> {
     }
 }
 
-fn header(
+/// A header field as an agent file declares it, ready to be sent. Secrets are marked, so that no log shows them.
+///
+/// # Errors
+/// The name or the text is not of HTTP, the server sets this header itself, or its secret is not to be had.
+pub fn header(
     name: &str,
     text: &HeaderText,
     environment: &dyn Fn(&str) -> Option<String>,
@@ -281,17 +298,37 @@ fn header(
     if RESERVED_HEADERS.contains(&header.as_str()) {
         return Err(ToolProblem::HeaderReserved(name.to_owned()));
     }
-    let value = match text {
-        HeaderText::Literal(text) => HeaderValue::from_str(text).map_err(|_| bad())?,
-        HeaderText::Environment(variable) => {
-            let text = environment(variable)
-                .ok_or_else(|| ToolProblem::Environment { header: name.to_owned(), variable: variable.clone() })?;
-            let mut value = HeaderValue::from_str(text.trim_end()).map_err(|_| bad())?;
-            value.set_sensitive(true);
-            value
-        }
-    };
+    let mut value = HeaderValue::from_str(&header_text(name, text, environment)?).map_err(|_| bad())?;
+    value.set_sensitive(!matches!(text, HeaderText::Literal(_)));
     Ok((header, value))
+}
+
+/// The text of a header field, or of a key that an agent file declares the same way. It may be a secret.
+///
+/// # Errors
+/// The variable is not set, or the file cannot be used.
+pub fn header_text(
+    name: &str,
+    text: &HeaderText,
+    environment: &dyn Fn(&str) -> Option<String>,
+) -> Result<String, ToolProblem> {
+    match text {
+        HeaderText::Literal(text) => Ok(text.clone()),
+        HeaderText::Environment(variable) => {
+            let missing = || ToolProblem::Environment { header: name.to_owned(), variable: variable.clone() };
+            Ok(environment(variable).ok_or_else(missing)?.trim_end().to_owned())
+        }
+        HeaderText::File(file) => {
+            let unusable = |reason: String| ToolProblem::File { header: name.to_owned(), file: file.clone(), reason };
+            let size = std::fs::metadata(file).map_err(|error| unusable(error.to_string()))?.len();
+            if size > SECRET_BYTES {
+                return Err(unusable(format!("it has more than {SECRET_BYTES} bytes")));
+            }
+            let text = std::fs::read_to_string(file).map_err(|error| unusable(error.to_string()))?;
+            let line = text.lines().next().unwrap_or_default().trim_end();
+            if line.is_empty() { Err(unusable("it is empty".to_owned())) } else { Ok(line.to_owned()) }
+        }
+    }
 }
 
 #[cfg(test)]

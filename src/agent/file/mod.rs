@@ -48,7 +48,25 @@
 //!   sorry: {transfer: desk, say: I'll put you through., reason: The calendar did not answer.}
 //!   bye: {hangup: done, say: Goodbye.}
 //! ```
+//!
+//! An agent whose talking a bot outside does has `bridge` in place of the flow (`examples/bridge.yaml`):
+//!
+//! ```yaml
+//! bridge:
+//!   url: wss://bot.example.com/media
+//!   protocol: lean                  # or twilio: Media Streams
+//!   rate: 16000                     # lean: 8000, 16000, 24000; encoding: pcm16 or mulaw
+//!   headers: {Authorization: {env: BOT_TOKEN}}     # or {file: token.txt}; signed_by: the key of X-Twilio-Signature
+//!   sip_headers: [X-Customer]       # become call.sip_x_customer and a parameter of that name
+//!   parameters: {line: "{{ call.called_number }}"}
+//!   connect_timeout: 3s
+//!   reconnects: 3                   # buffer: 5s of caller audio meanwhile; queue: 60s of the bot's
+//!   barge_in: off                   # local: the caller's voice silences the bot here
+//!   when_done: hangup               # or {transfer: desk}
+//!   fallback: {say: Please call again later.}      # or wav; and transfer
+//! ```
 
+mod bridge;
 mod check;
 mod conversation;
 mod nodes;
@@ -56,6 +74,7 @@ mod reader;
 mod services;
 mod variables;
 
+use super::bridge::Bridge;
 use super::calendar::Calendar;
 use super::destination::Destination;
 use super::diagnostic::{LoadError, Report, Severity, suggestion};
@@ -73,6 +92,7 @@ use std::path::Path;
 /// Keys at the top of an agent file.
 const KEYS: &[&str] = &[
     "agent",
+    "bridge",
     "calendars",
     "description",
     "destinations",
@@ -114,6 +134,8 @@ pub struct Agent {
     pub tools: Vec<ToolDefinition>,
     /// Where calls may be handed to.
     pub destinations: Vec<Destination>,
+    /// The bot outside that talks instead of a flow. Without nodes, then.
+    pub bridge: Option<Bridge>,
     /// The flow graph.
     pub nodes: Vec<Node>,
     /// Where a call starts.
@@ -181,7 +203,9 @@ impl Agent {
         let name = path.display().to_string();
         let source =
             std::fs::read_to_string(path).map_err(|source| LoadError::Unreadable { path: name.clone(), source })?;
-        Self::parse(&name, &source, overrides)
+        let mut agent = Self::parse(&name, &source, overrides)?;
+        bridge::locate(&mut agent, path);
+        Ok(agent)
     }
 
     /// Checks an agent file's text; `path` is used in messages only.
@@ -280,9 +304,13 @@ fn read(reader: &mut Reader, root: &source::Node, overrides: &[(String, String)]
     let on = conversation::read_agent_handlers(reader, &fields, &names);
     let nodes = nodes::read_nodes(reader, &fields, &names, &variables, &tools, retries);
 
-    let start_node = reader.require(&fields, "start", "an agent file");
-    let start = start_node.and_then(|node| reader.reference(node, "node", &names.nodes));
-    reader.require(&fields, "nodes", "an agent file");
+    let bridge = bridge::read_bridge(reader, &fields, &names, &settings);
+    let mut start = None;
+    if fields.key("bridge").is_none() {
+        let start_node = reader.require(&fields, "start", "an agent file");
+        start = start_node.and_then(|node| reader.reference(node, "node", &names.nodes));
+        reader.require(&fields, "nodes", "an agent file");
+    }
 
     let agent = Agent {
         id,
@@ -295,6 +323,7 @@ fn read(reader: &mut Reader, root: &source::Node, overrides: &[(String, String)]
         intents,
         tools,
         destinations,
+        bridge,
         nodes,
         start: start.unwrap_or(0),
         on,
@@ -308,6 +337,9 @@ fn read(reader: &mut Reader, root: &source::Node, overrides: &[(String, String)]
     if start.is_some() && reader.report.errors().next().is_none() {
         check::graph(reader, &agent);
         check::unused(reader, &agent, &fields);
+    }
+    if agent.bridge.is_some() {
+        bridge::check_destinations(reader, &agent, &fields);
     }
     Some(agent)
 }

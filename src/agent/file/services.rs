@@ -64,7 +64,7 @@ fn read_tool(
 }
 
 /// Puts settings into the URL. Nothing else may stand there: the host never comes from a call.
-fn fill_url(reader: &mut Reader, node: &Node, settings: &BTreeMap<String, String>) -> Option<String> {
+pub(super) fn fill_url(reader: &mut Reader, node: &Node, settings: &BTreeMap<String, String>) -> Option<String> {
     let mut rest = reader.text(node)?;
     let mut url = String::new();
     while let Some(start) = rest.find("{{") {
@@ -78,7 +78,7 @@ fn fill_url(reader: &mut Reader, node: &Node, settings: &BTreeMap<String, String
                 "only settings may stand here (`{{ settings.booking_url }}`); values of a call go into `arguments`"
                     .to_owned(),
             );
-            reader.error(node, format!("`{{{{ {name} }}}}` may not stand in a tool's URL"), help);
+            reader.error(node, format!("`{{{{ {name} }}}}` may not stand in a URL"), help);
             return None;
         };
         let Some(value) = settings.get(setting) else {
@@ -173,7 +173,7 @@ fn read_arguments(reader: &mut Reader, node: &Node, method: Method) -> Vec<Argum
         .collect()
 }
 
-fn read_headers(reader: &mut Reader, node: &Node) -> Vec<(String, HeaderText)> {
+pub(super) fn read_headers(reader: &mut Reader, node: &Node) -> Vec<(String, HeaderText)> {
     let Some(entries) = reader.mapping(node, "`headers`") else { return Vec::new() };
     entries
         .iter()
@@ -184,9 +184,7 @@ fn read_headers(reader: &mut Reader, node: &Node) -> Vec<(String, HeaderText)> {
                 reader.error_at_key(key, format!("`{}` is no header name", key.name), None);
             }
             if matches!(node.value, Yaml::Map(_)) {
-                let fields = reader.fields(node, "a header", &["env"])?;
-                let name = reader.require(&fields, "env", "a header").and_then(|node| reader.text(node))?;
-                return Some((key.name.clone(), HeaderText::Environment(name)));
+                return Some((key.name.clone(), read_header(reader, node)?));
             }
             let text = reader.text(node)?;
             if text.chars().any(char::is_control) {
@@ -201,6 +199,22 @@ fn read_headers(reader: &mut Reader, node: &Node) -> Vec<(String, HeaderText)> {
             Some((key.name.clone(), HeaderText::Literal(text)))
         })
         .collect()
+}
+
+/// A text from elsewhere: `{env: NAME}` or `{file: PATH}`.
+pub(super) fn read_header(reader: &mut Reader, node: &Node) -> Option<HeaderText> {
+    let fields = reader.fields(node, "a text from elsewhere", &["env", "file"])?;
+    match (fields.get("env"), fields.get("file")) {
+        (Some(_), Some(file)) => {
+            reader.error(file, "give `env` or `file`, not both", None);
+            None
+        }
+        (None, Some(file)) => reader.text(file).map(HeaderText::File),
+        _ => reader
+            .require(&fields, "env", "a text from elsewhere")
+            .and_then(|node| reader.text(node))
+            .map(HeaderText::Environment),
+    }
 }
 
 /// `variable: /pointer` pairs.

@@ -4,6 +4,7 @@
 //! the media thread uses them. A decoder remembers what it decoded: [`Decoder::conceal`] goes on from there, and the
 //! first audio after a loss is faded in.
 
+mod g722;
 mod opus;
 
 use super::g711::Law;
@@ -123,21 +124,12 @@ impl Coding {
     pub const fn samples(self, ticks: u32) -> usize {
         (ticks as u64 * self.sample_rate().0 as u64 / self.clock_rate() as u64) as usize
     }
-
-    /// The name in errors.
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Pcmu => "PCMU",
-            Self::Pcma => "PCMA",
-            Self::G722 => "G722",
-            Self::Opus(_) => "opus",
-        }
-    }
 }
 
 #[derive(Debug)]
 enum EncoderState {
     G711(Law),
+    G722(g722::Encoder),
     Opus(opus::Encoder),
 }
 
@@ -156,7 +148,7 @@ impl Encoder {
         let state = match coding {
             Coding::Pcmu => EncoderState::G711(Law::Mu),
             Coding::Pcma => EncoderState::G711(Law::A),
-            Coding::G722 => return Err(CodecError::Settings { coding: coding.name(), reason: "not built in" }),
+            Coding::G722 => EncoderState::G722(g722::Encoder::new()),
             Coding::Opus(settings) => EncoderState::Opus(opus::Encoder::new(settings)?),
         };
         Ok(Self { state })
@@ -174,6 +166,14 @@ impl Encoder {
                 law.encode(samples, out);
                 Ok(samples.len())
             }
+            EncoderState::G722(encoder) => {
+                let octets = samples.len() / 2;
+                if samples.len() % 2 != 0 {
+                    return Err(CodecError::PacketLength(samples.len()));
+                }
+                encoder.encode(samples, out.get_mut(..octets).ok_or(CodecError::BufferTooSmall)?);
+                Ok(octets)
+            }
             EncoderState::Opus(encoder) => encoder.encode(samples, out),
         }
     }
@@ -190,6 +190,7 @@ impl Encoder {
 #[derive(Debug)]
 enum DecoderState {
     G711(Law, Concealer),
+    G722(Box<g722::Decoder>, Concealer),
     Opus(opus::Decoder),
 }
 
@@ -208,7 +209,7 @@ impl Decoder {
         let state = match coding {
             Coding::Pcmu => DecoderState::G711(Law::Mu, Concealer::default()),
             Coding::Pcma => DecoderState::G711(Law::A, Concealer::default()),
-            Coding::G722 => return Err(CodecError::Settings { coding: coding.name(), reason: "not built in" }),
+            Coding::G722 => DecoderState::G722(Box::new(g722::Decoder::new()), Concealer::new(SampleRate::WIDEBAND)),
             Coding::Opus(settings) => DecoderState::Opus(opus::Decoder::new(settings.sample_rate)?),
         };
         Ok(Self { state })
@@ -227,6 +228,12 @@ impl Decoder {
                 concealer.received(out, false);
                 Ok(payload.len())
             }
+            DecoderState::G722(decoder, concealer) => {
+                let out = out.get_mut(..2 * payload.len()).ok_or(CodecError::BufferTooSmall)?;
+                decoder.decode(payload, out);
+                concealer.received(out, false);
+                Ok(out.len())
+            }
             DecoderState::Opus(decoder) => decoder.decode(payload, out),
         }
     }
@@ -236,7 +243,7 @@ impl Decoder {
     /// [`Decoder::conceal`]. To be called before `following` itself is decoded.
     pub fn recover(&mut self, following: &[u8], out: &mut [i16]) -> usize {
         match &mut self.state {
-            DecoderState::G711(..) => 0,
+            DecoderState::G711(..) | DecoderState::G722(..) => 0,
             DecoderState::Opus(decoder) => decoder.recover(following, out),
         }
     }
@@ -244,17 +251,17 @@ impl Decoder {
     /// Makes up `out.len()` samples for lost ones, 20 ms at most; fades to silence while the loss goes on.
     pub fn conceal(&mut self, out: &mut [i16]) {
         match &mut self.state {
-            DecoderState::G711(_, concealer) => concealer.conceal(out),
+            DecoderState::G711(_, concealer) | DecoderState::G722(_, concealer) => concealer.conceal(out),
             DecoderState::Opus(decoder) => decoder.conceal(out),
         }
     }
 
-    /// The sender is silent and says so: `out` becomes zero, after a fade from what was made up before.
+    /// The sender is silent and says so: `out` becomes zero, after a fade from what was made up before. Opus goes on with
+    /// the noise of the background instead.
     pub fn silence(&mut self, out: &mut [i16]) {
         match &mut self.state {
-            DecoderState::G711(_, concealer) => concealer.silence(out),
-            // After a packet that announced silence the codec's own noise goes on.
-            DecoderState::Opus(decoder) => decoder.conceal(out),
+            DecoderState::G711(_, concealer) | DecoderState::G722(_, concealer) => concealer.silence(out),
+            DecoderState::Opus(decoder) => decoder.silence(out),
         }
     }
 
@@ -262,7 +269,7 @@ impl Decoder {
     /// its beginning will be cross-faded so that it does not click.
     pub fn skipped(&mut self) {
         match &mut self.state {
-            DecoderState::G711(_, concealer) => concealer.skipped(),
+            DecoderState::G711(_, concealer) | DecoderState::G722(_, concealer) => concealer.skipped(),
             DecoderState::Opus(_) => {}
         }
     }
@@ -272,6 +279,7 @@ impl Decoder {
     pub fn duration(&self, payload: &[u8]) -> usize {
         match &self.state {
             DecoderState::G711(..) => payload.len(),
+            DecoderState::G722(..) => 2 * payload.len(),
             DecoderState::Opus(decoder) => decoder.duration(payload),
         }
     }
@@ -280,6 +288,10 @@ impl Decoder {
     pub fn reset(&mut self) {
         match &mut self.state {
             DecoderState::G711(_, concealer) => concealer.reset(),
+            DecoderState::G722(decoder, concealer) => {
+                **decoder = g722::Decoder::new();
+                concealer.reset();
+            }
             DecoderState::Opus(decoder) => decoder.reset(),
         }
     }

@@ -1,6 +1,7 @@
 //! Opus by libopus: one channel, whatever the peer sends.
 
 use super::{CodecError, MAX_PACKET_MS, OpusSettings};
+use crate::audio::frame::level_dbfs;
 use crate::base::SampleRate;
 use ::opus::{Application, Bitrate, Channels, ErrorCode, Signal};
 
@@ -10,6 +11,12 @@ const DTX_OCTETS: usize = 2;
 const UNITS_PER_SECOND: u32 = 400;
 /// Samples that one [`Decoder::conceal`] makes up at most: 20 ms at 48 kHz.
 const CONCEALED_MAX: usize = 960;
+/// libopus makes up noise for ever. A loss this long begins to fade, since it is an outage …
+const FADES_AFTER_MS: u32 = 120;
+/// … and is silent after this.
+const SILENT_AFTER_MS: u32 = 500;
+/// Unless it began in what is a background and no speech: a sender with DTX may be resting.
+const BACKGROUND_DBFS: f32 = -40.0;
 
 fn rate_of(sample_rate: SampleRate) -> Result<u32, CodecError> {
     match sample_rate.0 {
@@ -48,6 +55,10 @@ impl Encoder {
     }
 
     pub(super) fn encode(&mut self, samples: &[i16], out: &mut [u8]) -> Result<usize, CodecError> {
+        if out.is_empty() {
+            // libopus blames the samples.
+            return Err(CodecError::BufferTooSmall);
+        }
         match self.encoder.encode(samples, out) {
             Ok(octets) if self.dtx && octets <= DTX_OCTETS => Ok(0),
             Ok(octets) => Ok(octets),
@@ -66,6 +77,10 @@ impl Encoder {
 pub(super) struct Decoder {
     decoder: ::opus::Decoder,
     rate: SampleRate,
+    /// Samples made up since something was decoded.
+    missing: usize,
+    /// The last packet said that the sender rests, or held nothing but background.
+    resting: bool,
 }
 
 impl Decoder {
@@ -73,7 +88,7 @@ impl Decoder {
         let rate = rate_of(sample_rate)?;
         let failed = |_| settings_error("libopus has no decoder for them");
         let decoder = ::opus::Decoder::new(rate, Channels::Mono).map_err(failed)?;
-        Ok(Self { decoder, rate: sample_rate })
+        Ok(Self { decoder, rate: sample_rate, missing: 0, resting: true })
     }
 
     pub(super) fn decode(&mut self, payload: &[u8], out: &mut [i16]) -> Result<usize, CodecError> {
@@ -81,10 +96,14 @@ impl Decoder {
             // libopus would take it for a loss.
             return Err(CodecError::Payload("opus"));
         }
-        self.decoder.decode(payload, out, false).map_err(|error| match error.code() {
+        let decoded = self.decoder.decode(payload, out, false).map_err(|error| match error.code() {
             ErrorCode::BufferTooSmall => CodecError::BufferTooSmall,
             _ => CodecError::Payload("opus"),
-        })
+        })?;
+        self.missing = 0;
+        self.resting = payload.len() <= DTX_OCTETS
+            || out.get(..decoded).is_some_and(|samples| level_dbfs(samples) < BACKGROUND_DBFS);
+        Ok(decoded)
     }
 
     pub(super) fn recover(&mut self, following: &[u8], out: &mut [i16]) -> usize {
@@ -107,7 +126,17 @@ impl Decoder {
             for (sample, made_up) in out.iter_mut().zip(made_up) {
                 *sample = *made_up;
             }
+            self.missing = self.missing.saturating_add(out.len());
+            if !self.resting {
+                self.fade(out);
+            }
         }
+    }
+
+    /// As [`Decoder::conceal`] while the sender rests: the noise of the background goes on.
+    pub(super) fn silence(&mut self, out: &mut [i16]) {
+        self.resting = true;
+        self.conceal(out);
     }
 
     pub(super) fn duration(&self, payload: &[u8]) -> usize {
@@ -118,6 +147,21 @@ impl Decoder {
     pub(super) fn reset(&mut self) {
         // Refused by no decoder that was made.
         let _ = self.decoder.reset_state();
+        self.missing = 0;
+        self.resting = true;
+    }
+
+    /// Lowers samples that were made up last by how long the loss has gone on.
+    fn fade(&self, samples: &mut [i16]) {
+        let (whole, silent) = (self.rate.samples_in_ms(FADES_AFTER_MS), self.rate.samples_in_ms(SILENT_AFTER_MS));
+        if self.missing <= whole {
+            return;
+        }
+        let first = self.missing - samples.len();
+        for (n, sample) in samples.iter_mut().enumerate() {
+            let left = silent.saturating_sub((first + n).max(whole)) as i64;
+            *sample = (i64::from(*sample) * left / (silent - whole) as i64) as i16;
+        }
     }
 
     /// Samples in 2.5 ms.

@@ -109,7 +109,13 @@ fn one_change_per_window() {
 fn the_exact_address_wins_back_from_a_learned_one() {
     let mut line = Line::new("203.0.113.5:4000", "203.0.113.5");
     line.run("203.0.113.5:5000", 7, 1, 10);
-    assert!(matches!(line.hear("203.0.113.5:4000", 9, 1), Admission::AcceptedNew { moved: true, .. }));
+    let mut moved = line.lock.clone();
+    let same = moved.admit(line.now, address("203.0.113.5:4000"), &header(7, 11), PCMU);
+    assert!(matches!(same, Admission::AcceptedNew { moved: true, .. }), "the source that talks, at once");
+    for sequence in 1..=3 {
+        assert_eq!(line.hear("203.0.113.5:4000", 9, sequence), Admission::Refused(Refusal::Probation));
+    }
+    assert!(matches!(line.hear("203.0.113.5:4000", 9, 4), Admission::AcceptedNew { moved: true, .. }));
     assert!(line.run("203.0.113.5:5000", 7, 11, 10).is_empty());
     assert_eq!(line.destination(), "203.0.113.5:4000");
 }
@@ -123,7 +129,10 @@ fn a_renegotiation_reopens_the_window_and_keeps_what_was_learned() {
     line.lock.renegotiated(now, sdp, sdp.ip());
     assert_eq!(line.destination(), "203.0.113.5:5000");
     assert_eq!(line.hear("203.0.113.5:5000", 7, 5), Admission::Accepted);
-    assert_eq!(line.run("203.0.113.5:6000", 9, 1, 4), [4], "NAT gave a new port");
+    assert!(line.run("203.0.113.5:6000", 9, 1, 3).is_empty());
+    assert_eq!(line.hear("203.0.113.5:5000", 7, 6), Admission::Accepted, "it still talks there");
+    assert!(line.run("203.0.113.5:6000", 9, 4, 3).is_empty(), "so another source must wait");
+    assert_eq!(line.run("203.0.113.5:6000", 7, 7, 4), [10], "NAT gave the same source another port");
     assert_eq!(line.destination(), "203.0.113.5:6000");
 }
 

@@ -1,5 +1,8 @@
 use super::*;
 
+mod codecs;
+mod protection;
+
 fn ours() -> Negotiation {
     Negotiation::new("192.0.2.1".parse().unwrap(), 20_000, Codec::G711.to_vec(), &mut Random::seeded(1))
 }
