@@ -4,7 +4,6 @@
 //! a key when one frequency of each group stands out from its group, the two are of like strength, and together they
 //! are nearly all the energy of the block: speech has its energy spread over harmonics and fails the last test.
 
-use super::frame::NARROWBAND_FRAME;
 use std::f32::consts::TAU;
 
 /// The lower four frequencies, in Hz: the rows of the keypad.
@@ -36,6 +35,10 @@ const AMPLITUDE: f32 = 9_000.0;
 /// A key of ours lasts 100 ms, and the pause after it 60 ms, above the 40 ms that receivers ask for (Q.24).
 const TONE_FRAMES: u8 = 5;
 const PAUSE_FRAMES: u8 = 3;
+/// Frames of 20 ms in a second.
+const FRAMES_PER_SECOND: usize = 50;
+/// A key of ours begins and ends over 2 ms, a tenth of a frame, so that it does not click.
+const EDGES_PER_FRAME: usize = 10;
 /// Keys that can wait.
 const QUEUE: usize = 32;
 
@@ -166,8 +169,8 @@ impl TonePresser {
         true
     }
 
-    /// The next 20 ms; false when there is nothing to press and `frame` was left alone.
-    pub fn fill(&mut self, frame: &mut [i16; NARROWBAND_FRAME]) -> bool {
+    /// Fills `frame`, 20 ms at any rate; false when there is nothing to press and `frame` was left alone.
+    pub fn fill(&mut self, frame: &mut [i16]) -> bool {
         let (key, made) = match self.sounding {
             Some(sounding) => sounding,
             None if self.queued > 0 => {
@@ -179,11 +182,15 @@ impl TonePresser {
             None => return false,
         };
         let (low, high) = frequencies(key).unwrap_or_default();
-        let offset = usize::from(made) * NARROWBAND_FRAME;
+        let (len, offset) = (frame.len(), usize::from(made) * frame.len());
+        let (rate, whole) = ((len * FRAMES_PER_SECOND) as f32, usize::from(TONE_FRAMES) * len);
+        let edge = (len / EDGES_PER_FRAME).max(1);
         for (n, sample) in frame.iter_mut().enumerate() {
-            let t = (offset + n) as f32 / 8_000.0;
+            let at = offset + n;
+            let t = at as f32 / rate;
             let wave = (t * low * TAU).sin() + (t * high * TAU).sin();
-            *sample = if made < TONE_FRAMES { (wave * AMPLITUDE) as i16 } else { 0 };
+            let share = at.min(whole.saturating_sub(at + 1)).min(edge) as f32 / edge as f32;
+            *sample = (wave * AMPLITUDE * share) as i16;
         }
         self.sounding = (made + 1 < TONE_FRAMES + PAUSE_FRAMES).then_some((key, made + 1));
         true
@@ -193,6 +200,7 @@ impl TonePresser {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::audio::frame::NARROWBAND_FRAME;
     use crate::audio::g711::Law;
     use crate::audio::noise::PhoneLine;
     use crate::audio::wav;

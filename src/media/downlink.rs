@@ -1,43 +1,52 @@
 //! Agent audio on its way to the caller.
 
+use super::framed::FrameProducer;
 use super::limits::{DOWNLINK_FRAMES, DOWNLINK_RESERVE};
 use super::shared::Shared;
-use crate::audio::frame::NARROWBAND_FRAME;
-use crate::base::TurnId;
-use rtrb::Producer;
+use crate::audio::Frame;
+use crate::audio::frame::FRAME_MS;
+use crate::base::{SampleRate, TurnId};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-/// Up to 20 ms of one turn as it crosses the ring.
+/// What is known about up to 20 ms of one turn.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct TurnFrame {
     pub(super) turn: u32,
-    pub(super) len: u16,
     /// No audio of this turn follows.
     pub(super) last: bool,
     /// Of a frame without a turn: the count of flushes when it was queued.
     pub(super) generation: u32,
-    pub(super) samples: [i16; NARROWBAND_FRAME],
 }
 
-/// The agent's side of a leg: 8 kHz samples by turn, sent in order, one frame per 20 ms.
+/// The agent's side of a leg: samples at [`super::Leg::sample_rate`] by turn, sent in order, one frame per 20 ms.
 ///
 /// Turn ids may only grow from call to call of [`Self::push`]. [`TurnId::NONE`] is for tones: it makes no
-/// events and is never starved, and may be pushed between turns at any time.
+/// events and is never starved, and may be pushed between turns at any time. Before the first
+/// [`super::Leg::configure`] nothing is taken.
 #[derive(Debug)]
 pub struct Downlink {
-    pub(super) ring: Producer<TurnFrame>,
-    pub(super) shared: Arc<Shared>,
-    pub(super) staged: TurnFrame,
+    /// `None` before the first [`super::Leg::configure`].
+    ring: Option<FrameProducer<TurnFrame>>,
+    /// Samples of a whole frame.
+    frame: usize,
+    shared: Arc<Shared>,
+    turn: u32,
+    generation: u32,
+    /// What is not a whole frame yet.
+    staged: Frame,
 }
 
 impl Downlink {
-    pub(super) fn new(ring: Producer<TurnFrame>, shared: Arc<Shared>) -> Self {
-        Self {
-            ring,
-            shared,
-            staged: TurnFrame { turn: 0, len: 0, last: false, generation: 0, samples: [0; NARROWBAND_FRAME] },
-        }
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        let frame = SampleRate::NARROWBAND.samples_in_ms(FRAME_MS);
+        Self { ring: None, frame, shared, turn: 0, generation: 0, staged: Frame::EMPTY }
+    }
+
+    /// Audio may be pushed from here on, at this rate.
+    pub(super) fn start(&mut self, ring: FrameProducer<TurnFrame>, sample_rate: SampleRate) {
+        self.ring = Some(ring);
+        self.frame = sample_rate.samples_in_ms(FRAME_MS);
     }
 
     /// Queues samples of `turn` and says how many were taken; the rest does not fit yet. Samples of a turn
@@ -46,40 +55,37 @@ impl Downlink {
         if self.is_flushed(turn) {
             return samples.len();
         }
-        if turn.0 != self.staged.turn {
-            self.send_staged(false, DOWNLINK_RESERVE);
-            self.staged.turn = turn.0;
-            self.staged.len = 0;
+        if self.ring.is_none() {
+            return 0;
         }
-        let mut taken = 0;
-        for sample in samples {
-            if usize::from(self.staged.len) == NARROWBAND_FRAME && !self.send_staged(false, DOWNLINK_RESERVE) {
+        self.begin(turn, DOWNLINK_RESERVE);
+        let mut rest = samples;
+        while !rest.is_empty() {
+            if self.staged.len() == self.frame && !self.send_staged(false, DOWNLINK_RESERVE) {
                 break;
             }
-            if let Some(slot) = self.staged.samples.get_mut(usize::from(self.staged.len)) {
-                *slot = *sample;
-                self.staged.len += 1;
-                taken += 1;
-            }
+            let room = (self.frame - self.staged.len()).min(rest.len());
+            let (now, later) = rest.split_at(room);
+            self.staged.append(now);
+            rest = later;
         }
-        if usize::from(self.staged.len) == NARROWBAND_FRAME {
+        if self.staged.len() == self.frame {
             self.send_staged(false, DOWNLINK_RESERVE);
         }
-        taken
+        samples.len() - rest.len()
     }
 
     /// Samples that [`Self::push`] would take at this moment.
     #[must_use]
     pub fn free(&self) -> usize {
-        self.ring.slots().saturating_sub(DOWNLINK_RESERVE) * NARROWBAND_FRAME
-            + (NARROWBAND_FRAME - usize::from(self.staged.len))
+        let Some(ring) = &self.ring else { return 0 };
+        ring.free().saturating_sub(DOWNLINK_RESERVE) * self.frame + self.frame.saturating_sub(self.staged.len())
     }
 
-    /// Samples queued and not yet sent.
+    /// Samples queued and not yet sent, at most: the last frame of a turn counts as a whole one.
     #[must_use]
     pub fn queued(&self) -> usize {
-        (DOWNLINK_FRAMES + DOWNLINK_RESERVE).saturating_sub(self.ring.slots()) * NARROWBAND_FRAME
-            + usize::from(self.staged.len)
+        self.ring.as_ref().map_or(0, FrameProducer::waiting) * self.frame + self.staged.len()
     }
 
     /// No more audio of `turn` will come: when what is queued has been sent the line is silent, not starved,
@@ -88,13 +94,9 @@ impl Downlink {
         if self.is_flushed(turn) {
             return;
         }
-        if turn.0 != self.staged.turn {
-            self.send_staged(false, 0);
-            self.staged.turn = turn.0;
-            self.staged.len = 0;
-        }
+        self.begin(turn, 0);
         self.send_staged(true, 0);
-        self.staged.len = 0;
+        self.staged = Frame::EMPTY;
         self.shared.ended_below.fetch_max(u64::from(turn.0) + 1, Ordering::Release);
     }
 
@@ -102,10 +104,10 @@ impl Downlink {
     fn is_flushed(&mut self, turn: TurnId) -> bool {
         let tones = self.shared.tones.load(Ordering::Acquire);
         let below = self.shared.flushed_below.load(Ordering::Acquire);
-        if self.staged.generation != tones {
-            self.staged.generation = tones;
-            if self.staged.turn == 0 || u64::from(self.staged.turn) < below {
-                self.staged.len = 0;
+        if self.generation != tones {
+            self.generation = tones;
+            if self.turn == 0 || u64::from(self.turn) < below {
+                self.staged = Frame::EMPTY;
             }
         }
         turn != TurnId::NONE && u64::from(turn.0) < below
@@ -124,20 +126,30 @@ impl Downlink {
         self.shared.played(turn.0)
     }
 
+    /// What is staged of another turn goes into the ring as it is.
+    fn begin(&mut self, turn: TurnId, reserve: usize) {
+        if turn.0 != self.turn {
+            self.send_staged(false, reserve);
+            self.turn = turn.0;
+            self.staged = Frame::EMPTY;
+        }
+    }
+
     /// Moves the staged samples into the ring unless it has at most `reserve` free slots; true when nothing
     /// is left staged.
     fn send_staged(&mut self, last: bool, reserve: usize) -> bool {
-        if self.staged.len == 0 && !last {
+        if self.staged.is_empty() && !last {
             return true;
         }
-        if self.ring.slots() <= reserve {
-            return false;
-        }
-        self.staged.last = last;
-        let sent = self.ring.push(self.staged).is_ok();
+        let Some(ring) = self.ring.as_mut().filter(|ring| ring.free() > reserve) else { return false };
+        let head = TurnFrame { turn: self.turn, last, generation: self.generation };
+        let sent = ring.push(head, self.staged.samples());
         if sent {
-            self.staged.len = 0;
+            self.staged = Frame::EMPTY;
         }
         sent
     }
 }
+
+/// Frames that the ring of a downlink holds.
+pub(super) const RING_FRAMES: usize = DOWNLINK_FRAMES + DOWNLINK_RESERVE;

@@ -1,20 +1,28 @@
 //! The worker's half of a leg: everything that happens to it in its 20 ms.
 
+mod control;
+mod publish;
+
 use super::bridge::BridgePort;
+use super::downlink::TurnFrame;
 use super::event::LegEvent;
+use super::framed::{FrameProducer, ring};
 use super::leg::{Command, LegMode};
 use super::leg_media::LegMedia;
 use super::limits::DATAGRAMS_PER_TURN;
+use super::mouth::Mouth;
 use super::player::{Content, Player};
-use super::receive::{Receiver, law};
-use super::send::Sender;
-use super::setup::{Retired, Setup};
+use super::receive::Receiver;
+use super::seam::{CUT_FADE_MS, Seam, Voice};
+use super::send::{PACKET, Sender};
+use super::setup::{Ears, Retired, Setup};
 use super::shared::Shared;
 use super::sys::{BATCH, Datagrams};
-use super::uplink::RingFrame;
-use crate::audio::frame::NARROWBAND_FRAME;
+use super::tap::TapPort;
+use super::uplink::Heard;
+use crate::audio::frame::{FRAME_MS, FULLBAND_FRAME};
 use crate::audio::{TonePresser, VoiceDetector};
-use crate::base::{Random, TurnId};
+use crate::base::{Random, SampleRate, TurnId};
 use crate::rtp::dtmf::DigitTurn;
 use crate::rtp::packet::is_rtcp_type;
 use rtrb::{Consumer, Producer};
@@ -29,6 +37,23 @@ const OLDEST_ARRIVAL: Duration = Duration::from_millis(60);
 /// Turns without audio over the bridge after which the background sounds: a late packet must not make it flash up.
 const BACKGROUND_AFTER: u32 = 10;
 
+/// Buffers of a worker, used by one leg after the other: they stay in the processor's cache.
+#[derive(Debug)]
+pub(super) struct Scratch {
+    /// What was heard, 20 ms at the line rate.
+    heard: [i16; FULLBAND_FRAME],
+    /// What is said.
+    said: [i16; FULLBAND_FRAME],
+    /// The packet it is said in.
+    packet: [u8; PACKET],
+}
+
+impl Scratch {
+    pub(super) fn new() -> Box<Self> {
+        Box::new(Self { heard: [0; FULLBAND_FRAME], said: [0; FULLBAND_FRAME], packet: [0; PACKET] })
+    }
+}
+
 /// What the worker hands an engine for one turn.
 pub(super) struct Turn<'a> {
     pub(super) now: Instant,
@@ -37,6 +62,7 @@ pub(super) struct Turn<'a> {
     /// Turns that were skipped before this one because the worker was held up.
     pub(super) missed: u32,
     pub(super) datagrams: &'a mut Datagrams,
+    pub(super) scratch: &'a mut Scratch,
     /// To the bell, which frees what is replaced.
     pub(super) retired: &'a mut Producer<Retired>,
     pub(super) voice: &'a mut VoiceDetector,
@@ -49,7 +75,7 @@ pub(super) struct Settings {
     pub(super) rtcp_interval: Duration,
 }
 
-/// The rings and sockets of a leg on the worker's side.
+/// The sockets of a leg and the rings on the worker's side that do not depend on the line rate.
 #[derive(Debug)]
 pub(super) struct Ends {
     pub(super) shared: Arc<Shared>,
@@ -57,8 +83,6 @@ pub(super) struct Ends {
     /// On the port above.
     pub(super) rtcp: UdpSocket,
     pub(super) commands: Consumer<Command>,
-    pub(super) uplink: Producer<RingFrame>,
-    pub(super) downlink: Consumer<super::downlink::TurnFrame>,
     pub(super) events: Producer<LegEvent>,
 }
 
@@ -68,11 +92,13 @@ pub(super) struct Engine {
     socket: UdpSocket,
     rtcp: UdpSocket,
     commands: Consumer<Command>,
-    uplink: Producer<RingFrame>,
     events: Producer<LegEvent>,
     mode: LegMode,
     setup: Option<Box<Setup>>,
     settings: Settings,
+    /// Samples of 20 ms at the line rate.
+    frame: usize,
+    uplink: FrameProducer<Heard>,
     receiver: Receiver,
     player: Player,
     sender: Sender,
@@ -88,7 +114,9 @@ pub(super) struct Engine {
     bridge_silent: u32,
     background: Option<Arc<[i16]>>,
     background_at: usize,
+    tap: Option<TapPort>,
     presser: TonePresser,
+    seam: Seam,
     /// The addresses last published: sent to, heard from, refused.
     shown: [Option<SocketAddr>; 3],
     /// Something was put into the uplink or the events in this turn.
@@ -97,18 +125,22 @@ pub(super) struct Engine {
 
 impl Engine {
     pub(super) fn new(now: Instant, mode: LegMode, settings: Settings, ends: Ends, random: &mut Random) -> Self {
+        // Stand in until the first configuration brings the rings.
+        let (uplink, _) = ring(0, 0);
+        let (_, downlink) = ring::<TurnFrame>(0, 0);
         Self {
             shared: ends.shared,
             socket: ends.socket,
             rtcp: ends.rtcp,
             commands: ends.commands,
-            uplink: ends.uplink,
             events: ends.events,
             mode,
             setup: None,
             settings,
+            frame: SampleRate::NARROWBAND.samples_in_ms(FRAME_MS),
+            uplink,
             receiver: Receiver::new(now),
-            player: Player::new(ends.downlink),
+            player: Player::new(downlink, SampleRate::NARROWBAND),
             sender: Sender::new(random),
             starting: None,
             sending: false,
@@ -120,7 +152,9 @@ impl Engine {
             bridge_silent: 0,
             background: None,
             background_at: 0,
+            tap: None,
             presser: TonePresser::default(),
+            seam: Seam::default(),
             shown: [None; 3],
             rings: false,
         }
@@ -150,35 +184,40 @@ impl Engine {
     pub(super) fn turn(&mut self, turn: &mut Turn<'_>) {
         self.rings = false;
         self.obey(turn.now, turn.retired);
-        let Some(setup) = self.setup.take() else {
+        let Some(mut setup) = self.setup.take() else {
             self.drain(turn);
             return;
         };
-        self.serve(turn, &setup.media);
+        self.serve(turn, &mut setup);
         self.setup = Some(setup);
         self.publish();
     }
 
-    fn serve(&mut self, turn: &mut Turn<'_>, media: &LegMedia) {
+    fn serve(&mut self, turn: &mut Turn<'_>, setup: &mut Setup) {
+        let Setup { media, ears, mouth, .. } = setup;
         self.receive(turn, media);
-        let echoed = match self.mode {
-            LegMode::Agent => {
-                match &mut self.bridge {
-                    Some(bridge) if media.receive => {
-                        if let Some(octets) = self.receiver.bridged(turn.now, media.codec) {
-                            bridge.push_audio(media.codec, octets);
-                        }
-                    }
-                    Some(_) => {}
-                    None if media.receive => self.hand_up(turn, media),
-                    None => {}
-                }
-                None
+        let Turn { now, missed, datagrams: _, scratch, retired, voice, .. } = turn;
+        let Scratch { heard, said, packet } = &mut **scratch;
+        let (Some(heard), Some(said)) = (heard.get_mut(..self.frame), said.get_mut(..self.frame)) else { return };
+        let is_heard = self.hear(*now, media, ears, voice, heard);
+        let echo = (is_heard && self.mode == LegMode::Echo).then_some(&*heard);
+        let is_said = self.say(*now, *missed, media, mouth, echo, said);
+        if let Some(destination) = self.receiver.destination().filter(|_| is_said.is_some()) {
+            self.send_packets(media, mouth, packet, destination);
+        }
+        if let Some(mut tap) = self.tap.take() {
+            let agent = is_said.unwrap_or(false).then_some(&*said);
+            let mut is_read = tap.push(is_heard.then_some(&*heard), agent);
+            for _ in 0..(*missed).min(super::limits::TAP_FRAMES as u32) {
+                is_read = tap.push(None, None);
             }
-            LegMode::Echo => self.receiver.playout(turn.now, media.codec).map(|p| p.octets),
-        };
-        self.send(turn, media, echoed);
-        self.control(turn, media);
+            if is_read {
+                self.tap = Some(tap);
+            } else {
+                let _ = retired.push(Retired::Tap(tap));
+            }
+        }
+        self.control(turn, media, mouth);
         if media.receive
             && let Some(silent_for) = self.receiver.timeout(turn.now, self.settings.media_timeout)
         {
@@ -215,14 +254,9 @@ impl Engine {
                     retire(self.bridge.replace(port).map(Retired::Bridge));
                     self.bridge_silent = BACKGROUND_AFTER;
                 }
-                Command::Configure(setup) => {
-                    self.receiver.configure(now, &setup.media);
-                    if self.setup.as_ref().is_some_and(|before| before.media.codec != setup.media.codec) {
-                        self.sender.drop_pending();
-                    }
-                    retire(self.setup.replace(setup).map(Retired::Setup));
-                }
+                Command::Configure(setup) => retire(self.configure(now, setup).map(Retired::Setup)),
                 Command::Digit(digit) => self.press(digit),
+                Command::Tap(port) => retire(self.tap.replace(port).map(Retired::Tap)),
                 Command::Tone(digit) => drop(self.presser.push(digit)),
                 Command::Unbridge => retire(self.bridge.take().map(Retired::Bridge)),
                 #[cfg(test)]
@@ -230,6 +264,22 @@ impl Engine {
                 Command::Panic => panic!("asked to"),
             }
         }
+    }
+
+    /// Puts a new configuration in place and hands out the one before, with what was in use until then.
+    fn configure(&mut self, now: Instant, mut setup: Box<Setup>) -> Option<Box<Setup>> {
+        self.receiver.configure(now, &setup.media);
+        if let Some(rings) = &mut setup.rings {
+            self.frame = rings.sample_rate.samples_in_ms(FRAME_MS);
+            std::mem::swap(&mut self.uplink, &mut rings.uplink);
+            std::mem::swap(&mut self.player, &mut rings.player);
+        }
+        if let Some(before) = &mut self.setup {
+            setup.take_over(before);
+            // What waits for a whole packet at another rate is not heard; its time passes.
+            self.sender.session.skip(before.mouth.drop_pending());
+        }
+        self.setup.replace(setup)
     }
 
     /// Sends a digit as events where they were agreed, as tones otherwise.
@@ -272,120 +322,123 @@ impl Engine {
         }
     }
 
-    fn hand_up(&mut self, turn: &mut Turn<'_>, media: &LegMedia) {
-        if let Some(frame) = self.receiver.frame(turn.now, media.codec, turn.voice) {
-            if self.uplink.push(frame).is_err() {
+    /// The next 20 ms of the peer, for whoever listens: the call, the other leg, or the peer itself. True when `heard`
+    /// holds something.
+    fn hear(
+        &mut self,
+        now: Instant,
+        media: &LegMedia,
+        ears: &mut Ears,
+        voice: &mut VoiceDetector,
+        heard: &mut [i16],
+    ) -> bool {
+        if !media.receive {
+            return false;
+        }
+        let is_for_call = self.mode == LegMode::Agent && self.bridge.is_none();
+        let Some(frame) = self.receiver.frame(now, ears, is_for_call.then_some(voice), heard) else { return false };
+        if let Some(bridge) = &mut self.bridge {
+            if !frame.idle {
+                bridge.push_audio(heard);
+            }
+        } else if is_for_call {
+            if !self.uplink.push(frame, heard) {
                 self.uplink_dropped += 1;
             }
             self.rings = true;
         }
+        true
     }
 
-    fn send(&mut self, turn: &Turn<'_>, media: &LegMedia, echoed: Option<[u8; NARROWBAND_FRAME]>) {
-        let over = self.over_the_bridge(media);
-        let destination = self.receiver.destination().filter(|_| media.send);
-        let Some(destination) = destination else {
+    /// Puts the next 20 ms for the peer into `said` and into `mouth`. `None` when nothing may be sent, false while it is
+    /// silence.
+    fn say(
+        &mut self,
+        now: Instant,
+        missed: u32,
+        media: &LegMedia,
+        mouth: &mut Mouth,
+        echo: Option<&[i16]>,
+        said: &mut [i16],
+    ) -> Option<bool> {
+        let bridged = self.over_the_bridge(media, said);
+        if !media.send || self.receiver.destination().is_none() {
             let Self { player, events, shared, rings, .. } = self;
-            player.hold(turn.now, shared, &mut |event| push_event(events, shared, rings, event));
-            self.sender.pause(1 + turn.missed);
+            player.hold(now, shared, &mut |event| push_event(events, shared, rings, event));
+            self.sender.pause(mouth, 1 + missed);
             self.sending = false;
-            return;
-        };
-        if self.sending && turn.missed > 0 {
+            return None;
+        }
+        if self.sending && missed > 0 {
             // Time that was lost is not made up by a burst: the peer hears a gap.
-            self.sender.session.skip(turn.missed * NARROWBAND_FRAME as u32);
+            self.sender.session.skip(missed * mouth.ticks_per_turn());
         }
         self.sending = true;
-        match self.sender.digit_turn(media) {
-            Some(DigitTurn::Event(..)) => {}
-            Some(DigitTurn::Silence) => self.sender.push(&[law(media.codec).silence(); NARROWBAND_FRAME]),
+        match self.sender.digit_turn(media, mouth) {
+            Some(DigitTurn::Event(..)) => return Some(false),
+            Some(DigitTurn::Silence) => said.fill(0),
             Some(DigitTurn::Audio) | None => {
-                let octets = echoed.unwrap_or_else(|| self.own_octets(turn.now, media, over));
-                self.sender.push(&octets);
+                let voice = match echo {
+                    Some(echo) => {
+                        said.copy_from_slice(echo);
+                        Voice::OtherLeg
+                    }
+                    None => self.fill(now, bridged, said),
+                };
+                self.seam.pass(voice, said, said.len() * CUT_FADE_MS as usize / FRAME_MS as usize);
+                let is_silent = voice == Voice::Nobody && said.iter().all(|sample| *sample == 0);
+                self.sender.push(media, mouth, said, is_silent);
+                return Some(!is_silent);
             }
         }
-        self.send_packets(media, destination);
+        self.sender.push(media, mouth, said, false);
+        Some(false)
     }
 
-    /// RTCP, every five seconds: reads what came to its port, sends a report.
-    fn control(&mut self, turn: &mut Turn<'_>, media: &LegMedia) {
-        let due = *self.report_due.get_or_insert_with(|| {
-            // Legs that were opened together do not report together.
-            turn.now + self.settings.rtcp_interval.mul_f64(0.2 + f64::from(self.sender.session.ssrc() % 800) / 1_000.0)
-        });
-        if turn.now < due {
-            return;
-        }
-        self.report_due = Some(turn.now + self.settings.rtcp_interval);
-        turn.datagrams.receive(&self.rtcp);
-        for (octets, from, at) in turn.datagrams.iter() {
-            // They have waited here for up to an interval.
-            let age = at.and_then(|at| turn.wall.duration_since(at).ok()).unwrap_or_default();
-            let arrived = turn.now.checked_sub(age).unwrap_or(turn.now);
-            let ours = self.sender.session.ssrc();
-            self.receiver.rtcp(arrived, turn.wall - age, from, octets.unwrap_or_default(), ours);
-        }
-        let Some(rtp) = self.receiver.destination() else { return };
-        let report = self.receiver.report(turn.now, turn.wall, &self.sender.session);
-        // Reports follow the audio: never to another IP.
-        let sent = if media.rtcp == media.remote {
-            self.socket.send_to(report.octets(), rtp)
-        } else if media.rtcp.ip() == rtp.ip() {
-            self.rtcp.send_to(report.octets(), media.rtcp)
-        } else {
-            self.rtcp.send_to(report.octets(), SocketAddr::new(rtp.ip(), rtp.port().saturating_add(1)))
-        };
-        self.send_errors += u64::from(sent.is_err());
-    }
-
-    /// What the bridged leg says in these 20 ms.
-    fn over_the_bridge(&mut self, media: &LegMedia) -> Option<[u8; NARROWBAND_FRAME]> {
+    /// Puts what the bridged leg says in these 20 ms into `said`; false when it says nothing.
+    fn over_the_bridge(&mut self, media: &LegMedia, said: &mut [i16]) -> bool {
         let Self { bridge, sender, presser, .. } = self;
-        let octets = bridge.as_mut()?.pull(media.codec, |key| {
+        let Some(bridge) = bridge else { return false };
+        let is_heard = bridge.pull(said, |key| {
             if media.telephone_event.is_some() {
                 sender.push_digit(key);
             } else {
                 presser.push(key);
             }
         });
-        self.bridge_silent = if octets.is_some() { 0 } else { self.bridge_silent.saturating_add(1) };
-        octets
+        self.bridge_silent = if is_heard { 0 } else { self.bridge_silent.saturating_add(1) };
+        is_heard
     }
 
-    /// Twenty milliseconds of keys, agent audio, the other leg or the background, in this order, encoded.
-    fn own_octets(
-        &mut self,
-        now: Instant,
-        media: &LegMedia,
-        over: Option<[u8; NARROWBAND_FRAME]>,
-    ) -> [u8; NARROWBAND_FRAME] {
-        let law = law(media.codec);
-        let mut octets = [law.silence(); NARROWBAND_FRAME];
+    /// Twenty milliseconds of keys, agent audio, the other leg (already in `said` when `bridged`) or the background, in
+    /// this order.
+    fn fill(&mut self, now: Instant, bridged: bool, said: &mut [i16]) -> Voice {
         if self.mode == LegMode::Echo {
-            return octets;
+            said.fill(0);
+            return Voice::Nobody;
         }
-        let mut samples = [0; NARROWBAND_FRAME];
-        if self.presser.fill(&mut samples) {
-            law.encode(&samples, &mut octets);
-            return octets;
+        if self.presser.fill(said) {
+            return Voice::Key;
         }
         let Self { player, events, shared, rings, .. } = self;
-        let content = player.next(now, &mut samples, shared, &mut |event| push_event(events, shared, rings, event));
-        if let Content::Audio { starts } = content {
-            law.encode(&samples, &mut octets);
+        let mut report = |event| push_event(events, shared, rings, event);
+        if bridged {
+            // What the other leg says stays unless the agent speaks.
+            let mut own = [0; FULLBAND_FRAME];
+            let Some(own) = own.get_mut(..said.len()) else { return Voice::OtherLeg };
+            let Content::Audio { starts } = player.next(now, own, shared, &mut report) else { return Voice::OtherLeg };
             self.starting = starts.or(self.starting);
-            return octets;
+            said.copy_from_slice(own);
+            return Voice::Agent;
         }
-        if let Some(octets) = over {
-            return octets;
+        if let Content::Audio { starts } = player.next(now, said, shared, &mut report) {
+            self.starting = starts.or(self.starting);
+            return Voice::Agent;
         }
-        if self.play_background(&mut samples) {
-            law.encode(&samples, &mut octets);
-        }
-        octets
+        if self.play_background(said) { Voice::Background } else { Voice::Nobody }
     }
 
-    fn play_background(&mut self, samples: &mut [i16; NARROWBAND_FRAME]) -> bool {
+    fn play_background(&mut self, samples: &mut [i16]) -> bool {
         let is_free = self.bridge.is_none() || self.bridge_silent >= BACKGROUND_AFTER;
         let Some(background) = self.background.as_ref().filter(|b| !b.is_empty() && is_free) else { return false };
         for sample in samples {
@@ -395,10 +448,10 @@ impl Engine {
         true
     }
 
-    fn send_packets(&mut self, media: &LegMedia, destination: SocketAddr) {
+    fn send_packets(&mut self, media: &LegMedia, mouth: &mut Mouth, packet: &mut [u8; PACKET], to: SocketAddr) {
         let mut rtp_timestamp = self.sender.session.timestamp();
-        while let Some(packet) = self.sender.next_packet(media) {
-            match self.socket.send_to(packet, destination) {
+        while let Some(len) = self.sender.next_packet(media, mouth, packet) {
+            match self.socket.send_to(packet.get(..len).unwrap_or_default(), to) {
                 Ok(_) => self.sent += 1,
                 Err(_) => self.send_errors += 1,
             }
@@ -411,41 +464,6 @@ impl Engine {
 
     fn report(&mut self, event: LegEvent) {
         push_event(&mut self.events, &self.shared, &mut self.rings, event);
-    }
-
-    fn publish(&mut self) {
-        let shared = &self.shared.stats;
-        let sends_to = self.receiver.destination().filter(|_| self.sent > 0);
-        let addresses = [sends_to, self.receiver.hears_from(), self.receiver.counters.refused_from];
-        let cells = [&shared.sends_to, &shared.hears_from, &shared.refused_from];
-        for ((shown, address), cell) in self.shown.iter_mut().zip(addresses).zip(cells) {
-            if let Some(address) = address.filter(|_| *shown != address) {
-                *shown = Some(address);
-                cell.store(address);
-            }
-        }
-        let (stats, counters) = (&self.shared.stats, &self.receiver.counters);
-        let reception = &self.receiver.reception;
-        for (shown, value) in [
-            (&stats.sent, self.sent),
-            (&stats.received, counters.packets),
-            (&stats.lost, counters.lost_before + u64::from(reception.lost())),
-            (&stats.late, counters.late),
-            (&stats.duplicated, counters.duplicated),
-            (&stats.rejected, counters.rejected),
-            (&stats.concealed_ms, counters.concealed_ms),
-            (&stats.starved, self.player.starved),
-            (&stats.uplink_dropped, self.uplink_dropped),
-            (&stats.send_errors, self.send_errors),
-            (&stats.bridge_dropped, self.bridge.as_ref().map_or(0, |bridge| bridge.dropped)),
-        ] {
-            shown.store(value, Ordering::Relaxed);
-        }
-        let micros = |d: Duration| u32::try_from(d.as_micros()).unwrap_or(u32::MAX);
-        stats.jitter_us.store(micros(reception.jitter()), Ordering::Relaxed);
-        stats.round_trip_us.store(self.receiver.round_trip.map_or(0, micros), Ordering::Relaxed);
-        stats.far_loss.store(u32::from(self.receiver.far_loss.unwrap_or(0)), Ordering::Relaxed);
-        stats.delay_us.store(micros(self.receiver.held), Ordering::Relaxed);
     }
 }
 

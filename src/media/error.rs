@@ -1,5 +1,7 @@
 //! Why a leg cannot have media.
 
+use crate::audio::codec::CodecError;
+use crate::audio::resample::ResampleError;
 use thiserror::Error;
 
 /// Whose fault it is and what to do is in the text of each variant.
@@ -14,6 +16,12 @@ pub enum MediaError {
         /// The system's answer.
         source: std::io::Error,
     },
+    /// Ours: a codec does not run with the settings it was given.
+    #[error(transparent)]
+    Codec(#[from] CodecError),
+    /// Ours: a codec's rate cannot be converted to that of the line.
+    #[error(transparent)]
+    Rate(#[from] ResampleError),
     /// Ours: the call sends commands faster than the worker takes them.
     #[error("the media worker has not taken the last {0} commands of this call; it is overloaded or dead")]
     Busy(usize),
@@ -47,7 +55,7 @@ impl MediaError {
     pub const fn sip_status(&self) -> u16 {
         match self {
             Self::NoFreePort { .. } | Self::TooManyLegs | Self::Busy(_) => 503,
-            Self::Bind { .. } | Self::EmptyRange(..) | Self::Thread(_) => 500,
+            Self::Bind { .. } | Self::Codec(_) | Self::Rate(_) | Self::EmptyRange(..) | Self::Thread(_) => 500,
         }
     }
 }

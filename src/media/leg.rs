@@ -2,12 +2,17 @@
 
 use super::MediaError;
 use super::bridge::{BridgePort, ports};
-use super::downlink::Downlink;
+use super::downlink::{Downlink, RING_FRAMES};
 use super::event::Events;
+use super::framed::ring;
 use super::leg_media::LegMedia;
-use super::setup::Setup;
+use super::limits::UPLINK_FRAMES;
+use super::player::Player;
+use super::setup::{Rings, Setup};
 use super::shared::Shared;
+use super::tap::{Tap, TapPort, tap};
 use super::uplink::Uplink;
+use crate::audio::frame::FRAME_MS;
 use crate::base::SampleRate;
 #[cfg(test)]
 use crate::sdp::Codec;
@@ -92,6 +97,7 @@ pub(super) enum Command {
     Bridge(BridgePort),
     Configure(Box<Setup>),
     Digit(char),
+    Tap(TapPort),
     Tone(char),
     Unbridge,
     #[cfg(test)]
@@ -109,6 +115,9 @@ pub struct Leg {
     /// What happened.
     pub events: Events,
     pub(super) local_addr: SocketAddr,
+    pub(super) options: LegOptions,
+    /// The line rate, once it is fixed.
+    pub(super) sample_rate: Option<SampleRate>,
     pub(super) commands: rtrb::Producer<Command>,
     pub(super) shared: Arc<Shared>,
     pub(super) worker: std::thread::Thread,
@@ -128,27 +137,60 @@ impl Leg {
     /// [`Self::configure`].
     #[must_use]
     pub fn sample_rate(&self) -> SampleRate {
-        SampleRate::NARROWBAND
+        self.sample_rate.unwrap_or(SampleRate::NARROWBAND)
     }
 
     /// Applies what was agreed. Call it after **every** offer and answer: each call opens the two seconds
     /// in which a peer behind NAT may turn out to send from elsewhere. The first packet leaves within 20 ms.
     ///
     /// # Errors
-    /// [`MediaError::Busy`] when the worker has not taken earlier commands.
+    /// [`MediaError::Busy`] when the worker has not taken earlier commands; a codec that cannot be run.
     pub fn configure(&mut self, media: LegMedia) -> Result<(), MediaError> {
-        self.command(Command::Configure(Setup::new(media)))
+        let line = self.sample_rate.unwrap_or_else(|| media.line_rate(self.options.max_sample_rate));
+        let frame = line.samples_in_ms(FRAME_MS);
+        let first = self.uplink.ring.is_none().then(|| (ring(UPLINK_FRAMES, frame), ring(RING_FRAMES, frame)));
+        let (rings, ends) = match first {
+            Some(((worker_uplink, uplink), (downlink, worker_downlink))) => {
+                let player = Player::new(worker_downlink, line);
+                (Some(Rings { sample_rate: line, uplink: worker_uplink, player }), Some((uplink, downlink)))
+            }
+            None => (None, None),
+        };
+        self.command(Command::Configure(Setup::new(media, line, rings)?))?;
+        self.sample_rate = Some(line);
+        if let Some((uplink, downlink)) = ends {
+            self.uplink.ring = Some(uplink);
+            self.downlink.start(downlink, line);
+        }
+        Ok(())
+    }
+
+    /// The line rate, which is fixed from here on.
+    fn fix_sample_rate(&mut self) -> SampleRate {
+        *self.sample_rate.get_or_insert(SampleRate::NARROWBAND)
+    }
+
+    /// Both directions from here on, for a recording. A further tap ends the one before. A leg that was not configured
+    /// yet has a line rate of 8 kHz after it.
+    ///
+    /// # Errors
+    /// [`MediaError::Busy`] when the worker has not taken earlier commands.
+    pub fn tap(&mut self) -> Result<Tap, MediaError> {
+        let (port, tap) = tap(self.fix_sample_rate());
+        self.command(Command::Tap(port))?;
+        Ok(tap)
     }
 
     /// Couples two legs: what one hears, the other sends, from worker to worker, until [`Self::unbridge`] or until
     /// one is bridged anew. With `keys`, keys pass as keys; otherwise the call passes on what [`super::LegEvent::Digit`]
     /// reports. Audio pushed into a downlink is heard over the other leg; the uplinks
-    /// stay empty. Both must have been configured before audio passes. A leg that is dropped falls silent.
+    /// stay empty. Both should have been configured: one that was not has a line rate of 8 kHz after it. Their codecs and
+    /// rates may differ. A leg that is dropped falls silent.
     ///
     /// # Errors
     /// [`MediaError::Busy`] when a worker has not taken earlier commands; the legs may be half coupled then: end both.
     pub fn bridge(&mut self, other: &mut Self, keys: bool) -> Result<(), MediaError> {
-        let (near, far) = ports(keys);
+        let (near, far) = ports(keys, self.fix_sample_rate(), other.fix_sample_rate())?;
         self.command(Command::Bridge(near))?;
         other.command(Command::Bridge(far))
     }
@@ -161,8 +203,8 @@ impl Leg {
         self.command(Command::Unbridge)
     }
 
-    /// What is heard while nobody speaks on this leg, again and again: a ringing tone, hold music; 8 kHz. `None` is
-    /// silence. The worker plays it by itself.
+    /// What is heard while nobody speaks on this leg, again and again: a ringing tone, hold music; at
+    /// [`Self::sample_rate`]. `None` is silence. The worker plays it by itself.
     ///
     /// # Errors
     /// [`MediaError::Busy`] when the worker has not taken earlier commands.

@@ -1,6 +1,8 @@
 //! What offer and answer agreed, as far as media is concerned.
 
-use crate::sdp::{Codec, Negotiated};
+use crate::audio::codec::{Coding, OpusSettings};
+use crate::base::SampleRate;
+use crate::sdp::{Codec, Negotiated, OpusParameters};
 use std::net::{IpAddr, SocketAddr};
 
 /// The agreement that [`super::Leg::configure`] applies. Start from [`Self::new`] or [`Self::bare`], and change fields.
@@ -18,6 +20,8 @@ pub struct LegMedia {
     pub payload_type: u8,
     /// A second codec the peer may switch to.
     pub alternate: Option<(u8, Codec)>,
+    /// How Opus is run where it is the codec. Its sample rate gives way to the line rate.
+    pub opus: OpusSettings,
     /// Payload type of `telephone-event` to send.
     pub telephone_event: Option<u8>,
     /// Payload type of `telephone-event` to expect, where it differs from the one to send.
@@ -49,6 +53,9 @@ impl LegMedia {
             alternate: negotiated.alternate,
             telephone_event: negotiated.telephone_event,
             receive_telephone_event: negotiated.receive_telephone_event,
+            telephone_event_rate: negotiated.telephone_event_rate,
+            comfort_noise: negotiated.comfort_noise,
+            opus: opus(&negotiated.opus),
             ptime_ms: negotiated.ptime_ms,
             send: negotiated.direction.sends(),
             receive: negotiated.direction.receives(),
@@ -66,6 +73,7 @@ impl LegMedia {
             codec,
             payload_type: codec.offered_payload_type(),
             alternate: None,
+            opus: OpusSettings::VOICE,
             telephone_event: None,
             receive_telephone_event: None,
             telephone_event_rate: codec.clock_rate(),
@@ -76,4 +84,33 @@ impl LegMedia {
             receive: true,
         }
     }
+
+    /// The agreed codec as it is run on a leg of this line rate.
+    pub(super) fn coding(&self, line: SampleRate) -> Coding {
+        self.coding_of(self.codec, line)
+    }
+
+    /// A codec as it is run on a leg of this line rate.
+    pub(super) fn coding_of(&self, codec: Codec, line: SampleRate) -> Coding {
+        match codec {
+            Codec::Pcmu => Coding::Pcmu,
+            Codec::Pcma => Coding::Pcma,
+            Codec::G722 => Coding::G722,
+            // Opus speaks every line rate by itself.
+            Codec::Opus => Coding::Opus(OpusSettings { sample_rate: line, ..self.opus }),
+        }
+    }
+
+    /// The line rate of a leg that this configures first.
+    pub(super) fn line_rate(&self, max: SampleRate) -> SampleRate {
+        let wanted = self.coding(self.opus.sample_rate).sample_rate();
+        if wanted <= max { wanted } else { max }
+    }
+}
+
+/// Our way of running Opus, within what the peer says about itself.
+fn opus(peer: &OpusParameters) -> OpusSettings {
+    let ours = OpusSettings::VOICE;
+    let most = peer.max_average_bitrate.unwrap_or(ours.bitrate);
+    OpusSettings { bitrate: ours.bitrate.min(most).max(6_000), fec: peer.in_band_fec, ..ours }
 }

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+/// Both directions waiting for whoever records them, in frames of 20 ms: two seconds ride out a slow disk; when it is
+/// full further frames are dropped and counted.
+pub const TAP_FRAMES: usize = 100;
 /// Caller audio waiting for the call, in frames of 20 ms: one second rides out a busy runtime; when it is
 /// full further frames are dropped and counted.
 pub const UPLINK_FRAMES: usize = 50;
@@ -21,8 +24,9 @@ pub const LEGS_PER_WORKER: usize = 2_048;
 /// Datagrams read from one socket per turn: a flood of 10,000 packets/s brings 200 per turn, and the real
 /// peer's packet must still be found among them; beyond, the flood is left in the kernel.
 pub const DATAGRAMS_PER_TURN: usize = 256;
-/// Largest RTP datagram kept: 60 ms of G.711 is 480 octets, plus header, CSRCs and extensions.
-pub const MAX_DATAGRAM: usize = 1_024;
+/// Largest datagram kept: what fits into a frame of Ethernet. 60 ms of G.711 is 480 octets, Opus has up to 960, and a
+/// flight of DTLS fills datagrams.
+pub const MAX_DATAGRAM: usize = 1_500;
 /// Slots of the wheel; each is 20 ms ÷ 10 = 2 ms.
 pub const SLOTS: usize = 10;
 /// One slot of the wheel.

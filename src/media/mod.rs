@@ -8,20 +8,26 @@
 
 mod bridge;
 pub mod config;
+mod converter;
 pub mod downlink;
+pub mod dtls;
 mod engine;
 pub mod error;
 pub mod event;
+mod framed;
 pub mod leg;
 pub mod leg_media;
 pub mod limits;
+mod mouth;
 mod player;
 pub mod ports;
 mod receive;
+mod seam;
 mod send;
 mod setup;
 mod shared;
 pub mod sys;
+pub mod tap;
 pub mod uplink;
 mod worker;
 pub mod workers;
@@ -32,6 +38,7 @@ pub use error::MediaError;
 pub use event::{Events, LegEvent};
 pub use leg::{Leg, LegMode, LegOptions, LegStats};
 pub use leg_media::LegMedia;
+pub use tap::{Tap, TapFrame};
 pub use uplink::{Uplink, UplinkFrame};
 pub use workers::{WorkerStats, Workers};
 

@@ -2,7 +2,8 @@
 
 use super::event::LegEvent;
 use super::leg_media::LegMedia;
-use super::uplink::RingFrame;
+use super::setup::Ears;
+use super::uplink::Heard;
 use crate::audio::frame::{NARROWBAND_FRAME, level_dbfs};
 use crate::audio::g711::Law;
 use crate::audio::{Concealer, VoiceDetector};
@@ -195,7 +196,7 @@ impl Receiver {
     }
 
     /// The next 20 ms, still encoded; octets that were not received are silence. `None` before the first packet.
-    pub(super) fn playout(&mut self, now: Instant, codec: Codec) -> Option<Playout> {
+    fn playout(&mut self, now: Instant, codec: Codec) -> Option<Playout> {
         if !self.heard {
             return None;
         }
@@ -219,38 +220,16 @@ impl Receiver {
         self.lock.as_ref().and_then(SourceLock::heard_from)
     }
 
-    /// The next 20 ms, encoded, for a leg that is bridged with this one: as received where it was received, made up
-    /// where it was lost. `None` before the first packet and while the peer is silent.
-    pub(super) fn bridged(&mut self, now: Instant, codec: Codec) -> Option<[u8; NARROWBAND_FRAME]> {
-        let mut playout = self.playout(now, codec)?;
-        if playout.halves == [Source::Idle; 2] {
-            return None;
-        }
-        let mut samples = [0; NARROWBAND_FRAME];
-        law(codec).decode(&playout.octets, &mut samples);
-        let halves = playout.halves.iter().zip(samples.chunks_exact_mut(GRANULE));
-        for ((half, granule), octets) in halves.zip(playout.octets.chunks_exact_mut(GRANULE)) {
-            match half {
-                // Undisturbed audio passes bit by bit; the concealer only remembers it.
-                Source::Audio => {
-                    let is_faded = self.concealer.is_concealing();
-                    self.concealer.received(granule, false);
-                    if !is_faded {
-                        continue;
-                    }
-                }
-                Source::AudioAfterJump => self.concealer.received(granule, true),
-                Source::Lost => self.concealer.conceal(granule),
-                Source::Idle => self.concealer.silence(granule),
-            }
-            law(codec).encode(granule, octets);
-        }
-        self.quiet = level_dbfs(&samples) < QUIET_DBFS;
-        Some(playout.octets)
-    }
-
-    /// The next 20 ms for the call. `None` before the first packet.
-    pub(super) fn frame(&mut self, now: Instant, codec: Codec, voice: &mut VoiceDetector) -> Option<RingFrame> {
+    /// Puts the next 20 ms into `out`, at the line rate. `None` before the first packet. Without `voice` nobody asks
+    /// whether it is voiced.
+    pub(super) fn frame(
+        &mut self,
+        now: Instant,
+        ears: &mut Ears,
+        voice: Option<&mut VoiceDetector>,
+        out: &mut [i16],
+    ) -> Option<Heard> {
+        let codec = self.codec?;
         let playout = self.playout(now, codec)?;
         let mut samples = [0; NARROWBAND_FRAME];
         law(codec).decode(&playout.octets, &mut samples);
@@ -265,15 +244,23 @@ impl Receiver {
         let idle = playout.halves == [Source::Idle; 2];
         let rtp_timestamp = if idle { self.idle_timestamp } else { playout.timestamp };
         self.idle_timestamp = rtp_timestamp.wrapping_add(PLAYOUT as u32);
-        let voiced = !idle && voice.is_voiced(&samples);
-        self.quiet = !voiced;
-        Some(RingFrame {
+        let level = level_dbfs(&samples);
+        let voiced = voice.map(|voice| !idle && voice.is_voiced(&samples));
+        self.quiet = voiced.map_or(level < QUIET_DBFS, |voiced| !voiced);
+        let samples = match &mut ears.agreed.to_line {
+            Some(converter) => converter.convert(&samples),
+            None => &samples,
+        };
+        for (slot, sample) in out.iter_mut().zip(samples) {
+            *slot = *sample;
+        }
+        Some(Heard {
             rtp_timestamp,
             arrived: playout.arrived.unwrap_or(now),
-            voiced,
-            level_dbfs: level_dbfs(&samples),
+            voiced: voiced.unwrap_or(false),
+            level_dbfs: level,
             concealed: !playout.halves.iter().all(|half| half.is_audio()),
-            samples,
+            idle,
         })
     }
 

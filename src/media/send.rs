@@ -1,35 +1,33 @@
-//! From octets to packets: packet time, digits, headers.
+//! From payloads to packets: digits, silence, headers.
 
 use super::leg_media::LegMedia;
+use super::mouth::{Mouth, Payload};
+use crate::audio::codec::MAX_ENCODED;
 use crate::base::Random;
 use crate::rtp::dtmf::{DigitTurn, EVENT_LEN};
 use crate::rtp::packet::HEADER_LEN;
 use crate::rtp::{DigitSender, Header, SendSession};
 
-/// Octets of 20 ms.
-const TURN: usize = 160;
-/// Octets of the longest packet, 60 ms.
-const LONGEST: usize = 480;
+/// Octets kept behind a packet for the tag of SRTP: AES-GCM takes 16 (RFC 7714 §14.2).
+const TAG_ROOM: usize = 16;
+/// Octets of the buffer for one packet.
+pub(super) const PACKET: usize = HEADER_LEN + MAX_ENCODED + TAG_ROOM;
+/// Silent turns before silence is suppressed: pauses between words are sent.
+const SUPPRESSED_AFTER: u32 = 10;
+/// Turns between two packets of comfort noise, 1 s: a NAT binding and the peer's patience last longer.
+const COMFORT_NOISE_EVERY: u32 = 50;
+/// Level of the comfort noise that stands for digital silence, in −dBov (RFC 3389 §3.1): the softest there is.
+const COMFORT_NOISE_LEVEL: u8 = 127;
 
 /// The sending half of a leg. Pure: give it 20 ms, then take packets until there is none.
 #[derive(Debug)]
 pub(super) struct Sender {
     pub(super) session: SendSession,
     digits: DigitSender,
-    pending: [u8; LONGEST],
-    filled: usize,
     event: Option<(Header, [u8; EVENT_LEN])>,
-    packet: [u8; HEADER_LEN + LONGEST],
-}
-
-/// Octets per packet for a packet time: the longest of 10, 20, 40 and 60 ms that does not exceed it.
-const fn packet_octets(ptime_ms: u8) -> usize {
-    match ptime_ms {
-        0..20 => 80,
-        20..40 => 160,
-        40..60 => 320,
-        _ => LONGEST,
-    }
+    /// Turns of silence so far, while silence may be suppressed.
+    silent: u32,
+    noise_due: bool,
 }
 
 impl Sender {
@@ -37,10 +35,9 @@ impl Sender {
         Self {
             session: SendSession::new(random),
             digits: DigitSender::default(),
-            pending: [0; LONGEST],
-            filled: 0,
             event: None,
-            packet: [0; HEADER_LEN + LONGEST],
+            silent: 0,
+            noise_due: false,
         }
     }
 
@@ -50,126 +47,83 @@ impl Sender {
     }
 
     /// Whether the next 20 ms belong to a digit, so that audio has to wait.
-    pub(super) fn digit_turn(&mut self, media: &LegMedia) -> Option<DigitTurn> {
+    pub(super) fn digit_turn(&mut self, media: &LegMedia, mouth: &Mouth) -> Option<DigitTurn> {
         let payload_type = media.telephone_event?;
-        if !self.digits.is_busy() || self.filled > 0 {
+        if !self.digits.is_busy() || mouth.is_waiting() {
             return None;
         }
-        let turn = self.digits.next_packet(&mut self.session, payload_type);
+        let turn = self.digits.next_packet(
+            &mut self.session,
+            payload_type,
+            media.telephone_event_rate,
+            mouth.ticks_per_turn(),
+        );
         if let DigitTurn::Event(header, payload) = turn {
             self.event = Some((header, payload));
         }
         Some(turn)
     }
 
-    /// Takes 20 ms of encoded audio.
-    pub(super) fn push(&mut self, octets: &[u8; TURN]) {
-        if let Some(room) = self.pending.get_mut(self.filled..self.filled + TURN) {
-            room.copy_from_slice(octets);
-            self.filled += TURN;
+    /// Takes 20 ms at the line rate. `is_silent`: there is nothing to say, which may be left unsaid.
+    pub(super) fn push(&mut self, media: &LegMedia, mouth: &mut Mouth, frame: &[i16], is_silent: bool) {
+        let is_suppressible = is_silent && media.suppress_silence && media.comfort_noise.is_some();
+        self.silent = if is_suppressible { self.silent.saturating_add(1) } else { 0 };
+        if self.silent > SUPPRESSED_AFTER && !mouth.is_waiting() {
+            self.noise_due = (self.silent - SUPPRESSED_AFTER) % COMFORT_NOISE_EVERY == 1;
+            if !self.noise_due {
+                self.session.skip(mouth.ticks_per_turn());
+            }
+            self.session.pause();
+            return;
         }
+        mouth.push(frame);
     }
 
-    /// The next packet that is due.
-    pub(super) fn next_packet(&mut self, media: &LegMedia) -> Option<&[u8]> {
+    /// Writes the next packet that is due and says how long it is.
+    pub(super) fn next_packet(
+        &mut self,
+        media: &LegMedia,
+        mouth: &mut Mouth,
+        packet: &mut [u8; PACKET],
+    ) -> Option<usize> {
+        let (head, body) = packet.split_at_mut(HEADER_LEN);
         if let Some((header, payload)) = self.event.take() {
-            return self.write(header, &payload);
+            head.copy_from_slice(&header.to_octets());
+            body.get_mut(..payload.len())?.copy_from_slice(&payload);
+            return Some(HEADER_LEN + payload.len());
         }
-        let len = packet_octets(media.ptime_ms);
-        if self.filled < len {
-            return None;
+        if std::mem::take(&mut self.noise_due)
+            && let Some(payload_type) = media.comfort_noise
+        {
+            // The marker belongs to the audio after the pause (RFC 3551 §4.1), not to the noise in it.
+            let header = self.session.event_header(payload_type, self.session.timestamp(), false, 1);
+            self.session.skip(mouth.ticks_per_turn());
+            head.copy_from_slice(&header.to_octets());
+            *body.first_mut()? = COMFORT_NOISE_LEVEL;
+            return Some(HEADER_LEN + 1);
         }
-        let mut payload = [0; LONGEST];
-        payload.copy_from_slice(&self.pending);
-        self.pending.rotate_left(len);
-        self.filled -= len;
-        let header = self.session.next_header(media.payload_type, len as u32, len);
-        self.write(header, payload.get(..len)?)
-    }
-
-    /// Forgets audio that waits for a full packet: it is of another codec.
-    pub(super) fn drop_pending(&mut self) {
-        self.filled = 0;
+        let room = body.len() - TAG_ROOM;
+        while let Some(Payload { octets, ticks }) = mouth.next_payload(body.get_mut(..room)?) {
+            if octets == 0 {
+                // The codec is silent: its time passes, and what comes next starts a talk spurt.
+                self.session.skip(ticks);
+                self.session.pause();
+                continue;
+            }
+            let header = self.session.next_header(media.payload_type, ticks, octets);
+            head.copy_from_slice(&header.to_octets());
+            return Some(HEADER_LEN + octets);
+        }
+        None
     }
 
     /// Lets `turns` of 20 ms pass in which nothing is sent; the next packet starts a talk spurt.
-    pub(super) fn pause(&mut self, turns: u32) {
-        self.session.skip(turns * TURN as u32 + self.filled as u32);
+    pub(super) fn pause(&mut self, mouth: &mut Mouth, turns: u32) {
+        self.session.skip(turns * mouth.ticks_per_turn() + mouth.drop_pending());
         self.session.pause();
-        self.filled = 0;
-    }
-
-    fn write(&mut self, header: Header, payload: &[u8]) -> Option<&[u8]> {
-        let (head, body) = self.packet.split_at_mut(HEADER_LEN);
-        head.copy_from_slice(&header.to_octets());
-        body.get_mut(..payload.len())?.copy_from_slice(payload);
-        self.packet.get(..HEADER_LEN + payload.len())
+        self.silent = 0;
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::rtp::Packet;
-
-    fn lengths(ptime_ms: u8, turns: usize) -> Vec<usize> {
-        let media = LegMedia { ptime_ms, ..crate::media::leg::example() };
-        let mut sender = Sender::new(&mut Random::seeded(1));
-        let mut lengths = Vec::new();
-        let mut expected = None;
-        for n in 0..turns {
-            sender.push(&[n as u8; 160]);
-            while let Some(packet) = sender.next_packet(&media) {
-                let packet = Packet::parse(packet).unwrap();
-                let timestamp = expected.unwrap_or(packet.header.timestamp);
-                assert_eq!(packet.header.timestamp, timestamp);
-                expected = Some(timestamp.wrapping_add(packet.payload.len() as u32));
-                lengths.push(packet.payload.len());
-            }
-        }
-        lengths
-    }
-
-    #[test]
-    fn packets_have_the_peer_s_packet_time() {
-        assert_eq!(lengths(10, 2), [80; 4]);
-        assert_eq!(lengths(20, 3), [160; 3]);
-        assert_eq!(lengths(30, 3), [160; 3]);
-        assert_eq!(lengths(40, 5), [320; 2]);
-        assert_eq!(lengths(60, 7), [480; 2]);
-    }
-
-    #[test]
-    fn a_digit_takes_the_place_of_audio() {
-        let media = crate::media::leg::example();
-        let mut sender = Sender::new(&mut Random::seeded(1));
-        assert!(sender.push_digit('5'));
-        let mut events = 0;
-        while let Some(turn) = sender.digit_turn(&media) {
-            if matches!(turn, DigitTurn::Event(..)) {
-                let packet = Packet::parse(sender.next_packet(&media).unwrap()).unwrap();
-                assert_eq!((packet.header.payload_type, packet.payload[0]), (101, 5));
-                events += 1;
-            } else {
-                sender.push(&[0xFF; 160]);
-                assert!(sender.next_packet(&media).is_some());
-            }
-        }
-        assert_eq!(events, 8);
-        assert!(!sender.push_digit('x'));
-    }
-
-    #[test]
-    fn after_a_pause_the_marker_is_set_and_the_clock_has_gone_on() {
-        let media = crate::media::leg::example();
-        let mut sender = Sender::new(&mut Random::seeded(1));
-        sender.push(&[0; 160]);
-        let first = Packet::parse(sender.next_packet(&media).unwrap()).unwrap().header;
-        sender.pause(50);
-        sender.push(&[0; 160]);
-        let second = Packet::parse(sender.next_packet(&media).unwrap()).unwrap().header;
-        assert!(first.marker && second.marker);
-        assert_eq!(second.timestamp, first.timestamp.wrapping_add(51 * 160));
-        assert_eq!(second.sequence, first.sequence + 1);
-    }
-}
+mod tests;

@@ -1,17 +1,17 @@
 //! Caller audio on its way to the call.
 
-use super::limits;
+use super::framed::FrameConsumer;
 use crate::audio::Frame;
-use crate::audio::frame::NARROWBAND_FRAME;
-use rtrb::Consumer;
+use crate::audio::frame::FULLBAND_FRAME;
 use std::time::Instant;
 
 /// Twenty milliseconds of caller audio.
 #[derive(Clone, Copy, Debug)]
 pub struct UplinkFrame {
-    /// 160 samples at 8 kHz.
+    /// 20 ms at [`super::Leg::sample_rate`].
     pub samples: Frame,
-    /// RTP timestamp of the first sample. Grows by 160 per frame except where audio was skipped or repeated.
+    /// RTP timestamp of the first sample. Grows by 20 ms of the codec's clock per frame except where audio was skipped
+    /// or repeated.
     pub rtp_timestamp: u32,
     /// When the packet with the first sample reached the kernel. For concealed frames, when it was made.
     pub arrived: Instant,
@@ -23,49 +23,54 @@ pub struct UplinkFrame {
     pub concealed: bool,
 }
 
-/// An [`UplinkFrame`] as it crosses the ring: half the size.
+/// What is known about 20 ms that were heard.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct RingFrame {
-    pub(super) samples: [i16; NARROWBAND_FRAME],
+pub(super) struct Heard {
     pub(super) rtp_timestamp: u32,
     pub(super) arrived: Instant,
     pub(super) voiced: bool,
     pub(super) level_dbfs: f32,
     pub(super) concealed: bool,
+    /// The peer sends nothing: what was made is silence or comfort noise.
+    pub(super) idle: bool,
 }
 
 /// The caller's side of a leg: one frame per 20 ms from the first packet on, silence included.
 ///
-/// It holds one second ([`limits::UPLINK_FRAMES`]); a call that reads slower loses the newest frames, which
+/// It holds one second ([`super::limits::UPLINK_FRAMES`]); a call that reads slower loses the newest frames, which
 /// [`super::LegStats::uplink_dropped`] counts.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Uplink {
-    pub(super) ring: Consumer<RingFrame>,
+    /// `None` before the first [`super::Leg::configure`].
+    pub(super) ring: Option<FrameConsumer<Heard>>,
 }
 
 impl Uplink {
     /// The oldest frame not yet taken.
     pub fn try_pop(&mut self) -> Option<UplinkFrame> {
-        let frame = self.ring.pop().ok()?;
+        let ring = self.ring.as_mut()?;
+        let (_, len) = ring.peek()?;
+        let mut samples = Frame::silence(len.min(FULLBAND_FRAME));
+        let (heard, _) = ring.pop(samples.samples_mut())?;
         Some(UplinkFrame {
-            samples: Frame::from_samples(&frame.samples),
-            rtp_timestamp: frame.rtp_timestamp,
-            arrived: frame.arrived,
-            voiced: frame.voiced,
-            level_dbfs: frame.level_dbfs,
-            concealed: frame.concealed,
+            samples,
+            rtp_timestamp: heard.rtp_timestamp,
+            arrived: heard.arrived,
+            voiced: heard.voiced,
+            level_dbfs: heard.level_dbfs,
+            concealed: heard.concealed,
         })
     }
 
     /// Frames waiting.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.ring.slots().min(limits::UPLINK_FRAMES)
+        self.ring.as_ref().map_or(0, FrameConsumer::waiting)
     }
 
     /// Whether no frame is waiting.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.ring.is_empty()
+        self.ring.as_ref().is_none_or(FrameConsumer::is_empty)
     }
 }

@@ -7,7 +7,7 @@
 //! The bell wakes the calls whose rings have something and frees what ended legs leave behind, so that the
 //! wheel takes no lock of a runtime or of the allocator.
 
-use super::engine::{Engine, Turn};
+use super::engine::{Engine, Scratch, Turn};
 use super::limits::{LEGS_PER_WORKER, SLOT, SLOTS};
 use super::setup::Retired;
 use super::shared::Shared;
@@ -70,6 +70,7 @@ struct Wheel {
     slots: [Vec<Resident>; SLOTS],
     spare_voices: Vec<VoiceDetector>,
     datagrams: Datagrams,
+    scratch: Box<Scratch>,
 }
 
 impl Worker {
@@ -80,6 +81,7 @@ impl Worker {
             slots: std::array::from_fn(|_| Vec::with_capacity(LEGS_PER_WORKER / SLOTS)),
             spare_voices: Vec::with_capacity(LEGS_PER_WORKER),
             datagrams: Datagrams::new(),
+            scratch: Scratch::new(),
         };
         let epoch = Instant::now();
         let mut next: u64 = 0;
@@ -126,7 +128,7 @@ impl Worker {
     }
 
     fn run_slot(&mut self, wheel: &mut Wheel, epoch: Instant, tick: u64) {
-        let Wheel { slots, spare_voices, datagrams } = wheel;
+        let Wheel { slots, spare_voices, datagrams, scratch } = wheel;
         let Some(mut residents) = slots.get_mut(slot_of(tick)).map(std::mem::take) else { return };
         if residents.is_empty() {
             if let Some(slot) = slots.get_mut(slot_of(tick)) {
@@ -146,6 +148,7 @@ impl Worker {
                 wall: SystemTime::now(),
                 missed: missed.min(1_000) as u32,
                 datagrams,
+                scratch,
                 retired: &mut self.retired,
                 voice: &mut resident.voice,
             };

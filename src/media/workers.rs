@@ -3,7 +3,7 @@
 use super::downlink::Downlink;
 use super::engine::{Ends, Engine, Settings};
 use super::event::Events;
-use super::limits::{COMMANDS, DOWNLINK_FRAMES, DOWNLINK_RESERVE, EVENTS, LEGS_PER_WORKER, UPLINK_FRAMES};
+use super::limits::{COMMANDS, EVENTS, LEGS_PER_WORKER};
 use super::ports::{PortPool, Ports};
 use super::shared::Shared;
 use super::sys::enable_timestamps;
@@ -114,18 +114,8 @@ impl Workers {
         let local_addr = socket.local_addr().map_err(|source| MediaError::Bind { address: self.address(0), source })?;
         let shared = Arc::new(Shared::default());
         let (commands, worker_commands) = RingBuffer::new(COMMANDS);
-        let (worker_uplink, uplink) = RingBuffer::new(UPLINK_FRAMES);
-        let (downlink, worker_downlink) = RingBuffer::new(DOWNLINK_FRAMES + DOWNLINK_RESERVE);
         let (worker_events, events) = RingBuffer::new(EVENTS);
-        let ends = Ends {
-            shared: Arc::clone(&shared),
-            socket,
-            rtcp,
-            commands: worker_commands,
-            uplink: worker_uplink,
-            downlink: worker_downlink,
-            events: worker_events,
-        };
+        let ends = Ends { shared: Arc::clone(&shared), socket, rtcp, commands: worker_commands, events: worker_events };
         let settings = Settings { media_timeout: self.config.media_timeout, rtcp_interval: self.config.rtcp_interval };
         let engine = {
             let mut random = self.random.lock().unwrap_or_else(PoisonError::into_inner);
@@ -136,10 +126,12 @@ impl Workers {
         drop(inbox);
         thread.unpark();
         Ok(Leg {
-            uplink: Uplink { ring: uplink },
-            downlink: Downlink::new(downlink, Arc::clone(&shared)),
+            uplink: Uplink::default(),
+            downlink: Downlink::new(Arc::clone(&shared)),
             events: Events { ring: events },
             local_addr,
+            options,
+            sample_rate: None,
             commands,
             shared,
             worker: thread,

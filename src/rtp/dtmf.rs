@@ -5,15 +5,15 @@ use std::time::{Duration, Instant};
 
 /// Octets of a telephone-event payload.
 pub const EVENT_LEN: usize = 4;
-/// A digit as we send it lasts this long: 100 ms, above the 40 ms every receiver accepts (ITU-T Q.24).
+/// A digit as we send it lasts this long in ticks of 8 kHz: 100 ms, above the 40 ms every receiver accepts (ITU-T Q.24).
 pub const TONE_TICKS: u16 = 800;
-/// Pause after a digit of ours: 60 ms, as ITU-T Q.24 asks of a sender.
+/// Pause after a digit of ours in ticks of 8 kHz: 60 ms, as ITU-T Q.24 asks of a sender.
 pub const PAUSE_TICKS: u32 = 480;
 /// The end of an event is sent this often (RFC 4733 §2.5.1.4).
 const END_REPEATS: u8 = 3;
 /// Two packets of one press lie closer than this; used only for senders that change the timestamp within one.
 const SAME_PRESS: Duration = Duration::from_millis(80);
-/// Ticks per update while a digit of ours lasts.
+/// Ticks of 8 kHz per update while a digit of ours lasts.
 const TICKS_PER_PACKET: u16 = 160;
 
 /// The character of an event code: `0`–`9`, `*`, `#`, `A`–`D`.
@@ -148,8 +148,15 @@ impl DigitSender {
         self.queued > 0 || !matches!(self.state, SenderState::Idle)
     }
 
-    /// What to send in this 20 ms.
-    pub fn next_packet(&mut self, session: &mut SendSession, payload_type: u8) -> DigitTurn {
+    /// What to send in this 20 ms. `event_rate` is the clock rate of the telephone-events, `ticks` what 20 ms are in
+    /// that of the stream; they differ only with peers that know events at 8 kHz alone.
+    pub fn next_packet(
+        &mut self,
+        session: &mut SendSession,
+        payload_type: u8,
+        event_rate: u32,
+        ticks: u32,
+    ) -> DigitTurn {
         if matches!(self.state, SenderState::Idle) {
             let Some(event) = self.queue.first().copied().filter(|_| self.queued > 0) else { return DigitTurn::Audio };
             self.queue.rotate_left(1);
@@ -184,8 +191,9 @@ impl DigitSender {
             }
         };
         let header = session.event_header(payload_type, timestamp, marker, EVENT_LEN);
-        session.skip(u32::from(TICKS_PER_PACKET));
-        let [d0, d1] = duration.to_be_bytes();
+        session.skip(ticks);
+        // 100 ms at 48 kHz are 4,800 ticks.
+        let [d0, d1] = duration.saturating_mul((event_rate / 8_000).clamp(1, 6) as u16).to_be_bytes();
         // Volume −10 dBm0 (RFC 4733 §2.3.3).
         DigitTurn::Event(header, [event, flags | 10, d0, d1])
     }

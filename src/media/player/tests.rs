@@ -1,5 +1,6 @@
 use super::*;
 use crate::media::Downlink;
+use crate::media::framed::ring;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,10 +16,12 @@ struct Line {
 impl Line {
     fn new() -> Self {
         let shared = Arc::new(Shared::default());
-        let (producer, consumer) = rtrb::RingBuffer::new(DOWNLINK_FRAMES + DOWNLINK_RESERVE);
+        let (producer, consumer) = ring(RING_FRAMES, 160);
+        let mut downlink = Downlink::new(Arc::clone(&shared));
+        downlink.start(producer, SampleRate::NARROWBAND);
         Self {
-            player: Player::new(consumer),
-            downlink: Downlink::new(producer, Arc::clone(&shared)),
+            player: Player::new(consumer, SampleRate::NARROWBAND),
+            downlink,
             shared,
             events: Vec::new(),
             start: Instant::now(),
@@ -55,10 +58,11 @@ fn a_turn_is_played_in_order_and_reported_once() {
     assert_eq!(line.downlink.push(ONE, &samples), 400);
     line.downlink.end_of_turn(ONE);
     let (first, content) = line.next();
-    assert_eq!((first[0], content), (1_000, Content::Audio { starts: Some(ONE) }));
+    assert_eq!((first[40], content), (1_040, Content::Audio { starts: Some(ONE) }));
     assert_eq!(line.next().1, Content::Audio { starts: None });
     let (last, _) = line.next();
-    assert_eq!((last[79], last[80]), (1_399, 0));
+    assert_eq!((last[39], last[80]), (1_359, 0));
+    assert!(last[79] < 10, "the cut is smoothed");
     assert_eq!(line.downlink.played(ONE), 400);
     assert_eq!(line.ended(), [(1, 400)]);
     assert_eq!(line.next().1, Content::Silence);
@@ -133,7 +137,7 @@ fn audio_of_a_flushed_turn_that_comes_later_is_dropped() {
     assert_eq!(line.next().1, Content::Silence);
     assert_eq!(line.ended(), [(1, 0)], "one report although it never played");
     line.downlink.push(TWO, &[300; 160]);
-    assert_eq!(line.next().0, [300; 160]);
+    assert_eq!(line.next().0[40..], [300; 120]);
 }
 
 #[test]
@@ -147,7 +151,7 @@ fn several_queued_turns_are_flushed_at_once_and_a_later_one_lives() {
     line.downlink.flush_through(TurnId(3));
     line.next();
     assert_eq!(line.ended(), [(1, 240), (2, 0), (3, 0)]);
-    assert_eq!(line.next().0, [4_000; 160]);
+    assert_eq!(line.next().0[40..], [4_000; 120]);
 }
 
 #[test]
@@ -187,11 +191,13 @@ fn an_empty_turn_is_reported() {
 fn tones_make_no_events_and_survive_only_until_the_next_flush() {
     let mut line = Line::new();
     line.downlink.push(TurnId::NONE, &[700; 480]);
-    assert_eq!(line.next().0, [700; 160]);
+    assert_eq!(line.next().0[40..], [700; 120]);
     line.downlink.flush_through(TurnId(5));
+    let (faded, _) = line.next();
+    assert!(faded[0] > 600 && faded[40..].iter().all(|sample| *sample == 0));
     assert_eq!(line.next().1, Content::Silence);
     line.downlink.push(TurnId::NONE, &[800; 160]);
-    assert_eq!(line.next().0, [800; 160]);
+    assert_eq!(line.next().0[40..], [800; 120]);
     line.next();
     assert!(line.events.is_empty());
     assert_eq!(line.player.starved, 0);
@@ -208,4 +214,61 @@ fn while_held_flushes_are_obeyed_and_audio_waits() {
     let events = &mut line.events;
     line.player.hold(line.start, &shared, &mut |event| events.push(event));
     assert_eq!(line.ended(), [(1, 0)]);
+}
+
+/// Share of the energy of `samples` that lies outside a tone of 1 kHz, in dB below the tone, above 2.5 kHz: what is heard
+/// as a click.
+fn click_db(samples: &[i16], rate: u32) -> f32 {
+    let energy = |hz: f32| {
+        let (mut re, mut im) = (0.0f32, 0.0f32);
+        for (n, sample) in samples.iter().enumerate() {
+            // A Hann window, so that the edges of the excerpt are not taken for clicks.
+            let window = 0.5 - 0.5 * (n as f32 / samples.len() as f32 * std::f32::consts::TAU).cos();
+            let (sin, cos) = (n as f32 * hz / rate as f32 * std::f32::consts::TAU).sin_cos();
+            re += f32::from(*sample) * window * cos;
+            im += f32::from(*sample) * window * sin;
+        }
+        re * re + im * im
+    };
+    let bin = rate as f32 / samples.len() as f32;
+    let highest = (2_500.0 / bin) as usize..(rate as f32 / 2.0 / bin) as usize;
+    let worst = highest.map(|n| energy(n as f32 * bin)).fold(0.0, f32::max);
+    10.0 * (worst / energy(1_000.0)).log10()
+}
+
+#[test]
+fn no_cut_clicks_above_minus_forty_decibels_at_any_rate() {
+    for rate in [8_000, 16_000, 24_000, 48_000].map(SampleRate) {
+        let frame = rate.samples_in_ms(20);
+        let tone: Vec<i16> = (0..frame * 10)
+            .map(|n| (12_000.0 * (n as f32 * 1_000.0 / rate.0 as f32 * std::f32::consts::TAU).cos()) as i16)
+            .collect();
+        for cut in ["flush", "starve", "end", "other turn"] {
+            let shared = Arc::new(Shared::default());
+            let (producer, consumer) = ring(RING_FRAMES, frame);
+            let (mut player, mut downlink) = (Player::new(consumer, rate), Downlink::new(Arc::clone(&shared)));
+            downlink.start(producer, rate);
+            // Three whole frames and a piece, so that the cut falls into the middle of a wave.
+            let pushed = if cut == "flush" { frame * 8 } else { frame * 3 + frame / 3 };
+            downlink.push(ONE, &tone[..pushed]);
+            match cut {
+                "end" => downlink.end_of_turn(ONE),
+                "other turn" => {
+                    downlink.push(TWO, &tone[frame / 7..]);
+                }
+                _ => {}
+            }
+            let mut heard = Vec::new();
+            for n in 0..7 {
+                if n == 3 && cut == "flush" {
+                    downlink.flush_through(ONE);
+                }
+                let mut samples = vec![0; frame];
+                player.next(Instant::now(), &mut samples, &shared, &mut |_| ());
+                heard.extend(samples);
+            }
+            let click = click_db(&heard, rate.0);
+            assert!(click < -40.0, "{cut} at {} Hz: {click:.1} dB", rate.0);
+        }
+    }
 }

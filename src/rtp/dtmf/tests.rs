@@ -13,7 +13,7 @@ fn sent(digits: &str) -> Vec<(Instant, Header, [u8; 4])> {
     digits.chars().for_each(|d| assert!(sender.push(d)));
     let mut packets = Vec::new();
     while sender.is_busy() {
-        match sender.next_packet(&mut session, 101) {
+        match sender.next_packet(&mut session, 101, 8_000, 160) {
             DigitTurn::Event(header, payload) => packets.push((now, header, payload)),
             DigitTurn::Silence | DigitTurn::Audio => {
                 session.next_header(0, 160, 160);

@@ -104,6 +104,20 @@ impl MasterKey {
         (octets.len() == suite.key_length() + suite.salt_length()).then_some(key)
     }
 
+    /// Key and salt that lie apart. `None` unless both lengths are those of the suite.
+    #[must_use]
+    pub fn from_parts(suite: Suite, key: &[u8], salt: &[u8]) -> Option<Self> {
+        let mut whole = Self { suite, octets: [0; MAX_KEYING_MATERIAL], lifetime: None };
+        let (key_room, rest) = whole.octets.split_at_mut_checked(suite.key_length())?;
+        let salt_room = rest.get_mut(..suite.salt_length())?;
+        if key.len() != key_room.len() || salt.len() != salt_room.len() {
+            return None;
+        }
+        key_room.copy_from_slice(key);
+        salt_room.copy_from_slice(salt);
+        Some(whole)
+    }
+
     /// A key that nobody can guess when `random` is [`Random::system`].
     #[must_use]
     pub fn random(suite: Suite, random: &mut Random) -> Self {
@@ -154,6 +168,15 @@ impl MasterKey {
     pub fn octets(&self) -> &[u8] {
         self.octets.get(..self.suite.key_length() + self.suite.salt_length()).unwrap_or_default()
     }
+}
+
+/// The keys of both directions of one stream.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SrtpKeys {
+    /// Of what we send.
+    pub send: MasterKey,
+    /// Of what the peer sends.
+    pub receive: MasterKey,
 }
 
 impl fmt::Debug for MasterKey {

@@ -14,7 +14,7 @@ mod receiver;
 mod sdes;
 mod sender;
 
-pub use key::{MAX_KEYING_MATERIAL, MasterKey, Suite};
+pub use key::{MAX_KEYING_MATERIAL, MasterKey, SrtpKeys, Suite};
 pub use receiver::SrtpReceiver;
 pub use sdes::{CryptoLine, SdesError};
 pub use sender::SrtpSender;

@@ -1,0 +1,396 @@
+//! DTLS-SRTP (RFC 5763, RFC 5764): the handshake in the media path that agrees on the keys of SRTP.
+//!
+//! [`Handshake`] is pure: datagrams and time go in, datagrams and one [outcome](Handshake::poll_outcome) come out. Whoever
+//! drives it shows it what the media socket receives with a first octet of 20 to 63 (RFC 7983), sends what
+//! [`Handshake::poll_transmit`] gives, and calls [`Handshake::handle_timeout`] when [`Handshake::poll_timeout`] says so;
+//! also after the outcome, because the peer may have missed our last flight and asks for it again.
+//!
+//! # Attacks, and what answers them
+//! - **Hello race** (CVE-2023-49786): datagrams of addresses that neither the session description nor the signalling names
+//!   are not to be shown to the machine ([`SourceLock::admits_handshake`](crate::rtp::SourceLock::admits_handshake)). What
+//!   comes from the rest is kept apart by address, so that no source can spoil the handshake of another; a server answers
+//!   a hello with a cookie before it keeps or sends anything of size.
+//! - **Teardown by bad records**: a damaged handshake is begun again until the time is up; alerts in clear are not obeyed.
+//! - **Man in the middle**: keys are used only when the certificate hashes to a fingerprint of the description.
+//! - **Weak hashes**: MD5 and SHA-1 are not read from descriptions at all.
+
+mod identity;
+
+pub use identity::Identity;
+
+use crate::rtp::srtp::{MasterKey, SrtpKeys, Suite};
+use crate::sdp::{Fingerprint, Setup};
+use dimpl::{Dtls, KeyingMaterial, Output, SrtpProfile};
+use identity::fingerprint_of;
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+use thiserror::Error;
+
+/// How long a handshake may take. Answers a peer that never finishes.
+pub const TIME_LIMIT: Duration = Duration::from_secs(10);
+/// Addresses whose handshakes are kept apart. Answers a sprayer behind the peer's NAT.
+pub const MAX_SOURCES: usize = 4;
+/// How often a damaged handshake with one address is begun again.
+const MAX_RESTARTS: u32 = 16;
+/// Datagrams that wait to be sent. Answers a driver that receives without sending.
+const MAX_WAITING: usize = 64;
+/// Longest record layer output that a buffer grows to.
+const MAX_OUTPUT: usize = 16_384;
+
+const ALERT: u8 = 21;
+const HANDSHAKE: u8 = 22;
+const CLIENT_HELLO: u8 = 1;
+/// Octets before a record's fragment (RFC 6347 §4.1).
+const RECORD_HEADER: usize = 13;
+
+/// Why there are no keys. Media cannot flow; the call is to be ended with these words.
+#[derive(Clone, PartialEq, Eq, Debug, Error)]
+pub enum DtlsError {
+    /// Somebody else answered, or the peer's description is wrong.
+    #[error("DTLS: the certificate of {from} is {found}, which is not the fingerprint of its session description")]
+    Fingerprint {
+        /// Whose certificate it is.
+        from: SocketAddr,
+        /// What it hashes to.
+        found: String,
+    },
+    /// The peer does DTLS but agreed on no SRTP profile.
+    #[error(
+        "DTLS: {0} agreed on no SRTP profile; it must offer use_srtp with AES128_CM_HMAC_SHA1_80 or AES-GCM (RFC 5764)"
+    )]
+    NoSrtp(SocketAddr),
+    /// The time was up.
+    #[error("DTLS: no handshake within 10 s; {0}")]
+    Timeout(Hint),
+}
+
+/// What was last seen of a handshake that did not end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
+pub enum Hint {
+    /// Nothing came.
+    #[error("nothing was heard from the peer: is UDP from it let through, and does it do DTLS?")]
+    Silence,
+    /// Something came, but no end.
+    #[error("the peer began and did not finish")]
+    Unfinished,
+    /// An alert in clear, which proves nothing but may help a reader.
+    #[error("the peer last sent alert {0} (RFC 5246 section 7.2); does it have an ECDSA certificate and DTLS 1.2?")]
+    Alert(u8),
+}
+
+/// A handshake that succeeded.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Established {
+    /// The keys of both directions.
+    pub keys: SrtpKeys,
+    /// With whom.
+    pub peer: SocketAddr,
+}
+
+/// A datagram to send from the media port.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Transmit {
+    /// Where to.
+    pub to: SocketAddr,
+    /// What.
+    pub datagram: Vec<u8>,
+}
+
+/// One side of a handshake with one peer.
+#[derive(Debug)]
+pub struct Handshake {
+    identity: Identity,
+    role: Setup,
+    remote: SocketAddr,
+    fingerprints: Vec<Fingerprint>,
+    deadline: Instant,
+    attempts: Vec<Attempt>,
+    waiting: VecDeque<Transmit>,
+    progress: Progress,
+    hint: Hint,
+}
+
+#[derive(Debug)]
+enum Progress {
+    Running,
+    Ended(Result<Established, DtlsError>),
+    Told { peer: Option<SocketAddr> },
+}
+
+/// The handshake with one address.
+#[derive(Debug)]
+struct Attempt {
+    from: SocketAddr,
+    dtls: Option<Dtls>,
+    wake: Option<Instant>,
+    connected: bool,
+    /// The certificate, hashed by each function that the description uses.
+    found: Vec<Fingerprint>,
+    keys: Option<SrtpKeys>,
+    restarts: u32,
+}
+
+impl Handshake {
+    /// Begins. `role` is ours ([`Setup::Active`] sends the first hello), `remote` the peer's RTP address in its session
+    /// description, `fingerprints` what its certificate may hash to.
+    #[must_use]
+    pub fn new(
+        now: Instant,
+        identity: &Identity,
+        role: Setup,
+        remote: SocketAddr,
+        fingerprints: Vec<Fingerprint>,
+    ) -> Self {
+        let mut handshake = Self {
+            identity: identity.clone(),
+            role,
+            remote: canonical(remote),
+            fingerprints,
+            deadline: now + TIME_LIMIT,
+            attempts: Vec::new(),
+            waiting: VecDeque::new(),
+            progress: Progress::Running,
+            hint: Hint::Silence,
+        };
+        if handshake.is_client() {
+            handshake.begin(now, handshake.remote);
+        }
+        handshake
+    }
+
+    fn is_client(&self) -> bool {
+        self.role == Setup::Active
+    }
+
+    /// Shows the machine a datagram from the media port.
+    pub fn handle(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) {
+        let from = canonical(from);
+        if let Some(alert) = alert_in_clear(datagram) {
+            self.hint = Hint::Alert(alert);
+            return;
+        }
+        if !self.attempts.iter().any(|attempt| attempt.from == from) && !self.admit(now, from, datagram) {
+            return;
+        }
+        let Some(at) = self.attempts.iter().position(|attempt| attempt.from == from) else { return };
+        if self.hint == Hint::Silence {
+            self.hint = Hint::Unfinished;
+        }
+        self.drive(now, at, |dtls| dtls.handle_packet(datagram));
+    }
+
+    /// Lets time pass: to be called when [`Self::poll_timeout`] is reached.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        for at in 0..self.attempts.len() {
+            if self.attempts.get(at).and_then(|attempt| attempt.wake).is_some_and(|wake| wake <= now) {
+                self.drive(now, at, |_| Ok(()));
+            }
+        }
+        if now >= self.deadline && matches!(self.progress, Progress::Running) {
+            self.progress = Progress::Ended(Err(DtlsError::Timeout(self.hint)));
+            self.attempts.clear();
+        }
+    }
+
+    /// When [`Self::handle_timeout`] is due.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let deadline = matches!(self.progress, Progress::Running).then_some(self.deadline);
+        self.attempts.iter().filter_map(|attempt| attempt.wake).chain(deadline).min()
+    }
+
+    /// The next datagram to send.
+    pub fn poll_transmit(&mut self) -> Option<Transmit> {
+        self.waiting.pop_front()
+    }
+
+    /// How it ended: once, then `None` again. Keep driving a handshake that succeeded as long as the media goes on.
+    pub fn poll_outcome(&mut self) -> Option<Result<Established, DtlsError>> {
+        if !matches!(self.progress, Progress::Ended(_)) {
+            return None;
+        }
+        match std::mem::replace(&mut self.progress, Progress::Told { peer: None }) {
+            Progress::Ended(outcome) => {
+                self.progress = Progress::Told { peer: outcome.as_ref().ok().map(|established| established.peer) };
+                Some(outcome)
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether a datagram of an address not seen before gets a handshake of its own: a hello to a server that still waits.
+    fn admit(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) -> bool {
+        if self.is_client() || !matches!(self.progress, Progress::Running) || !is_client_hello(datagram) {
+            return false;
+        }
+        if self.attempts.len() >= MAX_SOURCES {
+            // One place is always left for the address of the description.
+            let Some(at) = self.attempts.iter().position(|attempt| attempt.from != self.remote) else { return false };
+            self.attempts.remove(at);
+        }
+        self.begin(now, from);
+        true
+    }
+
+    fn begin(&mut self, now: Instant, from: SocketAddr) {
+        let attempt = Attempt {
+            from,
+            dtls: Some(self.fresh(now)),
+            wake: None,
+            connected: false,
+            found: Vec::new(),
+            keys: None,
+            restarts: 0,
+        };
+        self.attempts.push(attempt);
+        self.drive(now, self.attempts.len() - 1, |_| Ok(()));
+    }
+
+    fn fresh(&self, now: Instant) -> Dtls {
+        let certificate = self.identity.certificate.clone();
+        let mut dtls = Dtls::new_12(self.identity.config.clone(), certificate, now);
+        dtls.set_active(self.is_client());
+        dtls
+    }
+
+    /// Gives an attempt its time and an input, and takes its output. A failure of the library is final for its instance:
+    /// while the time is not up, another one takes its place.
+    fn drive(&mut self, now: Instant, at: usize, input: impl FnOnce(&mut Dtls) -> Result<(), dimpl::Error>) {
+        let client = self.is_client();
+        let Some(attempt) = self.attempts.get_mut(at) else { return };
+        let Some(mut dtls) = attempt.dtls.take() else { return };
+        let mut alive = dtls.handle_timeout(now).is_ok();
+        alive = alive && attempt.collect(&mut dtls, &mut self.waiting, &self.fingerprints, client);
+        alive = alive && input(&mut dtls).is_ok();
+        alive = attempt.collect(&mut dtls, &mut self.waiting, &self.fingerprints, client) && alive;
+        // What a hello or a finished flight brought about may be due at once.
+        alive = alive && dtls.handle_timeout(now).is_ok();
+        alive = alive && attempt.collect(&mut dtls, &mut self.waiting, &self.fingerprints, client);
+        if alive || attempt.connected {
+            attempt.dtls = Some(dtls).filter(|_| alive);
+            attempt.wake = attempt.wake.filter(|_| alive);
+            self.conclude(at);
+            return;
+        }
+        attempt.found.clear();
+        attempt.restarts += 1;
+        attempt.wake = None;
+        if attempt.restarts <= MAX_RESTARTS {
+            let fresh = self.fresh(now);
+            if let Some(attempt) = self.attempts.get_mut(at) {
+                attempt.dtls = Some(fresh);
+                // A client says hello again after a while, so that a stream of bad records does not make a stream of hellos.
+                attempt.wake = client.then_some(now + Duration::from_millis(100));
+            }
+        }
+    }
+
+    /// Ends the whole when an attempt is through.
+    fn conclude(&mut self, at: usize) {
+        let Some(attempt) = self.attempts.get(at).filter(|attempt| attempt.connected) else { return };
+        if !matches!(self.progress, Progress::Running) {
+            return;
+        }
+        let is_meant = attempt.found.iter().any(|found| self.fingerprints.contains(found));
+        let outcome = match &attempt.keys {
+            _ if !is_meant => Err(DtlsError::Fingerprint {
+                from: attempt.from,
+                found: attempt.found.first().map_or_else(|| "not shown".to_owned(), ToString::to_string),
+            }),
+            None => Err(DtlsError::NoSrtp(attempt.from)),
+            Some(keys) => Ok(Established { keys: keys.clone(), peer: attempt.from }),
+        };
+        let from = attempt.from;
+        if outcome.is_err() && from != self.remote {
+            // Not the address of the description: the peer itself may still come.
+            self.attempts.remove(at);
+            return;
+        }
+        self.attempts.retain(|attempt| attempt.from == from && outcome.is_ok());
+        self.progress = Progress::Ended(outcome);
+    }
+}
+
+impl Attempt {
+    /// Takes everything that the library has to say. False when it is through with this connection.
+    fn collect(
+        &mut self,
+        dtls: &mut Dtls,
+        waiting: &mut VecDeque<Transmit>,
+        wanted: &[Fingerprint],
+        client: bool,
+    ) -> bool {
+        let mut room = vec![0; 2_048];
+        loop {
+            match dtls.poll_output(&mut room) {
+                Output::BufferTooSmall { needed } => {
+                    if needed > MAX_OUTPUT {
+                        return false;
+                    }
+                    room.resize(needed, 0);
+                }
+                Output::CloseNotify => return false,
+                Output::Connected => self.connected = true,
+                Output::KeyingMaterial(material, profile) => self.keys = keys_of(&material, profile, client),
+                Output::Packet(packet) => {
+                    if waiting.len() < MAX_WAITING {
+                        waiting.push_back(Transmit { to: self.from, datagram: packet.to_vec() });
+                    }
+                }
+                Output::PeerCert(certificate) => {
+                    self.found = wanted.iter().map(|wanted| fingerprint_of(wanted.hash, certificate)).collect();
+                }
+                Output::Timeout(at) => {
+                    self.wake = Some(at);
+                    return true;
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+/// The keys of both directions out of what DTLS exported (RFC 5764 §4.2): client's key, server's key, client's salt, server's
+/// salt.
+fn keys_of(material: &KeyingMaterial, profile: SrtpProfile, client: bool) -> Option<SrtpKeys> {
+    let suite = match profile {
+        SrtpProfile::AES128_CM_SHA1_80 => Suite::AesCm128HmacSha1Tag80,
+        SrtpProfile::AEAD_AES_128_GCM => Suite::AeadAes128Gcm,
+        SrtpProfile::AEAD_AES_256_GCM => Suite::AeadAes256Gcm,
+        _ => return None,
+    };
+    let (keys, salts) = material.split_at_checked(2 * suite.key_length())?;
+    let (client_key, server_key) = keys.split_at_checked(suite.key_length())?;
+    let (client_salt, server_salt) = salts.split_at_checked(suite.salt_length())?;
+    let [of_client, of_server] = [(client_key, client_salt), (server_key, server_salt)]
+        .map(|(key, salt)| MasterKey::from_parts(suite, key, salt));
+    let (send, receive) = if client { (of_client?, of_server?) } else { (of_server?, of_client?) };
+    Some(SrtpKeys { send, receive })
+}
+
+/// The description of the first record in clear that is an alert. Anybody can write one, so none is obeyed; alerts of the
+/// peer proper are encrypted once it has keys.
+fn alert_in_clear(datagram: &[u8]) -> Option<u8> {
+    let mut rest = datagram;
+    while let [kind, _, _, e0, e1, _, _, _, _, _, _, l0, l1, fragment @ ..] = rest {
+        let (fragment, later) = fragment.split_at_checked(usize::from(u16::from_be_bytes([*l0, *l1])))?;
+        if *kind == ALERT && [*e0, *e1] == [0, 0] {
+            return Some(fragment.get(1).copied().unwrap_or(0));
+        }
+        rest = later;
+    }
+    None
+}
+
+/// Whether a datagram begins with the first piece of a ClientHello in clear.
+fn is_client_hello(datagram: &[u8]) -> bool {
+    matches!(datagram, [HANDSHAKE, 0xFE, _, 0, 0, ..]) && datagram.get(RECORD_HEADER) == Some(&CLIENT_HELLO)
+}
+
+fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
+#[cfg(test)]
+mod tests;
