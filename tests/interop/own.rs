@@ -74,6 +74,18 @@ impl Own {
         transport: Transport,
         number: &str,
     ) -> Result<Conversation, String> {
+        self.dial_as(asterisk, transport, number, "4711", &Codec::G711).await
+    }
+
+    /// The same as `user`, with media by these terms.
+    pub async fn dial_as(
+        &self,
+        asterisk: &Asterisk,
+        transport: Transport,
+        number: &str,
+        user: &str,
+        terms: &[Codec],
+    ) -> Result<Conversation, String> {
         let tls = ClientTls { ca_file: Some(asterisk.key("ca.crt")), ..ClientTls::default() };
         let pbx = Destination {
             host: asterisk.socket().ip().to_string(),
@@ -82,7 +94,8 @@ impl Own {
             tls: Some(Arc::new(tls)),
         };
         let targets = self.sip.locate(&pbx).await.map_err(|error| error.to_string())?;
-        self.dial_with(asterisk.socket(), number, "4711", |invite| invite.targets = targets).await
+        let change = |invite: &mut OutgoingInvite| invite.targets = targets;
+        answered(self.place_by(asterisk.socket(), number, user, DigitsBy::default(), terms, change).await)
     }
 
     /// The same to a peer that takes keys in this way.
@@ -124,6 +137,18 @@ impl Own {
         number: &str,
         user: &str,
         keys: DigitsBy,
+        change: impl FnOnce(&mut OutgoingInvite),
+    ) -> Conversation {
+        self.place_by(pbx, number, user, keys, &Codec::G711, change).await
+    }
+
+    async fn place_by(
+        &self,
+        pbx: SocketAddr,
+        number: &str,
+        user: &str,
+        keys: DigitsBy,
+        terms: &[Codec],
         change: impl FnOnce(&mut OutgoingInvite),
     ) -> Conversation {
         let from = Party { display: None, uri: Uri::sip_address(self.sip.local_addr()).with_user(user) };
@@ -197,6 +222,8 @@ struct Happened {
 /// A call that is up: it goes on by itself, keeps what is heard and does what it is told.
 pub struct Conversation {
     pub leg: LegId,
+    /// Samples per second of what is said and heard.
+    pub rate: u32,
     wishes: mpsc::UnboundedSender<Wish>,
     speech: mpsc::UnboundedSender<Vec<i16>>,
     happened: Arc<Mutex<Happened>>,
@@ -204,8 +231,9 @@ pub struct Conversation {
 }
 
 impl Conversation {
-    fn begin(mut line: Line) -> Self {
-        let leg = line.leg;
+    /// Lets a call that is up go on by itself.
+    pub fn begin(mut line: Line) -> Self {
+        let (leg, rate) = (line.leg, line.media.sample_rate().0);
         let (wishes, mut wished) = mpsc::unbounded_channel::<Wish>();
         let (speech, mut spoken) = mpsc::unbounded_channel::<Vec<i16>>();
         let happened = Arc::new(Mutex::new(Happened::default()));
@@ -245,7 +273,7 @@ impl Conversation {
                 }
             }
         });
-        Self { leg, wishes, speech, happened, task }
+        Self { leg, rate, wishes, speech, happened, task }
     }
 
     /// Says this after what it has still to say.

@@ -14,7 +14,7 @@ use super::support::{Running, script, wait_until};
 use rates::{read_wav_lowered, write_wav_at};
 
 #[path = "rates.rs"]
-mod rates;
+pub mod rates;
 
 /// The one codec that a telephone offers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
