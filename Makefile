@@ -1,7 +1,7 @@
 # make demo     hear a call: no keys, no PBX (fetches the offline models once)
 # make test     all tests, those with Asterisk, sipp and baresip included
 # make check    test, and everything that a change has to pass
-# make bench    the benchmarks
+# make bench    the benchmarks                make bench-media  what a call costs, beside Asterisk
 # make fuzz     each fuzz target for SECONDS (60)
 # make models   fetch the offline models      make peers   unpack the SIP peers of the tests
 # make interop  the tests with those peers alone, and the tables of tests/interop/README.md
@@ -19,7 +19,7 @@ FUZZ_TARGETS := $(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs)))
 FUZZ_FLAGS := --release --sanitizer none
 BENCHES := $(basename $(notdir $(wildcard benches/*.rs)))
 
-.PHONY: help setup models peers interop demo test check fmt clippy doc deny fuzz bench clean
+.PHONY: help setup models peers interop demo test check fmt clippy doc deny fuzz bench bench-media clean
 help:
 	@sed -n '/^# make/s/^# //p' Makefile
 
@@ -89,6 +89,10 @@ fuzz:
 
 bench: peers
 	@$(CARGO) bench $(addprefix --bench ,$(BENCHES)) $(BENCH_ARGS)
+
+# A soak: make bench-media MEDIA=soak BENCH_SOAK_MINUTES=30
+bench-media: peers
+	@$(CARGO) bench --bench media -- $(MEDIA)
 
 clean:
 	@$(CARGO) clean --release

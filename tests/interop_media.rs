@@ -13,7 +13,6 @@ mod support;
 mod table;
 
 use std::{
-    fs,
     path::PathBuf,
     process::Command,
     sync::{Mutex, PoisonError},
@@ -22,7 +21,11 @@ use std::{
 };
 
 use hub::Hub;
-use offhook::{sdp::Codec, sip::Transport};
+use offhook::{
+    call::MediaTerms,
+    sdp::{Codec, Keying, SrtpPolicy},
+    sip::Transport,
+};
 use own::Own;
 use phones::{
     Carries, Line, Pjsua, Protects, call_once,
@@ -42,14 +45,20 @@ const FOUND: f64 = 0.9;
 
 type Cell = (Carries, Protects);
 
-/// What the exchange agrees on with such a telephone.
-fn terms(codec: Carries, _protects: Protects) -> [Codec; 1] {
-    [match codec {
+/// What we agree on with such a telephone: this codec, in this protection, or nothing.
+fn terms(codec: Carries, protects: Protects) -> MediaTerms {
+    let codec = match codec {
         Carries::Pcmu => Codec::Pcmu,
         Carries::Pcma => Codec::Pcma,
         Carries::G722 => Codec::G722,
         Carries::Opus => Codec::Opus,
-    }]
+    };
+    let (srtp, keying) = match protects {
+        Protects::Nothing => (SrtpPolicy::Off, Vec::new()),
+        Protects::Sdes => (SrtpPolicy::Required, vec![Keying::Sdes]),
+        Protects::Dtls => (SrtpPolicy::Required, vec![Keying::Dtls]),
+    };
+    MediaTerms { srtp, keying, ..MediaTerms::from(&[codec]) }
 }
 
 /// Every codec in every protection.
@@ -185,7 +194,7 @@ fn linphonec_speaks_with_us_in_every_codec_and_protection() {
 async fn call_the_pbx(own: &Own, asterisk: &Asterisk, number: usize, (codec, protects): Cell) -> Exchanged {
     let transport = if protects == Protects::Nothing { Transport::Udp } else { Transport::Tls };
     let (name, extension) = (hub::name(codec, protects), format!("627{number:02}"));
-    let call = own.dial_as(asterisk, transport, &extension, &name, &terms(codec, protects)).await;
+    let call = own.dial_as(asterisk, transport, &extension, &name, terms(codec, protects)).await;
     let call = call.unwrap_or_else(|why| panic!("{name}: {why}"));
     let rate = call.rate as usize / 8_000;
     call.say(&raise(&vec![0; BEFORE * 8_000], rate));
@@ -195,8 +204,9 @@ async fn call_the_pbx(own: &Own, asterisk: &Asterisk, number: usize, (codec, pro
     call.hang_up();
     call.ended().await;
     let recorded = asterisk.recording_file(&format!("{extension}-in.wav16"));
+    // Its header says how long it is once it is closed.
     wait_until(Duration::from_secs(10), "the recording is complete", || {
-        fs::metadata(&recorded).is_ok_and(|file| file.len() > 16_000 * 2 * (u64::from(CALL_SECONDS) - 2))
+        hound::WavReader::open(&recorded).is_ok_and(|file| file.duration() > 0)
     });
     let theirs = phones::rates::read_wav_lowered(&recorded);
     Exchanged { by_us: compare(&music(SPEECH), &heard), by_them: compare(&babble(SPEECH), &theirs) }

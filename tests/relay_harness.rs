@@ -3,7 +3,7 @@
 #[path = "support/relay.rs"]
 mod relay;
 
-use relay::{Loss, Network, Relay, Underway, Weather};
+use relay::{Link, Loss, Network, Relay, Underway, Weather};
 use std::net::{Ipv4Addr, UdpSocket};
 use std::time::Duration;
 
@@ -83,16 +83,16 @@ fn the_relay_carries_both_ways_under_its_own_address_and_for_its_two_ends_only()
         socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     }
     let ends = [first.local_addr().unwrap(), second.local_addr().unwrap()];
-    let relay = Relay::start(Ipv4Addr::LOCALHOST.into(), ends, Weather::CALM, 1);
+    let relay = Relay::start(Ipv4Addr::LOCALHOST.into(), &[Link { ends, weather: Weather::CALM, seed: 1 }]);
     let mut buffer = [0; 100];
-    stranger.send_to(b"stranger", relay.for_first()).unwrap();
-    stranger.send_to(b"stranger", relay.for_second()).unwrap();
-    first.send_to(b"there", relay.for_first()).unwrap();
+    stranger.send_to(b"stranger", relay.for_first(0)).unwrap();
+    stranger.send_to(b"stranger", relay.for_second(0)).unwrap();
+    first.send_to(b"there", relay.for_first(0)).unwrap();
     let (length, from) = second.recv_from(&mut buffer).unwrap();
-    assert_eq!((&buffer[..length], from), (&b"there"[..], relay.for_second()));
-    second.send_to(b"and back", relay.for_second()).unwrap();
+    assert_eq!((&buffer[..length], from), (&b"there"[..], relay.for_second(0)));
+    second.send_to(b"and back", relay.for_second(0)).unwrap();
     let (length, from) = first.recv_from(&mut buffer).unwrap();
-    assert_eq!((&buffer[..length], from), (&b"and back"[..], relay.for_first()));
+    assert_eq!((&buffer[..length], from), (&b"and back"[..], relay.for_first(0)));
     assert_eq!(relay.carried(), 2);
 }
 
@@ -101,14 +101,14 @@ fn a_relay_that_loses_a_tenth_delivers_the_other_nine() {
     let open = || UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let (first, second) = (open(), open());
     let ends = [first.local_addr().unwrap(), second.local_addr().unwrap()];
-    let relay = Relay::start(Ipv4Addr::LOCALHOST.into(), ends, Weather::losing(10.0), 4);
+    let relay = Relay::start(Ipv4Addr::LOCALHOST.into(), &[Link { ends, weather: Weather::losing(10.0), seed: 4 }]);
     let expected = {
         let mut network = Network::new(Weather::losing(10.0), 4);
         (0..200).filter(|_| network.carry(Duration::ZERO).count() == 1).count()
     };
     second.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
     for number in 0..200u8 {
-        first.send_to(&[number], relay.for_first()).unwrap();
+        first.send_to(&[number], relay.for_first(0)).unwrap();
     }
     let mut buffer = [0; 100];
     for _ in 0..expected {

@@ -326,7 +326,7 @@ impl Supervisor {
         mode: LegMode,
     ) -> Result<Line, LineError> {
         let Switchboard { sip, workers, .. } = &*self.switchboard;
-        let line = Line::prepare(sip, incoming, events, workers, &terms.codecs, mode, &mut Random::system())?;
+        let line = Line::prepare(sip, incoming, events, workers, &terms.media, mode, &mut Random::system())?;
         let mut line = line.with_digits(terms.digits);
         let wait = match &terms.before_answer {
             BeforeAnswer::Nothing => Duration::ZERO,

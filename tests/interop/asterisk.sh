@@ -13,8 +13,9 @@
 # ASTERISK_RUN    its directory: configuration, log/full, rec/, play/in.wav (default: $OFFHOOK_CACHE/asterisk);
 #                 at most 80 characters, since a Unix socket lives in it
 # ASTERISK_IP     its address (127.0.0.10)            ASTERISK_PORT  its SIP port (5060)
-# ASTERISK_RTP_START, ASTERISK_RTP_END                its RTP ports (20000, 20999)
+# ASTERISK_RTP_START, ASTERISK_RTP_END                its RTP ports (20000, 23999)
 # TRUNK_IP, TRUNK_PORT                                where its trunk leads (127.0.0.20, 5060)
+# BOT_IP           where the bot of extensions 631 and 632 takes WebSockets, port 9090 (127.0.0.40)
 # ASTERISK_EXPIRY  longest registration it grants, in seconds (3600)
 #
 # It speaks SIP by UDP and TCP, and by TLS on port 5061; on 5062 its certificate is over, on 5063 it is somebody
@@ -49,9 +50,9 @@ configure() {
   mkdir -p "$run"/{etc,lib,log,spool,rec,play,hold}
   for file in "$here"/asterisk/*.conf; do
     sed -e "s#@RUN@#$run#g" -e "s#@ROOT@#$root#g" -e "s#@TRIPLET@#$triplet#g" -e "s#@IP@#$ip#g" -e "s#@PORT@#$port#g" \
-      -e "s#@RTP_START@#${ASTERISK_RTP_START:-20000}#g" -e "s#@RTP_END@#${ASTERISK_RTP_END:-20999}#g" \
+      -e "s#@RTP_START@#${ASTERISK_RTP_START:-20000}#g" -e "s#@RTP_END@#${ASTERISK_RTP_END:-23999}#g" \
       -e "s#@TRUNK_IP@#${TRUNK_IP:-127.0.0.20}#g" -e "s#@TRUNK_PORT@#${TRUNK_PORT:-5060}#g" \
-      -e "s#@EXPIRY@#${ASTERISK_EXPIRY:-3600}#g" "$file" > "$run/etc/$(basename "$file")"
+      -e "s#@EXPIRY@#${ASTERISK_EXPIRY:-3600}#g" -e "s#@BOT_IP@#${BOT_IP:-127.0.0.40}#g" "$file" > "$run/etc/$(basename "$file")"
   done
   # Its data directory is read from the packages; its database is ours.
   for file in "$root"/usr/share/asterisk/*; do ln -sfn "$file" "$run/lib/$(basename "$file")"; done

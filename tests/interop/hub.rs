@@ -75,7 +75,7 @@ impl Hub {
                 let Some((codec, protects)) = wanted(&caller) else { continue };
                 let media = terms(codec, protects);
                 let (mode, mut random) = (LegMode::Agent, Random::system());
-                match Line::answer(&sip, &call, events, &workers, &media, mode, &mut random).await {
+                match Line::answer(&sip, &call, events, &workers, media, mode, &mut random).await {
                     Ok(line) => {
                         let (calls, changed) = &*taken;
                         calls.lock().expect("nobody panicked").insert(caller, Arc::new(Conversation::begin(line)));
@@ -87,7 +87,9 @@ impl Hub {
                             String::from_utf8_lossy(call.sdp.as_deref().unwrap_or_default())
                         );
                         let (leg, code) = (call.leg, error.sip_status());
-                        sip.post(move |endpoint, now| drop(endpoint.reject(now, leg, code, &[])));
+                        sip.post(move |endpoint, now| {
+                            let _ = endpoint.reject(now, leg, code, &[]);
+                        });
                     }
                 }
             }

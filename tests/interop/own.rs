@@ -10,7 +10,7 @@ use std::{
 
 use offhook::{
     base::{Random, TurnId},
-    call::{DigitsBy, Line, LineEvent, line::describe},
+    call::{DigitsBy, Line, LineEvent, MediaTerms, line::describe},
     media::{LegEvent, LegMode, LegStats, MediaConfig, Workers},
     net::{self, Arrival, ClientTls, Destination, Inbox, Listen, ServerTls, Sip, TlsIdentity},
     sdp::Codec,
@@ -74,7 +74,7 @@ impl Own {
         transport: Transport,
         number: &str,
     ) -> Result<Conversation, String> {
-        self.dial_as(asterisk, transport, number, "4711", &Codec::G711).await
+        self.dial_as(asterisk, transport, number, "4711", (&Codec::G711).into()).await
     }
 
     /// The same as `user`, with media by these terms.
@@ -84,7 +84,7 @@ impl Own {
         transport: Transport,
         number: &str,
         user: &str,
-        terms: &[Codec],
+        terms: MediaTerms,
     ) -> Result<Conversation, String> {
         let tls = ClientTls { ca_file: Some(asterisk.key("ca.crt")), ..ClientTls::default() };
         let pbx = Destination {
@@ -139,7 +139,7 @@ impl Own {
         keys: DigitsBy,
         change: impl FnOnce(&mut OutgoingInvite),
     ) -> Conversation {
-        self.place_by(pbx, number, user, keys, &Codec::G711, change).await
+        self.place_by(pbx, number, user, keys, (&Codec::G711).into(), change).await
     }
 
     async fn place_by(
@@ -148,7 +148,7 @@ impl Own {
         number: &str,
         user: &str,
         keys: DigitsBy,
-        terms: &[Codec],
+        terms: MediaTerms,
         change: impl FnOnce(&mut OutgoingInvite),
     ) -> Conversation {
         let from = Party { display: None, uri: Uri::sip_address(self.sip.local_addr()).with_user(user) };
@@ -160,8 +160,7 @@ impl Own {
             invite
         };
         let mut random = Random::system();
-        let line =
-            Line::place(&self.sip, self.ip, &self.workers, &Codec::G711, LegMode::Agent, &mut random, prepare).await;
+        let line = Line::place(&self.sip, self.ip, &self.workers, terms, LegMode::Agent, &mut random, prepare).await;
         Conversation::begin(line.expect("the call can be placed").with_digits(keys))
     }
 

@@ -122,6 +122,7 @@ pub struct Asterisk {
     run: PathBuf,
     ip: Ipv4Addr,
     trunk: Ipv4Addr,
+    bot: Ipv4Addr,
     expiry: u32,
 }
 
@@ -129,11 +130,16 @@ impl Asterisk {
     /// SIP port of the PBX and of the far end of its trunk.
     pub const PORT: u16 = 5060;
 
-    /// Starts one on the bench's address 10, with a trunk to the bench's address 20 and `expiry_s` as the
+    /// Starts one on the bench's address 10, with a trunk to the bench's address 20, a bot at its address 40, and `expiry_s` as the
     /// longest registration that it grants, in seconds.
     pub fn start(bench: &Bench, expiry_s: u32) -> Self {
-        let this =
-            Self { run: bench.path().join("ast"), ip: bench.address(10), trunk: bench.address(20), expiry: expiry_s };
+        let this = Self {
+            run: bench.path().join("ast"),
+            ip: bench.address(10),
+            trunk: bench.address(20),
+            bot: bench.address(40),
+            expiry: expiry_s,
+        };
         fs::create_dir_all(this.run.join("hold")).expect("its directory can be made");
         write_wav(&this.run.join("hold/hold.wav"), &music(60));
         run(this.script().arg("up"));
@@ -146,7 +152,8 @@ impl Asterisk {
             .env("ASTERISK_RUN", &self.run)
             .env("ASTERISK_IP", self.ip.to_string())
             .env("ASTERISK_EXPIRY", self.expiry.to_string())
-            .env("TRUNK_IP", self.trunk.to_string());
+            .env("TRUNK_IP", self.trunk.to_string())
+            .env("BOT_IP", self.bot.to_string());
         command
     }
 

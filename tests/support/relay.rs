@@ -157,80 +157,74 @@ impl<T> Underway<T> {
     }
 }
 
-/// A relay between two ends, until it is dropped. Packets from anybody but the two ends are not carried.
+/// A relay between the two ends of each of its links, until it is dropped. Packets from anybody but the two ends are not
+/// carried.
 #[derive(Debug)]
 pub struct Relay {
-    near: SocketAddr,
-    far: SocketAddr,
+    near: Vec<SocketAddr>,
+    far: Vec<SocketAddr>,
     ended: Arc<AtomicBool>,
     carried: Arc<AtomicU64>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Relay {
-    /// Carries between the sockets `ends` of two peers. What the first sends to [`Self::for_first`] comes to the second
-    /// from [`Self::for_second`], and the other way round; both directions have this weather, each with its own luck.
-    pub fn start(ip: IpAddr, ends: [SocketAddr; 2], weather: Weather, seed: u64) -> Self {
-        Self::bind(ip).carry(ends, weather, seed)
-    }
+/// What one link of a relay joins, and how it treats packets.
+#[derive(Clone, Copy, Debug)]
+pub struct Link {
+    /// The sockets of the two ends.
+    pub ends: [SocketAddr; 2],
+    /// Of both directions, each with its own luck.
+    pub weather: Weather,
+    /// Of that luck.
+    pub seed: u64,
+}
 
-    /// Opens the sockets of a relay, so that the ends can be told their addresses before they have their own.
-    pub fn bind(ip: IpAddr) -> BoundRelay {
+impl Relay {
+    /// Opens two sockets for each link on `ip` and begins to carry. What the first end of a link sends to
+    /// [`Self::for_first`] comes to the second from [`Self::for_second`], and the other way round.
+    pub fn start(ip: IpAddr, links: &[Link]) -> Self {
         let open = || {
             let socket = UdpSocket::bind((ip, 0)).expect("a loopback port is free");
             socket.set_nonblocking(true).expect("a socket can be nonblocking");
             socket
         };
-        BoundRelay { sockets: [open(), open()] }
-    }
-
-    /// Where the first end sends to, and hears from.
-    pub fn for_first(&self) -> SocketAddr {
-        self.near
-    }
-
-    /// Where the second end sends to, and hears from.
-    pub fn for_second(&self) -> SocketAddr {
-        self.far
-    }
-
-    /// Packets delivered so far, in both directions.
-    pub fn carried(&self) -> u64 {
-        self.carried.load(Ordering::Relaxed)
-    }
-}
-
-/// A relay that carries nothing yet.
-#[derive(Debug)]
-pub struct BoundRelay {
-    sockets: [UdpSocket; 2],
-}
-
-impl BoundRelay {
-    /// Where the first and the second end send to.
-    pub fn addresses(&self) -> [SocketAddr; 2] {
-        [0, 1].map(|side: usize| self.sockets[side].local_addr().expect("it is bound"))
-    }
-
-    /// Begins to carry between `ends`.
-    pub fn carry(self, ends: [SocketAddr; 2], weather: Weather, seed: u64) -> Relay {
-        let [near, far] = self.addresses();
         let (ended, carried) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
-        let mut run = Run {
-            sockets: self.sockets,
-            ends,
-            networks: [Network::new(weather, seed), Network::new(weather, seed ^ 0x9E37_79B9)],
-            underway: Underway::default(),
-            started: Instant::now(),
-            carried: Arc::clone(&carried),
+        let routes: Vec<Route> = links
+            .iter()
+            .map(|link| Route {
+                sockets: [open(), open()],
+                ends: link.ends,
+                networks: [Network::new(link.weather, link.seed), Network::new(link.weather, link.seed ^ 0x9E37_79B9)],
+                underway: Underway::default(),
+            })
+            .collect();
+        let addresses = |side: usize| {
+            routes.iter().map(|route| route.sockets[side].local_addr().expect("it is bound")).collect::<Vec<_>>()
         };
+        let (near, far) = (addresses(0), addresses(1));
+        let mut run = Run { routes, started: Instant::now(), carried: Arc::clone(&carried) };
         let end = Arc::clone(&ended);
         let thread = std::thread::spawn(move || {
             while !end.load(Ordering::Relaxed) {
                 run.turn();
             }
         });
-        Relay { near, far, ended, carried, thread: Some(thread) }
+        Self { near, far, ended, carried, thread: Some(thread) }
+    }
+
+    /// Where the first end of a link sends to, and hears from.
+    pub fn for_first(&self, link: usize) -> SocketAddr {
+        self.near[link]
+    }
+
+    /// Where the second end of a link sends to, and hears from.
+    pub fn for_second(&self, link: usize) -> SocketAddr {
+        self.far[link]
+    }
+
+    /// Packets delivered so far, in both directions of all links.
+    pub fn carried(&self) -> u64 {
+        self.carried.load(Ordering::Relaxed)
     }
 }
 
@@ -244,11 +238,15 @@ impl Drop for Relay {
     }
 }
 
-struct Run {
+struct Route {
     sockets: [UdpSocket; 2],
     ends: [SocketAddr; 2],
     networks: [Network; 2],
     underway: Underway<(usize, Vec<u8>)>,
+}
+
+struct Run {
+    routes: Vec<Route>,
     started: Instant,
     carried: Arc<AtomicU64>,
 }
@@ -257,18 +255,20 @@ impl Run {
     /// Takes what came, delivers what is due and waits a millisecond.
     fn turn(&mut self) {
         let mut buffer = [0; 2_048];
-        for side in [0, 1] {
-            while let Ok((length, from)) = self.sockets[side].recv_from(&mut buffer) {
-                if from == self.ends[side] {
-                    for at in self.networks[side].carry(self.started.elapsed()) {
-                        self.underway.put(at, (1 - side, buffer[..length].to_vec()));
+        for route in &mut self.routes {
+            for side in [0, 1] {
+                while let Ok((length, from)) = route.sockets[side].recv_from(&mut buffer) {
+                    if from == route.ends[side] {
+                        for at in route.networks[side].carry(self.started.elapsed()) {
+                            route.underway.put(at, (1 - side, buffer[..length].to_vec()));
+                        }
                     }
                 }
             }
-        }
-        while let Some((_, (side, packet))) = self.underway.take(self.started.elapsed()) {
-            self.carried.fetch_add(1, Ordering::Relaxed);
-            let _ = self.sockets[side].send_to(&packet, self.ends[side]);
+            while let Some((_, (side, packet))) = route.underway.take(self.started.elapsed()) {
+                self.carried.fetch_add(1, Ordering::Relaxed);
+                let _ = route.sockets[side].send_to(&packet, route.ends[side]);
+            }
         }
         std::thread::park_timeout(Duration::from_millis(1));
     }
