@@ -39,7 +39,7 @@ fn the_same_seed_gives_the_same_network_and_another_seed_another() {
 #[test]
 fn random_loss_is_as_frequent_as_asked_and_comes_alone() {
     for percent in [0.0, 1.0, 3.0, 5.0, 10.0] {
-        let arrived = numbers(&stream(Weather::losing(percent), 1));
+        let arrived = numbers(&stream(Weather::losing(percent), 2));
         let lost = 100.0 * (1.0 - arrived.len() as f64 / f64::from(PACKETS));
         assert!((lost - percent).abs() < 0.5, "{lost} % of {percent} %");
     }
