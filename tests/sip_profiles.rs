@@ -340,8 +340,9 @@ impl Scene {
             }
             "call" => {
                 let gateway = gateway.expect("there is a gateway");
-                let sdp = Negotiation::new(US.parse().unwrap(), 30_000, gateway.terms.codecs.clone(), &mut self.random)
-                    .offer(Direction::SendRecv);
+                let sdp =
+                    Negotiation::new(US.parse().unwrap(), 30_000, gateway.terms.media.codecs.clone(), &mut self.random)
+                        .offer(Direction::SendRecv);
                 let outbound = offhook::call::Outbound::to(offhook::call::Approved::by_operator(detail).unwrap());
                 let invite: OutgoingInvite = outbound.invite(&gateway, vec![self.peer], sdp.into_bytes());
                 self.leg = Some(self.endpoint.invite(self.now, invite).unwrap());

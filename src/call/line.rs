@@ -1,14 +1,16 @@
 //! A telephone line as the call holds it: the SIP leg, the media leg and what offer and answer agreed.
 
+use super::media_terms::MediaTerms;
+use super::signals::Signals;
 use super::terms::DigitsBy;
 use super::unanswered::Unanswered;
 use crate::audio::ToneDetector;
-use crate::base::{Pii, Random};
-use crate::media::{Leg, LegMedia, LegMode, MediaError, UplinkFrame, Workers};
+use crate::base::{Pii, Random, SampleRate};
+use crate::media::{Leg, LegMedia, LegMode, LegOptions, MediaError, UplinkFrame, Workers};
 use crate::net::{LegEvents, NetError, Sip};
-use crate::sdp::{Codec, Direction, Negotiated, Negotiation, SdpError};
+use crate::sdp::{Codec, Direction, Negotiated, Negotiation, SdpError, Security, SrtpPolicy, SrtpSuite};
 use crate::sip::event::{EndCause, Header, IncomingCall, Missing, TransferOutcome};
-use crate::sip::{CommandError, Event, LegId, OutgoingInvite, Uri};
+use crate::sip::{CommandError, Event, LegId, OutgoingInvite, Transport, Uri};
 use std::net::IpAddr;
 
 /// Content-Type of keys that we send by SIP INFO.
@@ -100,37 +102,6 @@ struct Prepared {
     agreed: Option<Negotiated>,
 }
 
-/// What comes from the SIP leg.
-#[derive(Debug)]
-struct Signals {
-    sip: Sip,
-    leg: LegId,
-    events: LegEvents,
-    /// Taken from the events and not given out yet.
-    pending: Option<Event>,
-    /// Where the peer's messages come from.
-    from: IpAddr,
-    /// The call may fail over to another address (RFC 3263 §4.3) until somebody says something about it.
-    may_move: bool,
-}
-
-impl Signals {
-    /// The next event; `None` when the network side has stopped. Cancel-safe.
-    async fn next(&mut self) -> Option<Event> {
-        if self.pending.is_none() {
-            self.pending = Some(self.events.recv().await?);
-        }
-        let is_an_answer = matches!(self.pending, Some(Event::Progress { .. } | Event::Answered { .. }));
-        if self.may_move && is_an_answer {
-            let leg = self.leg;
-            let address = self.sip.run(move |endpoint, _| endpoint.peer_address(leg)).await.ok()?;
-            self.from = address.map_or(self.from, |address| address.ip());
-            self.may_move = !matches!(self.pending, Some(Event::Answered { .. }));
-        }
-        self.pending.take()
-    }
-}
-
 /// See the module. Dropping a line ends its call.
 #[derive(Debug)]
 pub struct Line {
@@ -142,7 +113,10 @@ pub struct Line {
     pub media: Leg,
     signals: Signals,
     negotiation: Negotiation,
+    terms: MediaTerms,
     codec: Option<Codec>,
+    /// How the agreed stream is encrypted; `None` in clear.
+    suite: Option<SrtpSuite>,
     held: bool,
     /// The direction that we want: less than both ways while we hold the peer.
     wanted: Direction,
@@ -166,11 +140,11 @@ impl Line {
         call: &IncomingCall,
         events: LegEvents,
         workers: &Workers,
-        codecs: &[Codec],
+        terms: impl Into<MediaTerms>,
         mode: LegMode,
         random: &mut Random,
     ) -> Result<Self, LineError> {
-        let mut line = Self::prepare(sip, call, events, workers, codecs, mode, random)?;
+        let mut line = Self::prepare(sip, call, events, workers, terms, mode, random)?;
         line.pick_up().await?;
         Ok(line)
     }
@@ -185,12 +159,17 @@ impl Line {
         call: &IncomingCall,
         events: LegEvents,
         workers: &Workers,
-        codecs: &[Codec],
+        terms: impl Into<MediaTerms>,
         mode: LegMode,
         random: &mut Random,
     ) -> Result<Self, LineError> {
-        let media = workers.open(mode)?;
-        let mut negotiation = Negotiation::new(call.local.ip(), media.local_addr().port(), codecs.to_vec(), random);
+        let terms = terms.into();
+        let stream = terms.stream(call.transport == Transport::Tls, None);
+        let media = workers.open(LegOptions { mode, max_sample_rate: terms.max_sample_rate() })?;
+        if call.sdp.is_none() {
+            stream.check_offer()?;
+        }
+        let mut negotiation = Negotiation::new(call.local.ip(), media.local_addr().port(), stream, random);
         let prepared = match &call.sdp {
             Some(offer) => {
                 let answer = negotiation.answer(offer, Direction::SendRecv)?;
@@ -198,27 +177,23 @@ impl Line {
             }
             None => Prepared { sdp: negotiation.offer(Direction::SendRecv).into_bytes(), agreed: None },
         };
-        let mut line = Self::new(sip, call.leg, media, events, negotiation, call.source.ip());
+        let signals = Signals::new(sip, call.leg, events, call.source.ip());
+        let mut line = Self::new(signals, media, negotiation, terms);
         line.codec = prepared.agreed.as_ref().map(|agreed| agreed.codec);
         line.prepared = Some(prepared);
         Ok(line)
     }
 
-    fn new(
-        sip: &Sip,
-        leg: LegId,
-        media: Leg,
-        events: LegEvents,
-        negotiation: Negotiation,
-        signalling_ip: IpAddr,
-    ) -> Self {
+    fn new(signals: Signals, media: Leg, negotiation: Negotiation, terms: MediaTerms) -> Self {
         Self {
-            sip: sip.clone(),
-            leg,
+            sip: signals.sip.clone(),
+            leg: signals.leg,
             media,
-            signals: Signals { sip: sip.clone(), leg, events, pending: None, from: signalling_ip, may_move: false },
+            signals,
             negotiation,
+            terms,
             codec: None,
+            suite: None,
             held: false,
             wanted: Direction::SendRecv,
             digits: DigitsBy::default(),
@@ -267,12 +242,12 @@ impl Line {
         sip: &Sip,
         local_ip: IpAddr,
         workers: &Workers,
-        codecs: &[Codec],
+        terms: impl Into<MediaTerms>,
         mode: LegMode,
         random: &mut Random,
         prepare: impl FnOnce(Vec<u8>) -> OutgoingInvite,
     ) -> Result<Self, LineError> {
-        let mut line = Self::place(sip, local_ip, workers, codecs, mode, random, prepare).await?;
+        let mut line = Self::place(sip, local_ip, workers, terms, mode, random, prepare).await?;
         line.answered().await?;
         Ok(line)
     }
@@ -286,23 +261,29 @@ impl Line {
         sip: &Sip,
         local_ip: IpAddr,
         workers: &Workers,
-        codecs: &[Codec],
+        terms: impl Into<MediaTerms>,
         mode: LegMode,
         random: &mut Random,
         prepare: impl FnOnce(Vec<u8>) -> OutgoingInvite,
     ) -> Result<Self, LineError> {
-        let media = workers.open(mode)?;
-        let mut negotiation = Negotiation::new(local_ip, media.local_addr().port(), codecs.to_vec(), random);
-        let invite = prepare(negotiation.offer(Direction::SendRecv).into_bytes());
+        let terms = terms.into();
+        let mut invite = prepare(Vec::new());
+        let over_tls = invite.targets.iter().all(|target| target.transport == Transport::Tls);
+        let stream = terms.stream(over_tls, None);
+        stream.check_offer()?;
+        let media = workers.open(LegOptions { mode, max_sample_rate: terms.max_sample_rate() })?;
+        let mut negotiation = Negotiation::new(local_ip, media.local_addr().port(), stream, random);
+        invite.sdp = negotiation.offer(Direction::SendRecv).into_bytes();
         let signalling_ip = invite.targets.first().map_or(local_ip, |target| target.remote.ip());
         let may_move = invite.targets.len() > 1;
+        let spare = (terms.srtp == SrtpPolicy::Preferred).then(|| Box::new(invite.clone()));
         let sip = sip.clone();
         // A task of its own: were this future dropped while the INVITE leaves, nobody would hang up.
         let placed = tokio::spawn(async move {
             let (leg, events) = sip.invite(invite).await?;
-            let mut line = Self::new(&sip, leg, media, events, negotiation, signalling_ip);
-            line.signals.may_move = may_move;
-            Ok(line)
+            let mut signals = Signals::new(&sip, leg, events, signalling_ip);
+            (signals.may_move, signals.spare) = (may_move, spare);
+            Ok(Self::new(signals, media, negotiation, terms))
         });
         placed.await.unwrap_or_else(|_| Err(NetError::Stopped.into()))
     }
@@ -315,6 +296,7 @@ impl Line {
     pub async fn answered(&mut self) -> Result<Vec<Header>, LineError> {
         loop {
             let event = self.signals.next().await.ok_or(NetError::Stopped)?;
+            self.leg = self.signals.leg;
             match self.take(event) {
                 Some(LineEvent::Answered(headers)) => return Ok(headers),
                 Some(LineEvent::Ended(cause)) => return Err(LineError::NotAnswered(self.unanswered(&cause))),
@@ -342,6 +324,18 @@ impl Line {
         self.codec
     }
 
+    /// Samples per second of [`Leg::uplink`] and [`Leg::downlink`]: the first agreed codec's, for the whole call.
+    #[must_use]
+    pub fn sample_rate(&self) -> SampleRate {
+        self.media.sample_rate()
+    }
+
+    /// How audio is encrypted; `None` when it is not, or not yet.
+    #[must_use]
+    pub fn suite(&self) -> Option<SrtpSuite> {
+        self.suite
+    }
+
     /// Where the signalling comes from.
     #[must_use]
     pub fn signalling_ip(&self) -> IpAddr {
@@ -363,6 +357,7 @@ impl Line {
                 () = self.media.ready() => return None,
             };
             let Some(event) = event else { return Some(LineEvent::Ended(EndCause::Transport)) };
+            self.leg = self.signals.leg;
             if let Some(event) = self.take(event) {
                 return Some(event);
             }
@@ -447,6 +442,7 @@ impl Line {
 
     fn take(&mut self, event: Event) -> Option<LineEvent> {
         match event {
+            Event::Ended { cause: EndCause::Rejected { code, .. }, .. } if self.call_in_clear(code) => None,
             Event::Ended { cause, .. } => Some(LineEvent::Ended(cause)),
             Event::Progress { code, sdp, fork, .. } => Some(self.take_progress(code, sdp, fork)),
             Event::Answered { sdp, headers, .. } => self.take_answer(sdp, headers),
@@ -473,6 +469,21 @@ impl Line {
             }
             _ => None,
         }
+    }
+
+    /// Calls again with a plain offer, where the peer refused an encrypted one that need not be.
+    fn call_in_clear(&mut self, code: u16) -> bool {
+        const MEDIA_REFUSED: [u16; 3] = [415, 488, 606];
+        if !MEDIA_REFUSED.contains(&code) || !self.negotiation.fall_back_to_plain() {
+            return false;
+        }
+        let offer = self.negotiation.offer(Direction::SendRecv);
+        self.early_fork = None;
+        let again = self.signals.call_again(offer.into_bytes());
+        if again {
+            tracing::info!(leg = %self.leg, code, "encrypted_offer_refused");
+        }
+        again
     }
 
     fn take_progress(&mut self, code: u16, sdp: Option<Vec<u8>>, fork: u8) -> LineEvent {
@@ -541,8 +552,17 @@ impl Line {
 
     fn settle(&mut self, negotiated: &Negotiated) -> Option<LineEvent> {
         self.codec = Some(negotiated.codec);
+        self.suite = match &negotiated.security {
+            Security::Plain | Security::Dtls { .. } => None,
+            Security::Sdes { suite, .. } => Some(*suite),
+        };
         self.has_events = negotiated.telephone_event.is_some();
-        if let Err(error) = self.media.configure(LegMedia::new(negotiated, self.signals.from)) {
+        let media = LegMedia {
+            opus: self.terms.opus_towards(&negotiated.opus),
+            suppress_silence: negotiated.comfort_noise.is_some(),
+            ..LegMedia::new(negotiated, self.signals.from)
+        };
+        if let Err(error) = self.media.configure(media) {
             tracing::warn!(leg = %self.leg, %error, "media_not_configured");
         }
         // While we hold, not sending is our own wish.

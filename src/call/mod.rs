@@ -7,6 +7,7 @@
 //! [`transfer`] decides how a call is handed over, `handover` does it and holds both legs, `referral` follows a peer's
 //! REFER and lets another call take a leg's place; `switchboard` knows who holds which leg.
 
+pub mod bot;
 mod classify;
 mod context;
 pub mod dial_policy;
@@ -17,11 +18,13 @@ mod fallback;
 pub mod gateway;
 mod handover;
 pub mod line;
+pub mod media_terms;
 mod number_format;
 pub mod outbound;
 pub mod playout;
 mod referral;
 mod session;
+mod signals;
 pub mod sounds;
 pub mod supervisor;
 mod switchboard;
@@ -33,6 +36,7 @@ pub use dial_policy::Approved;
 pub use event::{CallEvent, EventStream};
 pub use gateway::{CallerIdentity, Gateway};
 pub use line::{Line, LineError, LineEvent, TransferRequest};
+pub use media_terms::MediaTerms;
 pub use number_format::NumberFormat;
 pub use outbound::Outbound;
 pub use sounds::Sounds;

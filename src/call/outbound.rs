@@ -145,7 +145,7 @@ pub(super) async fn place(
     let ours = ours.ok_or_else(|| NetError::from(crate::sip::CommandError::NoLocalAddress))?;
     let mut random = Random::system();
     let prepare = |offer| call.invite(gateway, targets, offer);
-    let line = Line::place(sip, ours.ip(), workers, &gateway.terms.codecs, mode, &mut random, prepare).await?;
+    let line = Line::place(sip, ours.ip(), workers, &gateway.terms.media, mode, &mut random, prepare).await?;
     Ok(line.with_digits(gateway.terms.digits))
 }
 

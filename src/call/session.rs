@@ -525,12 +525,13 @@ impl Session {
 }
 
 /// Names of a leg's figures in the record of a call.
-const NEAR_FIGURES: [&str; 7] = ["sent", "received", "lost", "late", "rejected", "starved_frames", "uplink_dropped"];
+pub(super) const NEAR_FIGURES: [&str; 7] =
+    ["sent", "received", "lost", "late", "rejected", "starved_frames", "uplink_dropped"];
 /// The same of the leg that the call was handed to.
-const FAR_FIGURES: [&str; 7] =
+pub(super) const FAR_FIGURES: [&str; 7] =
     ["far_sent", "far_received", "far_lost", "far_late", "far_rejected", "far_starved_frames", "far_uplink_dropped"];
 
-fn figures(stats: &LegStats, names: &[&'static str; 7]) -> Vec<(&'static str, u64)> {
+pub(super) fn figures(stats: &LegStats, names: &[&'static str; 7]) -> Vec<(&'static str, u64)> {
     let LegStats { sent, received, lost, late, rejected, starved, uplink_dropped, .. } = *stats;
     names.iter().copied().zip([sent, received, lost, late, rejected, starved, uplink_dropped]).collect()
 }

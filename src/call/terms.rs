@@ -1,11 +1,12 @@
 //! What calls start from: the engines, an agent ready to talk, and the ways of the peer.
 
+use super::bot::BotSetup;
 use super::classify::Exemplars;
 use super::fallback::whole_line;
+use super::media_terms::MediaTerms;
 use super::number_format::NumberFormat;
 use crate::agent::Agent;
 use crate::providers::{Embedder, ProviderError, SpeechToText, TextToSpeech, VoiceDetector};
-use crate::sdp::Codec;
 use crate::sip::DialogPolicy;
 use crate::tools::{CallBudget, HttpTools, ToolSet};
 use crate::turn::TurnSettings;
@@ -73,6 +74,8 @@ impl AgentSetup {
 pub enum Program {
     /// An agent file with its engines.
     Agent(Arc<AgentSetup>, Engines),
+    /// A bot outside, over a WebSocket.
+    Bot(Arc<BotSetup>),
     /// The caller hears themselves: for line checks and load tests.
     Echo,
 }
@@ -117,8 +120,8 @@ pub enum BeforeAnswer {
 /// What a peer wants otherwise than others: the part of its profile that calls need.
 #[derive(Clone, Debug)]
 pub struct PeerTerms {
-    /// Codecs, best first.
-    pub codecs: Vec<Codec>,
+    /// Codecs and encryption.
+    pub media: MediaTerms,
     /// Header of a REFER that carries the context of a transfer to the human; `None` sends none.
     pub context_header: Option<String>,
     /// Transfers to a number name it as `tel:` instead of `sip:`.
@@ -144,7 +147,7 @@ pub struct PeerTerms {
 impl Default for PeerTerms {
     fn default() -> Self {
         Self {
-            codecs: Codec::G711.to_vec(),
+            media: MediaTerms::default(),
             context_header: Some("X-Offhook-Context".to_owned()),
             refer_as_tel: false,
             refer_with_diversion: false,

@@ -118,7 +118,7 @@ pub(super) async fn call(server: &Server, gateway: &Gateway, targets: Vec<Target
     let Some(first) = targets.first().copied() else { return verdict::no_number("the peer has no address") };
     let local = server.media_ip_towards(first.remote);
     let mut random = Random::system();
-    let (workers, codecs) = (server.supervisor.workers(), &gateway.terms.codecs);
+    let (workers, codecs) = (server.supervisor.workers(), &gateway.terms.media);
     let prepare = |offer| outbound.invite(gateway, targets, offer);
     let dialled = Line::dial(&server.sip, local, workers, codecs, LegMode::Echo, &mut random, prepare);
     let mut line = match timeout(RING, dialled).await {

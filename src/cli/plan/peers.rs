@@ -2,7 +2,7 @@
 
 use crate::audio::wav;
 use crate::base::{Pii, SampleRate};
-use crate::call::{BeforeAnswer, CallerIdentity, Gateway, PeerTerms};
+use crate::call::{BeforeAnswer, CallerIdentity, Gateway, MediaTerms, PeerTerms};
 use crate::cli::server::{ExtensionPlan, RegistrationPlan, TrunkPlan};
 use crate::config::{Extension, Outgoing, PeerAddress, ReferTarget, SipProfile, Trunk};
 use crate::net::{ClientTls, Destination};
@@ -214,7 +214,7 @@ fn before_answer(ring: Option<Duration>, announcement: Option<&Path>) -> Result<
 /// The part of a profile that calls need.
 fn terms(profile: &SipProfile, before_answer: BeforeAnswer) -> PeerTerms {
     PeerTerms {
-        codecs: profile.codecs.clone(),
+        media: MediaTerms { codecs: profile.codecs.clone(), ..MediaTerms::default() },
         context_header: profile.context_header.clone(),
         refer_as_tel: profile.refer_target == ReferTarget::Tel,
         refer_with_diversion: profile.refer_diversion,
