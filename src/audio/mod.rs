@@ -3,6 +3,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic))]
 
 pub mod codec;
+pub mod comfort_noise;
 pub mod dtmf;
 pub mod frame;
 pub mod g711;
@@ -13,6 +14,7 @@ pub mod tones;
 pub mod vad;
 pub mod wav;
 
+pub use comfort_noise::{ComfortNoise, NoiseDescription};
 pub use dtmf::{ToneDetector, TonePresser};
 pub use frame::Frame;
 pub use plc::Concealer;
