@@ -3,7 +3,8 @@
 //!
 //!     OFFHOOK_ATTACK=full cargo nextest run --release --test rtp_attack
 //!
-//! runs 200 calls against 10,000 packets a second for 10 s; otherwise it is a tenth of that.
+//! runs 200 calls against 10,000 packets a second for 10 s, and a million packets with bad tags; otherwise it is a fifth
+//! of that or less.
 
 use offhook::base::Random;
 use offhook::media::{Leg, LegEvent, LegMedia, LegMode, LegSecurity, MediaConfig, Workers};
@@ -47,11 +48,13 @@ struct Peer {
     socket: UdpSocket,
     sequence: u16,
     ssrc: u32,
+    /// Packets that have come.
+    came: u64,
 }
 
 impl Peer {
     fn new(ssrc: u32) -> Self {
-        Self { socket: socket(HONEST), sequence: 1_000, ssrc }
+        Self { socket: socket(HONEST), sequence: 1_000, ssrc, came: 0 }
     }
 
     fn address(&self) -> SocketAddr {
@@ -145,12 +148,22 @@ fn spray(ports: RangeInclusive<u16>, per_second: u64, end: &AtomicBool) -> (u64,
     (sent, back)
 }
 
+/// Ends the sprayer when it is dropped.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Sends one packet of every peer every 20 ms and lets every call hear, for `time`.
 fn go_on(calls: &mut [(Leg, Peer, Heard)], time: Duration) {
     let (started, mut rounds) = (Instant::now(), 0u32);
     while started.elapsed() < time {
         for (leg, peer, heard) in calls.iter_mut() {
             peer.send(leg.local_addr().port());
+            peer.came += peer.received().len() as u64;
             heard.listen(leg);
         }
         rounds += 1;
@@ -166,6 +179,8 @@ fn a_sprayer_over_the_port_range_of_many_calls_gets_nothing_and_is_not_heard_and
     let workers = workers(ports.clone());
     let end = AtomicBool::new(false);
     let ((sent, back), mut calls) = std::thread::scope(|scope| {
+        // Also when an assertion fails, or nobody would stop the sprayer.
+        let over = Over(&end);
         // It is there before the calls are, in the moments of their answers, and to their end.
         let sprayer = scope.spawn(|| spray(ports.clone(), rate, &end));
         pause(50);
@@ -179,16 +194,18 @@ fn a_sprayer_over_the_port_range_of_many_calls_gets_nothing_and_is_not_heard_and
             .collect();
         go_on(&mut calls, Duration::from_secs(time));
         for (leg, peer, heard) in &calls {
-            let (stats, came) = (leg.stats(), peer.received().len());
-            assert!(stats.received > time * 45 && came as u64 > time * 40, "drowned: {came} back, {stats:?}");
+            let (stats, came) = (leg.stats(), peer.came);
+            assert!(stats.received > time * 45 && came > time * 40, "drowned: {came} back, {stats:?}");
             assert!(heard.frames as u64 > time * 40, "{heard:?}");
         }
         // The NAT of a tenth of the peers gives them another port, which signalling renews: their re-INVITE names the
         // old one, their packets come from a new one.
-        for (leg, peer, _) in calls.iter_mut().step_by(10) {
-            let old = peer.address();
-            peer.socket = socket(HONEST);
-            peer.sequence = peer.sequence.wrapping_add(1);
+        let old: Vec<_> = calls.iter().map(|(_, peer, _)| peer.address()).collect();
+        for (_, peer, _) in calls.iter_mut().step_by(10) {
+            (peer.socket, peer.came) = (socket(HONEST), 0);
+        }
+        go_on(&mut calls, Duration::from_millis(60));
+        for ((leg, ..), old) in calls.iter_mut().zip(old).step_by(10) {
             leg.configure(media(old)).unwrap();
         }
         let moved = Instant::now();
@@ -196,7 +213,7 @@ fn a_sprayer_over_the_port_range_of_many_calls_gets_nothing_and_is_not_heard_and
         while found.len() < calls.len().div_ceil(10) && moved.elapsed() < Duration::from_secs(5) {
             go_on(&mut calls, Duration::from_millis(20));
             for (n, (_, peer, _)) in calls.iter().enumerate().step_by(10) {
-                if !found.contains(&n) && !peer.received().is_empty() {
+                if !found.contains(&n) && peer.came > 0 {
                     found.push(n);
                 }
             }
@@ -209,7 +226,7 @@ fn a_sprayer_over_the_port_range_of_many_calls_gets_nothing_and_is_not_heard_and
         // 200 ms by their packets, and room for a machine that other tests load.
         assert!(took < Duration::from_millis(if is_full() { 220 } else { 600 }), "{took:?}");
         go_on(&mut calls, Duration::from_millis(500));
-        end.store(true, Ordering::Relaxed);
+        drop(over);
         (sprayer.join().unwrap(), calls)
     });
     println!("{sent} packets were sprayed over {} calls, {back} came back", calls.len());
@@ -223,7 +240,7 @@ fn a_sprayer_over_the_port_range_of_many_calls_gets_nothing_and_is_not_heard_and
     }
 }
 
-const SUITE: (Suite, SrtpSuite) = (Suite::AesCm128HmacSha1_80, SrtpSuite::AesCm128HmacSha1_80);
+const SUITE: (Suite, SrtpSuite) = (Suite::AesCm128HmacSha1Tag80, SrtpSuite::AesCm128HmacSha1Tag80);
 
 /// A call that is encrypted, and its peer's contexts.
 fn encrypted(workers: &Workers, peer: &Peer) -> (Leg, SrtpSender, SrtpReceiver) {
@@ -251,8 +268,9 @@ fn resident_kib() -> u64 {
 }
 
 #[test]
-fn a_million_packets_with_bad_tags_leave_the_call_alive_and_memory_as_it_was() {
-    const BAD: u64 = 1_000_000;
+fn packets_with_bad_tags_leave_the_call_alive_and_memory_as_it_was() {
+    // As the leg counts them: the kernel drops what does not fit into the socket's queue.
+    let bad: u64 = if is_full() { 1_000_000 } else { 200_000 };
     let workers = workers(24_600..=24_639);
     let mut peer = Peer::new(100);
     let (mut leg, mut sender, _) = encrypted(&workers, &peer);
@@ -268,7 +286,9 @@ fn a_million_packets_with_bad_tags_leave_the_call_alive_and_memory_as_it_was() {
     assert!(heard.frames > 5 && heard.loudest > 0, "the call is up: {heard:?}");
     let before = (resident_kib(), heard.frames);
     let (started, mut sent, mut good) = (Instant::now(), 0, 0u32);
-    while sent < BAD {
+    let refused = |leg: &Leg| leg.stats().srtp_failures + leg.stats().rejected;
+    while refused(&leg) < bad {
+        assert!(started.elapsed() < Duration::from_secs(120), "{:?}", leg.stats());
         // From the peer's own address: right SSRC and sequence, other SSRCs, rubbish.
         for _ in 0..200 {
             let ssrc = if sent % 3 == 0 { 100 } else { random.next_u32() };
@@ -293,7 +313,7 @@ fn a_million_packets_with_bad_tags_leave_the_call_alive_and_memory_as_it_was() {
         heard.listen(&mut leg);
     }
     let stats = leg.stats();
-    println!("{sent} bad packets in {took:?}, {} counted, {grown} KiB more", stats.srtp_failures + stats.rejected);
+    println!("{sent} bad packets in {took:?}, {} counted, {grown} KiB more", refused(&leg));
     assert!(grown < 2_048, "{grown} KiB more after {sent} bad packets");
     assert!(stats.srtp_failures > 0, "{stats:?}");
     assert!(heard.loudest < QUIET && heard.digits.is_empty(), "{heard:?}");
@@ -309,7 +329,7 @@ fn an_encrypted_call_neither_sends_nor_hears_a_packet_in_clear() {
     let (mut leg, mut sender, mut receiver) = encrypted(&workers, &peer);
     let port = leg.local_addr().port();
     let mut heard = Heard::default();
-    let mut clear = Peer { socket: peer.socket.try_clone().unwrap(), sequence: 1_000, ssrc: 100 };
+    let mut clear = Peer { socket: peer.socket.try_clone().unwrap(), ..Peer::new(100) };
     for _ in 0..40 {
         // Louder than anything that the peer says.
         let packet = audio(clear.sequence, 100, STRANGE_AUDIO);
