@@ -229,7 +229,6 @@ impl TonePresser {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::audio::frame::NARROWBAND_FRAME;
     use crate::audio::g711::Law;
     use crate::audio::noise::PhoneLine;
     use crate::audio::wav;
