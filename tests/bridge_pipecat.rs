@@ -8,7 +8,7 @@ use offhook::call::CallEvent;
 use offhook::sip::event::EndCause;
 use offhook::tools::{EgressPolicy, HostRule};
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use support::{Phone, TestServer};
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
@@ -79,16 +79,19 @@ async fn a_pipecat_bot_hears_speaks_takes_keys_is_interrupted_and_ends_the_call(
     assert_eq!(while_talking(&mut phone, parrot.line("audio")).await, "8000");
     phone.speak(1_500).await;
     phone.wait_for(true, 20).await;
-    phone.wait_for(false, 20).await;
+    phone.wait_for(false, 40).await;
 
     phone.line.press('3');
     assert_eq!(while_talking(&mut phone, parrot.line("key")).await, "3");
 
     // Interrupted, it falls silent before its answer is over: the serializer sends `clear`.
-    phone.speak(2_000).await;
+    phone.speak(3_000).await;
+    phone.wait_for(true, 10).await;
     phone.line.press('5');
+    let pressed = Instant::now();
     assert_eq!(while_talking(&mut phone, parrot.line("key")).await, "5");
     phone.wait_for(false, 20).await;
+    assert!(pressed.elapsed() < Duration::from_millis(1_500), "{:?}", pressed.elapsed());
 
     phone.line.press('9');
     let (_, ended) = tokio::join!(parrot.line("over"), phone.ended());

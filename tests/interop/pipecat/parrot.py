@@ -1,6 +1,6 @@
 """A bot of Pipecat's own parts: its FastAPI transport and its Twilio serializer, as they come from PyPI.
 
-It repeats what the caller says, in pieces of 200 ms, says goodbye to the key 9 by ending its pipeline, and to the key 5
+It repeats what the caller says two seconds later, in pieces of 200 ms, says goodbye to the key 9 by ending its pipeline, and to the key 5
 by interrupting itself. Prints its port, then one line for each thing it notices.
 """
 import asyncio
@@ -19,6 +19,7 @@ from pipecat.transports.websocket.fastapi import FastAPIWebsocketParams, FastAPI
 from pipecat.workers.runner import WorkerRunner
 
 app = FastAPI()
+DELAY_SECONDS = 2
 
 
 def say(*words):
@@ -40,13 +41,15 @@ class Parrot(FrameProcessor):
             if self.heard == 50:
                 say("audio", frame.sample_rate)
             self.kept += frame.audio
-            if len(self.kept) >= frame.sample_rate // 5 * 2:
-                audio, self.kept = self.kept, b""
+            second, piece = frame.sample_rate * 2, frame.sample_rate // 5 * 2
+            if len(self.kept) >= DELAY_SECONDS * second + piece:
+                audio, self.kept = self.kept[:piece], self.kept[piece:]
                 await self.push_frame(OutputAudioRawFrame(audio, frame.sample_rate, 1))
             return
         if isinstance(frame, InputDTMFFrame):
             say("key", frame.button.value)
             if frame.button.value == "5":
+                self.kept = b""
                 await self.push_frame(InterruptionFrame())
             if frame.button.value == "9":
                 await self.push_frame(EndFrame())
