@@ -115,7 +115,7 @@ pub struct Handshake {
 enum Progress {
     Running,
     Ended(Result<Established, DtlsError>),
-    Told { peer: Option<SocketAddr> },
+    Told,
 }
 
 /// The handshake with one address.
@@ -210,12 +210,9 @@ impl Handshake {
         if !matches!(self.progress, Progress::Ended(_)) {
             return None;
         }
-        match std::mem::replace(&mut self.progress, Progress::Told { peer: None }) {
-            Progress::Ended(outcome) => {
-                self.progress = Progress::Told { peer: outcome.as_ref().ok().map(|established| established.peer) };
-                Some(outcome)
-            }
-            _ => None,
+        match std::mem::replace(&mut self.progress, Progress::Told) {
+            Progress::Ended(outcome) => Some(outcome),
+            Progress::Running | Progress::Told => None,
         }
     }
 
