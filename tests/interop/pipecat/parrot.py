@@ -9,7 +9,7 @@ import sys
 
 import uvicorn
 from fastapi import FastAPI, WebSocket
-from pipecat.frames.frames import EndFrame, InputAudioRawFrame, InputDTMFFrame, InterruptionFrame, OutputAudioRawFrame
+from pipecat.frames.frames import EndWorkerFrame, InputAudioRawFrame, InputDTMFFrame, InterruptionFrame, OutputAudioRawFrame
 from pipecat.pipeline.pipeline import Pipeline
 from pipecat.pipeline.worker import PipelineParams, PipelineWorker
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
@@ -52,7 +52,7 @@ class Parrot(FrameProcessor):
                 self.kept = b""
                 await self.push_frame(InterruptionFrame())
             if frame.button.value == "9":
-                await self.push_frame(EndFrame())
+                await self.push_frame(EndWorkerFrame())
         await self.push_frame(frame, direction)
 
 
