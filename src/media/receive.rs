@@ -10,6 +10,7 @@ use crate::audio::{Concealer, VoiceDetector};
 use crate::rtp::jitter::{GRANULE, Insertion, MAX_PAYLOAD, PLAYOUT};
 use crate::rtp::rtcp::{self, Report};
 use crate::rtp::source_lock::Refusal;
+use crate::rtp::srtp::SrtpReceiver;
 use crate::rtp::{Admission, DigitReceiver, JitterBuffer, Packet, Playout, Reception, SendSession, Source, SourceLock};
 use crate::sdp::Codec;
 use std::net::SocketAddr;
@@ -26,6 +27,8 @@ pub(super) struct Received {
     pub(super) late: u64,
     pub(super) duplicated: u64,
     pub(super) rejected: u64,
+    /// Of those, packets that were not protected with the peer's key.
+    pub(super) unauthentic: u64,
     pub(super) concealed_ms: u64,
     /// Where the last refused packet came from.
     pub(super) refused_from: Option<SocketAddr>,
@@ -99,6 +102,11 @@ impl Receiver {
         self.timed_out = false;
     }
 
+    /// Whether a DTLS datagram from there may take part in the handshake.
+    pub(super) fn admits_handshake(&self, from: SocketAddr) -> bool {
+        self.lock.as_ref().is_some_and(|lock| lock.admits_handshake(from))
+    }
+
     /// Where to send.
     pub(super) fn destination(&self) -> Option<SocketAddr> {
         self.lock.as_ref().and_then(SourceLock::destination)
@@ -132,23 +140,33 @@ impl Receiver {
         now: Instant,
         arrived: Instant,
         from: SocketAddr,
-        octets: &[u8],
+        octets: &mut [u8],
         media: &LegMedia,
+        srtp: Option<&mut SrtpReceiver>,
         report: &mut dyn FnMut(LegEvent),
     ) {
         let Some(lock) = self.lock.as_mut() else { return };
-        let Ok(packet) = Packet::parse(octets) else {
+        let Ok(Packet { header, .. }) = Packet::parse(octets) else {
             self.counters.rejected += 1;
             return;
         };
-        let header = packet.header;
         // 255 is no payload type.
         let event = media.telephone_event.unwrap_or(255);
         let received_event = media.receive_telephone_event.unwrap_or(event);
         let (other, other_codec) = media.alternate.unwrap_or((media.payload_type, media.codec));
-        match lock.admit(now, from, &header, &[media.payload_type, other, received_event, event]) {
+        let payload_types = [media.payload_type, other, received_event, event];
+        let mut len = octets.len();
+        // Decrypted in place where it is to be taken; nothing moves before it is authentic.
+        let authenticate = |claim| {
+            let Some(srtp) = srtp else { return true };
+            let opened = srtp.open(claim, octets);
+            len = opened.unwrap_or(len);
+            opened.is_ok()
+        };
+        match lock.admit_with(now, from, &header, &payload_types, authenticate) {
             Admission::Refused(reason) => {
                 self.counters.rejected += 1;
+                self.counters.unauthentic += u64::from(reason == Refusal::Unauthentic);
                 if matches!(reason, Refusal::Stranger | Refusal::Probation) {
                     self.counters.refused_from = Some(from);
                 }
@@ -165,6 +183,10 @@ impl Receiver {
             }
             Admission::Accepted => {}
         }
+        let Ok(packet) = Packet::parse(octets.get(..len).unwrap_or_default()) else {
+            self.counters.rejected += 1;
+            return;
+        };
         self.counters.packets += 1;
         self.expecting_since = Some(now);
         self.timed_out = false;

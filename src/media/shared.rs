@@ -41,6 +41,7 @@ pub(super) struct Counters {
     pub(super) uplink_dropped: AtomicU64,
     pub(super) events_dropped: AtomicU64,
     pub(super) send_errors: AtomicU64,
+    pub(super) srtp_failures: AtomicU64,
     pub(super) jitter_us: AtomicU32,
     pub(super) delay_us: AtomicU32,
     pub(super) round_trip_us: AtomicU32,

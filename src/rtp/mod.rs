@@ -9,6 +9,8 @@ pub mod delay;
 pub mod dtmf;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzz;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzz_secure;
 pub mod jitter;
 pub mod packet;
 pub mod quality;

@@ -29,6 +29,7 @@ impl Engine {
             (&stats.starved, self.player.starved),
             (&stats.uplink_dropped, self.uplink_dropped),
             (&stats.send_errors, self.send_errors),
+            (&stats.srtp_failures, self.srtp_failures + counters.unauthentic),
             (&stats.bridge_dropped, self.bridge.as_ref().map_or(0, |bridge| bridge.dropped)),
         ] {
             shown.store(value, Ordering::Relaxed);
