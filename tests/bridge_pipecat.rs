@@ -1,4 +1,5 @@
-//! A two-way call with a bot of Pipecat's own parts: its WebSocket transport and its Twilio serializer, unmodified.
+//! Two-way calls with bots in Python: one of Pipecat's own parts, its WebSocket transport and its Twilio serializer,
+//! unmodified, and the one of `examples/bots`, whose library comes with Pipecat.
 
 mod common;
 mod support;
@@ -17,6 +18,7 @@ const CALLER: [u8; 4] = [127, 0, 0, 1];
 /// Pipecat takes some ten seconds to be imported on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// A bot in a process of its own.
 struct Parrot {
     /// Killed when dropped.
     _process: Child,
@@ -24,11 +26,11 @@ struct Parrot {
 }
 
 impl Parrot {
-    async fn start() -> Self {
+    async fn start(program: &[&str]) -> Self {
         let python = common::speech::cache().join("pipecat/bin/python");
         assert!(python.is_file(), "{}: no Pipecat; run `make pipecat` once", python.display());
         let mut process = Command::new(python)
-            .arg("tests/interop/pipecat/parrot.py")
+            .args(program)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .kill_on_drop(true)
@@ -64,7 +66,7 @@ async fn while_talking<T>(phone: &mut Phone, work: impl Future<Output = T>) -> T
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_pipecat_bot_hears_speaks_takes_keys_is_interrupted_and_ends_the_call() {
-    let mut parrot = Parrot::start().await;
+    let mut parrot = Parrot::start(&["tests/interop/pipecat/parrot.py"]).await;
     let port: u16 = parrot.line("port").await.parse().unwrap();
     let rule = HostRule::new("127.0.0.1").ports([port]).danger_allow_private_addresses().danger_allow_http();
     let agent = format!(
@@ -103,4 +105,27 @@ async fn a_pipecat_bot_hears_speaks_takes_keys_is_interrupted_and_ends_the_call(
     assert_eq!(figure("bot_connections"), 1, "{figures:?}");
     assert_eq!((figure("bot_faulty_messages"), figure("bot_unknown_messages")), (0, 0), "{figures:?}");
     assert!(figure("bot_audio_ms") > 2_000 && figure("bot_audio_dropped_ms") == 0, "{figures:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_bot_of_the_examples_holds_a_call_with_the_agent_file_of_the_examples() {
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let mut parrot = Parrot::start(&["examples/bots/parrot.py", &port.to_string()]).await;
+    parrot.line("listening on").await;
+    let rule = HostRule::new("127.0.0.1").ports([port]).danger_allow_private_addresses().danger_allow_http();
+    let example = std::fs::read_to_string("examples/bridge.yaml").unwrap();
+    let checked = offhook::agent::check("examples/bridge.yaml", &example, &[]);
+    assert!(checked.report.diagnostics.is_empty(), "{}", checked.report);
+    let agent = example.replace("127.0.0.1:8765", &format!("127.0.0.1:{port}"));
+    let mut server = TestServer::start(&agent, &[], EgressPolicy::new([rule])).await;
+    let mut phone = Phone::call(&server.server, CALLER).await.unwrap();
+    assert!(while_talking(&mut phone, parrot.line("{'type': 'start'")).await.contains("'caller': 'phone'"));
+    phone.speak(600).await;
+    phone.wait_for(true, 15).await;
+    phone.wait_for(false, 20).await;
+    phone.line.press('#');
+    let reason = server
+        .event("the end", |e| if let CallEvent::CallEnded { reason, .. } = e { Some(reason.clone()) } else { None });
+    let (reason, _) = tokio::join!(reason, phone.ended());
+    assert_eq!(reason, "the caller is done");
 }
