@@ -27,6 +27,7 @@ use crate::audio::{TonePresser, VoiceDetector};
 use crate::base::{Random, SampleRate, TurnId};
 use crate::rtp::dtmf::DigitTurn;
 use crate::rtp::packet::is_rtcp_type;
+use crate::rtp::quality::LossRuns;
 use rtrb::{Consumer, Producer};
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
@@ -110,6 +111,8 @@ pub(super) struct Engine {
     sending: bool,
     report_due: Option<Instant>,
     sent: u64,
+    /// Which of the peer's frames were missing when they were to be played.
+    runs: LossRuns,
     send_errors: u64,
     /// Packets and reports that could not be protected, and reports that were not authentic.
     srtp_failures: u64,
@@ -155,6 +158,7 @@ impl Engine {
             sent: 0,
             send_errors: 0,
             srtp_failures: 0,
+            runs: LossRuns::default(),
             uplink_dropped: 0,
             sends_events: false,
             bridge: None,
@@ -198,8 +202,11 @@ impl Engine {
             return;
         };
         self.serve(turn, &mut setup);
+        if self.is_closed() {
+            self.leave(turn, &mut setup);
+        }
+        self.publish(&setup.media);
         self.setup = Some(setup);
-        self.publish();
     }
 
     fn serve(&mut self, turn: &mut Turn<'_>, setup: &mut Setup) {
@@ -369,6 +376,9 @@ impl Engine {
         }
         let is_for_call = self.mode == LegMode::Agent && self.bridge.is_none();
         let Some(frame) = self.receiver.frame(now, ears, is_for_call.then_some(voice), heard) else { return false };
+        if !frame.idle {
+            self.runs.record(frame.concealed);
+        }
         if let Some(bridge) = &mut self.bridge {
             if !frame.idle {
                 bridge.push_audio(heard);

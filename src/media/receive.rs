@@ -8,10 +8,12 @@ use crate::audio::frame::{NARROWBAND_FRAME, level_dbfs};
 use crate::audio::g711::Law;
 use crate::audio::{Concealer, VoiceDetector};
 use crate::rtp::jitter::{GRANULE, Insertion, MAX_PAYLOAD, PLAYOUT};
-use crate::rtp::rtcp::{self, Report};
+use crate::rtp::rtcp::{self, PeerReport, Report};
 use crate::rtp::source_lock::Refusal;
 use crate::rtp::srtp::SrtpReceiver;
-use crate::rtp::{Admission, DigitReceiver, JitterBuffer, Packet, Playout, Reception, SendSession, Source, SourceLock};
+use crate::rtp::{
+    Admission, DigitReceiver, Header, JitterBuffer, Packet, Playout, Reception, SendSession, Source, SourceLock,
+};
 use crate::sdp::Codec;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant, SystemTime};
@@ -56,6 +58,10 @@ pub(super) struct Receiver {
     peer_report: Option<(u32, Instant)>,
     pub(super) round_trip: Option<Duration>,
     pub(super) far_loss: Option<u8>,
+    /// In ticks of the codec's clock.
+    pub(super) far_jitter_ticks: Option<u32>,
+    /// The peer said that it leaves.
+    pub(super) goodbye: bool,
 }
 
 /// The law of a codec.
@@ -85,6 +91,8 @@ impl Receiver {
             peer_report: None,
             round_trip: None,
             far_loss: None,
+            far_jitter_ticks: None,
+            goodbye: false,
         }
     }
 
@@ -119,11 +127,12 @@ impl Receiver {
         Report::new(wall, session, &mut self.reception, ssrc.map(|ssrc| (ssrc, last, since)))
     }
 
-    /// Takes an RTCP datagram; only the address that is heard may report.
+    /// Takes an RTCP datagram; only the source that is heard may report.
     pub(super) fn rtcp(&mut self, now: Instant, wall: SystemTime, from: SocketAddr, octets: &[u8], ours: u32) {
-        let heard_ip = self.lock.as_ref().and_then(SourceLock::heard_from).map(|from| from.ip());
-        let report = rtcp::parse(octets, wall, ours).filter(|_| heard_ip == Some(from.ip().to_canonical()));
-        let Some(report) = report else {
+        let report = rtcp::parse(octets, wall, ours);
+        let is_believed =
+            |report: &PeerReport| self.lock.as_ref().is_some_and(|lock| lock.admits_report(from, report.ssrc));
+        let Some(report) = report.filter(is_believed) else {
             self.counters.rejected += 1;
             return;
         };
@@ -132,6 +141,9 @@ impl Receiver {
         }
         self.round_trip = report.round_trip.or(self.round_trip);
         self.far_loss = report.fraction_lost.or(self.far_loss);
+        self.far_jitter_ticks = report.jitter_ticks.or(self.far_jitter_ticks);
+        // Signalling ends calls; a goodbye is noted and nothing more.
+        self.goodbye |= report.goodbye;
     }
 
     /// Takes a datagram.
@@ -146,7 +158,8 @@ impl Receiver {
         report: &mut dyn FnMut(LegEvent),
     ) {
         let Some(lock) = self.lock.as_mut() else { return };
-        let Ok(Packet { header, .. }) = Packet::parse(octets) else {
+        // No more than the header: payload and padding may still be encrypted.
+        let Ok(header) = Header::read(octets) else {
             self.counters.rejected += 1;
             return;
         };
