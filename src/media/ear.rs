@@ -5,6 +5,7 @@
 
 use super::MediaError;
 use super::converter::Converter;
+use super::drift::Pace;
 use crate::audio::codec::{Coding, Decoder};
 use crate::audio::frame::{FULLBAND_FRAME, NARROWBAND_FRAME};
 use crate::base::SampleRate;
@@ -102,6 +103,8 @@ pub(super) struct Ear {
     packets: Option<Packets>,
     /// From the codec's rate to the line rate, where they differ.
     to_line: Option<Converter>,
+    /// Follows the sender's clock once it is seen to drift.
+    pub(super) pace: Pace,
 }
 
 impl Ear {
@@ -109,7 +112,8 @@ impl Ear {
     pub(super) fn new(payload_type: u8, coding: Coding, line: SampleRate) -> Result<Self, MediaError> {
         let to_line = Converter::new(coding.sample_rate(), line)?;
         let packets = matches!(coding, Coding::Opus(_)).then(|| Packets::new(coding.sample_rate()));
-        Ok(Self { payload_type, coding, decoder: Decoder::new(coding)?, packets, to_line })
+        let pace = Pace::new(coding.sample_rate().samples_in_ms(20));
+        Ok(Self { payload_type, coding, decoder: Decoder::new(coding)?, packets, to_line, pace })
     }
 
     /// Goes on where another ear of the same codec was.
@@ -118,6 +122,7 @@ impl Ear {
             std::mem::swap(&mut self.decoder, &mut before.decoder);
             std::mem::swap(&mut self.packets, &mut before.packets);
             std::mem::swap(&mut self.to_line, &mut before.to_line);
+            std::mem::swap(&mut self.pace, &mut before.pace);
         }
     }
 
@@ -138,13 +143,41 @@ impl Ear {
         Some(room)
     }
 
-    /// Decodes a playout, makes up what is missing, and puts 20 ms at the line rate into `out`. `next` is what lies on the line behind the playout.
+    /// Decodes a playout, makes up what is missing, and puts 20 ms at the line rate into `out`. `next` is what lies on
+    /// the line behind the playout.
     pub(super) fn hear(&mut self, playout: &Playout, next: Option<&[u8]>, out: &mut [i16]) {
-        let frame = self.coding.sample_rate().samples_in_ms(20);
         let mut samples = [0; FULLBAND_FRAME];
-        let Some(samples) = samples.get_mut(..frame) else { return };
+        let Some(samples) = samples.get_mut(..self.frame()) else { return };
+        self.fill(playout, next, samples);
+        self.pace.pass(samples);
+        self.put(samples, out);
+    }
+
+    /// The same for a leg that follows the sender's clock: what was decoded waits.
+    pub(super) fn keep(&mut self, playout: &Playout, next: Option<&[u8]>) {
+        let mut samples = [0; FULLBAND_FRAME];
+        let Some(samples) = samples.get_mut(..self.frame()) else { return };
+        self.fill(playout, next, samples);
+        self.pace.push(samples);
+    }
+
+    /// Puts 20 ms of what waits into `out`, at the line rate.
+    pub(super) fn play(&mut self, out: &mut [i16]) {
+        let mut samples = [0; FULLBAND_FRAME];
+        let Some(samples) = samples.get_mut(..self.frame()) else { return };
+        self.pace.play(samples);
+        self.put(samples, out);
+    }
+
+    /// Samples of 20 ms at the codec's rate.
+    fn frame(&self) -> usize {
+        self.coding.sample_rate().samples_in_ms(20)
+    }
+
+    fn fill(&mut self, playout: &Playout, next: Option<&[u8]>, samples: &mut [i16]) {
+        let frame = samples.len();
         if playout.halves == [Source::Lost; 2] && self.recover(next, samples) {
-            return self.put(samples, out);
+            return;
         }
         let halves = playout.halves.iter().zip(playout.octets.chunks_exact(GRANULE));
         for ((half, octets), piece) in halves.zip(samples.chunks_exact_mut(frame / 2)) {
@@ -161,7 +194,6 @@ impl Ear {
                 Source::Idle => self.decoder.silence(piece),
             }
         }
-        self.put(samples, out);
     }
 
     fn put(&mut self, samples: &[i16], out: &mut [i16]) {
@@ -208,6 +240,7 @@ impl Ear {
     /// The stream is another one.
     pub(super) fn reset(&mut self) {
         self.decoder.reset();
+        self.pace.reset();
     }
 }
 
