@@ -6,6 +6,7 @@ mod publish;
 use super::bridge::BridgePort;
 use super::datagram::Datagram;
 use super::downlink::TurnFrame;
+use super::ear::Ears;
 use super::event::LegEvent;
 use super::framed::{FrameProducer, ring};
 use super::leg::{Command, LegMode};
@@ -17,7 +18,7 @@ use super::protection::Protection;
 use super::receive::Receiver;
 use super::seam::{CUT_FADE_MS, Seam, Voice};
 use super::send::{PACKET, Sender};
-use super::setup::{Ears, Retired, Setup};
+use super::setup::{Retired, Setup};
 use super::shared::Shared;
 use super::sys::{BATCH, Datagrams};
 use super::tap::TapPort;
@@ -211,7 +212,7 @@ impl Engine {
 
     fn serve(&mut self, turn: &mut Turn<'_>, setup: &mut Setup) {
         let Setup { media, ears, mouth, protection, handshake, .. } = setup;
-        self.receive(turn, media, protection, handshake);
+        self.receive(turn, media, ears, protection, handshake);
         let Turn { now, missed, datagrams: _, scratch, retired, voice, .. } = turn;
         let Scratch { heard, said, packet } = &mut **scratch;
         let (Some(heard), Some(said)) = (heard.get_mut(..self.frame), said.get_mut(..self.frame)) else { return };
@@ -293,7 +294,9 @@ impl Engine {
             std::mem::swap(&mut self.player, &mut rings.player);
         }
         if let Some(before) = &mut self.setup {
-            setup.take_over(before);
+            if setup.take_over(before) {
+                self.receiver.forget_audio();
+            }
             // What waits for a whole packet at another rate is not heard; its time passes.
             self.sender.session.skip(before.mouth.drop_pending());
         }
@@ -313,6 +316,7 @@ impl Engine {
         &mut self,
         turn: &mut Turn<'_>,
         media: &LegMedia,
+        ears: &mut Ears,
         protection: &mut Protection,
         handshake: &mut Option<Producer<Datagram>>,
     ) {
@@ -349,7 +353,7 @@ impl Engine {
                     continue;
                 }
                 if protection.is_open() {
-                    receiver.datagram(turn.now, arrived, from, octets, media, protection.receiver(), &mut report);
+                    receiver.datagram(turn.now, arrived, from, octets, media, ears, protection.receiver(), &mut report);
                 } else {
                     *srtp_failures += 1;
                 }
