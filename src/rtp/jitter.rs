@@ -30,8 +30,9 @@ const IMPATIENT_US: i64 = 60_000;
 /// So many playouts are waited for a pause before audio is left out while the caller talks: 1 s.
 const PATIENCE: u32 = 50;
 /// Further delay of a buffer whose playouts follow the sender's clock ([`JitterBuffer::follow_clock`]): their phase
-/// against the packets goes round, so that at worst a packet comes one playout after the fastest could.
-const FOLLOWING_US: i64 = 21_500;
+/// against the packets goes round, so that at worst a packet comes one playout after the fastest could; what the
+/// resampling looks ahead and the jitter that counts as none come on top.
+const FOLLOWING_US: i64 = 25_000;
 /// There, audio is repeated only when the playout point is this far before its target: smaller steps are the asker's.
 const TIGHT_FOLLOWING_US: i64 = 15_000;
 /// Off by more than this, it is moved all at once.
@@ -93,13 +94,21 @@ pub struct Playout {
 #[derive(Clone, Copy, Debug)]
 struct Granule {
     number: i64,
-    filled: u16,
+    /// Octets that came, from and up to: one stretch, or what was here before would be played in its gap.
+    from: u8,
+    to: u8,
     silent: bool,
     arrived_us: i64,
     octets: [u8; GRANULE],
 }
 
-const EMPTY: Granule = Granule { number: i64::MIN, filled: 0, silent: false, arrived_us: 0, octets: [0; GRANULE] };
+impl Granule {
+    const fn is_full(&self) -> bool {
+        self.from == 0 && self.to as usize == GRANULE
+    }
+}
+
+const EMPTY: Granule = Granule { number: i64::MIN, from: 0, to: 0, silent: false, arrived_us: 0, octets: [0; GRANULE] };
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum State {
@@ -330,7 +339,7 @@ impl JitterBuffer {
             && granule.number == cursor
         {
             granule.number = i64::MIN;
-            if usize::from(granule.filled) >= GRANULE {
+            if granule.is_full() {
                 octets.copy_from_slice(&granule.octets);
                 let arrived = granule.arrived_us;
                 *half = if jumped { Source::AudioAfterJump } else { Source::Audio };
@@ -364,7 +373,7 @@ impl JitterBuffer {
     fn holds(&self, number: i64) -> bool {
         self.line
             .get(number.rem_euclid(GRANULES as i64) as usize)
-            .is_some_and(|g| g.number == number && (usize::from(g.filled) >= GRANULE || g.silent))
+            .is_some_and(|g| g.number == number && (g.is_full() || g.silent))
     }
 
     /// Leaves granules out when the playout point is behind its target, or says how many to make up when it is
@@ -404,7 +413,7 @@ impl JitterBuffer {
     #[must_use]
     pub fn next_octets(&self) -> Option<&[u8]> {
         let granule = self.line.get(self.cursor.rem_euclid(GRANULES as i64) as usize)?;
-        (granule.number == self.cursor && usize::from(granule.filled) >= GRANULE).then_some(&granule.octets[..])
+        (granule.number == self.cursor && granule.is_full()).then_some(&granule.octets[..])
     }
 
     /// The sender says that it is silent from here on (RFC 3389): nothing is made up for what does not come.
@@ -465,7 +474,7 @@ impl JitterBuffer {
             if let Some(granule) = self.line.get_mut(number.rem_euclid(GRANULES as i64) as usize)
                 && granule.number != number
             {
-                (granule.number, granule.filled, granule.silent) = (number, 0, true);
+                (granule.number, granule.from, granule.to, granule.silent) = (number, 0, 0, true);
             }
         }
     }
@@ -481,15 +490,19 @@ impl JitterBuffer {
                 && let Some(granule) = self.line.get_mut(number.rem_euclid(GRANULES as i64) as usize)
             {
                 if granule.number != number {
-                    (granule.number, granule.filled, granule.silent) = (number, 0, false);
+                    (granule.number, granule.from, granule.to, granule.silent) = (number, 0, 0, false);
                 }
-                if granule.filled == 0 {
-                    granule.arrived_us = arrival_us;
+                let (from, to) = (offset as u8, (offset + now.len()) as u8);
+                if granule.to == 0 {
+                    (granule.from, granule.to, granule.arrived_us) = (from, to, arrival_us);
                 }
-                if let Some(room) = granule.octets.get_mut(offset..offset + now.len()) {
+                if from <= granule.to
+                    && granule.from <= to
+                    && let Some(room) = granule.octets.get_mut(offset..offset + now.len())
+                {
                     room.copy_from_slice(now);
+                    (granule.from, granule.to) = (granule.from.min(from), granule.to.max(to));
                 }
-                granule.filled = granule.filled.saturating_add(now.len() as u16);
             }
             tick += now.len() as i64;
             rest = later;

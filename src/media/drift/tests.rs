@@ -2,18 +2,24 @@ use super::*;
 use crate::rtp::{JitterBuffer, Source};
 use std::time::{Duration, Instant};
 
-/// Share of the energy of `samples` that is not a sine of `hertz`, in decibels, after the best fit of one.
+/// What is left of `samples`, in decibels of them, without the sine of `hertz` that fits best.
 fn impurity_db(samples: &[i16], hertz: f64) -> f64 {
-    let turn = hertz / 8_000.0 * std::f64::consts::TAU;
-    let (mut cosine, mut sine, mut energy) = (0.0, 0.0, 0.0);
-    for (n, sample) in samples.iter().enumerate() {
-        let (value, angle) = (f64::from(*sample), turn * n as f64);
-        cosine += value * angle.cos();
-        sine += value * angle.sin();
-        energy += value * value;
-    }
-    let explained = 2.0 * (cosine * cosine + sine * sine) / samples.len() as f64;
-    10.0 * ((energy - explained).max(1e-9) / energy).log10()
+    let waves: Vec<(f64, f64, f64)> = samples
+        .iter()
+        .enumerate()
+        .map(|(n, sample)| {
+            let (sine, cosine) = (hertz / 8_000.0 * std::f64::consts::TAU * n as f64).sin_cos();
+            (f64::from(*sample), cosine, sine)
+        })
+        .collect();
+    let sum = |term: fn(&(f64, f64, f64)) -> f64| waves.iter().map(term).sum::<f64>();
+    // The normal equations of a least-squares fit.
+    let (cc, cs, ss) = (sum(|w| w.1 * w.1), sum(|w| w.1 * w.2), sum(|w| w.2 * w.2));
+    let (yc, ys) = (sum(|w| w.0 * w.1), sum(|w| w.0 * w.2));
+    let determinant = cc * ss - cs * cs;
+    let (a, b) = ((yc * ss - ys * cs) / determinant, (ys * cc - yc * cs) / determinant);
+    let rest: f64 = waves.iter().map(|w| (w.0 - a * w.1 - b * w.2).powi(2)).sum();
+    10.0 * (rest / sum(|w| w.0 * w.0)).log10()
 }
 
 #[test]
