@@ -214,7 +214,14 @@ fn before_answer(ring: Option<Duration>, announcement: Option<&Path>) -> Result<
 /// The part of a profile that calls need.
 fn terms(profile: &SipProfile, before_answer: BeforeAnswer) -> PeerTerms {
     PeerTerms {
-        media: MediaTerms { codecs: profile.codecs.clone(), ..MediaTerms::default() },
+        media: MediaTerms {
+            codecs: profile.codecs.clone(),
+            preference: profile.codec_preference,
+            srtp: profile.srtp,
+            keying: profile.keying.clone(),
+            danger_sdes_without_tls: profile.danger_sdes_without_tls,
+            ..MediaTerms::default()
+        },
         context_header: profile.context_header.clone(),
         refer_as_tel: profile.refer_target == ReferTarget::Tel,
         refer_with_diversion: profile.refer_diversion,

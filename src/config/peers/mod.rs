@@ -5,6 +5,8 @@ mod extension;
 mod outgoing;
 mod trunk;
 
+use crate::sdp::{Keying, SrtpPolicy};
+use crate::sip::Transport;
 use super::BUILT_IN_AGENTS;
 use super::diagnostic::nearest;
 use super::profile::SipProfile;
@@ -122,9 +124,11 @@ impl Surroundings<'_> {
         if let Some(transport) = table.choice("transport", &address::TRANSPORTS) {
             own.transport = Some(transport.value);
         }
-        if own.srtp_required {
-            let message = format!("profile `{}` needs encrypted media (SRTP), which there is not yet", own.name);
-            let fix = "switch it off at the peer (Twilio: Secure Trunking; others: media encryption) and set `srtp = \"off\"`";
+        let keys_in_clear = own.keying == [Keying::Sdes] && !own.danger_sdes_without_tls;
+        let never_tls = matches!(own.transport, Some(Transport::Tcp | Transport::Udp));
+        if own.srtp == SrtpPolicy::Required && keys_in_clear && never_tls {
+            let message = format!("`{}` requires SRTP, but its keys would travel in clear: signalling is not TLS", own.name);
+            let fix = "set `transport = \"tls\"`, or `keying = \"dtls\"` where the peer does DTLS-SRTP";
             let at = if table.has("overrides") { table.key_span("overrides") } else { profile.span.clone() };
             table.error(at, message, fix);
         }
