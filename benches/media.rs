@@ -153,6 +153,12 @@ fn bridge(bench: &Bench) {
             rows.push(measure(name, asterisk.pid(), &tones(load(there, asterisk.socket(), number, n))));
         }
         let _bot = spawn(bench, "bot", "websocket", &[bot]);
+        let agent =
+            format!("agent: bot\nbridge: {{url: \"ws://{bot}/\", protocol: lean, encoding: pcm16, rate: 16000}}\n");
+        let agent = format!("[agents]\nbot = \"{}\"\n", bench.write("bot.yaml", &agent).display());
+        let mut offhook = Server::start(bench, &trunk(here, "bot", &agent));
+        rows.push(measure("Offhook bridge, 16 kHz", offhook.pid(), &tones(load(here, sip(there), "bot", n))));
+        offhook.stop();
         let bound = spawn(bench, "bridge", "bound", &[sip(there), bot]);
         rows.push(measure("bound: bare 16 kHz bridge", bound.pid(), &tones(load(here, sip(there), "x", n))));
     }

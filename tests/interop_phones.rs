@@ -69,8 +69,10 @@ fn all_hold_a_call(bench: &Bench, server: &Server, keys: Option<&std::path::Path
             phone.hang_up();
             assert_echo(&phone.stop(), "pjsua");
         });
-        for (kind, ip) in [("baresip", Ipv4Addr::LOCALHOST), ("linphonec", bench.address(31))] {
-            let (line, directory, uri) = (line(ip), directory(kind), &uri);
+        // baresip cannot share port 5060 of the first loopback address, which is the only one its RTP leaves from.
+        for (kind, ip, port) in [("baresip", Ipv4Addr::LOCALHOST, 25_062), ("linphonec", bench.address(31), 5_060)] {
+            let line = Line { port, ..line(ip) };
+            let (directory, uri) = (directory(kind), &uri);
             scope.spawn(move || {
                 let _case = Case::begin(kind, FEATURE, transport);
                 assert_echo(&call_once(kind, &directory, &line, &spoken(), uri, 7), kind);

@@ -63,6 +63,15 @@ pub enum BridgeProtocol {
 impl BridgeProtocol {
     /// Every protocol with its name in the agent file.
     pub const NAMES: [(&'static str, Self); 2] = [("lean", Self::Lean), ("twilio", Self::Twilio)];
+
+    /// Its name there.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Lean => "lean",
+            Self::Twilio => "twilio",
+        }
+    }
 }
 
 /// How samples stand on the wire.

@@ -1,6 +1,7 @@
 //! The only place where an effect of an agent is executed: limits, audit and replay live here.
 
 use super::CallEvent;
+use super::bot::BotCall;
 use super::classify::classify;
 use super::session::Session;
 use crate::agent::{Effect, Input, Note, RequestId, ToolFailure};
@@ -89,6 +90,26 @@ impl Session {
             Note::NodeEntered { node } => CallEvent::NodeEntered { call, node },
             Note::SlotFilled { slot, value, corrected } => CallEvent::SlotFilled { call, slot, value, corrected },
             Note::FailureHandled { kind, node } => CallEvent::FailureHandled { call, kind: kind.to_owned(), node },
+        }
+    }
+}
+
+impl BotCall {
+    /// Does what a bot wants done: it may hand the call to one of the file's destinations, or end it.
+    pub(super) fn execute(&mut self, effect: Effect) {
+        match effect {
+            Effect::Transfer { request, destination, context, announcement } => {
+                self.legs().transfer(request, destination, &context, announcement);
+            }
+            Effect::Hangup { reason, completed, .. } => {
+                self.hangup.get_or_insert((reason, completed));
+            }
+            // Only a flow speaks, listens, classifies and calls tools here.
+            Effect::Speak { .. }
+            | Effect::Listen(_)
+            | Effect::Classify { .. }
+            | Effect::CallTool { .. }
+            | Effect::Note(_) => {}
         }
     }
 }

@@ -199,6 +199,15 @@ pub enum CallEvent {
         /// Status and reason.
         reason: String,
     },
+    /// A bot outside was reached, was lost, or has something to say about itself.
+    Bot {
+        /// Which call.
+        call: CallId,
+        /// `connected`, `reconnected`, `not_reached`, `lost`, `done`, `fallback`, `complaint`.
+        state: &'static str,
+        /// Why, where that helps.
+        detail: String,
+    },
     /// An engine was busy or failed.
     EngineTrouble {
         /// Which call.
@@ -292,6 +301,7 @@ impl CallEvent {
                 Some(call),
                 json!({"destination": destination, "accepted": accepted, "reason": reason}),
             ),
+            Self::Bot { call, state, detail } => ("bot", Some(call), json!({"state": state, "detail": detail})),
             Self::EngineTrouble { call, stage, detail } => {
                 ("engine_trouble", Some(call), json!({"stage": stage, "detail": detail}))
             }

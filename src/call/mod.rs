@@ -7,6 +7,7 @@
 //! [`transfer`] decides how a call is handed over, `handover` does it and holds both legs, `referral` follows a peer's
 //! REFER and lets another call take a leg's place; `switchboard` knows who holds which leg.
 
+pub mod bot;
 mod classify;
 mod context;
 pub mod dial_policy;

@@ -18,7 +18,10 @@ pub struct Sounds {
 impl Default for Sounds {
     /// The ringing tone of most countries (425 Hz, one second on, four off) and two soft notes every six seconds.
     fn default() -> Self {
-        Self { ringback: tones::samples(Tone::RingbackItu).into(), hold_music: tones::samples(Tone::Hold).into() }
+        Self {
+            ringback: tones::samples(Tone::RingbackItu, SampleRate::NARROWBAND).into(),
+            hold_music: tones::samples(Tone::Hold, SampleRate::NARROWBAND).into(),
+        }
     }
 }
 
@@ -35,7 +38,7 @@ impl Sounds {
     /// Takes another ringing tone, such as [`Tone::Ringback`] of North America.
     #[must_use]
     pub fn with_ringback(mut self, tone: Tone) -> Self {
-        self.ringback = tones::samples(tone).into();
+        self.ringback = tones::samples(tone, SampleRate::NARROWBAND).into();
         self
     }
 }

@@ -1,5 +1,6 @@
 //! Takes calls in, places them, and knows all that are up.
 
+use super::bot::{BotCall, BotSeed, Connecting};
 use super::dial_policy::{Approved, Callee};
 use super::gateway::CallerIdentity;
 use super::line::describe;
@@ -163,7 +164,8 @@ impl Supervisor {
             Callee::Address(uri) => uri.view().user().unwrap_or_default().to_owned(),
         };
         let outbound = Outbound { identity, headers, ring_for, ..Outbound::to(to) };
-        let ring = self.ring_out(call, &gateway, &outbound, mode(&route.program));
+        let mut begun = None;
+        let ring = self.ring_out(call, &gateway, &outbound, &route.program, &mut begun);
         let answered = tokio::time::timeout(ring_for, ring).await;
         let (line, answer) =
             answered.unwrap_or(Err(LineError::NotAnswered(Unanswered::NoAnswer))).inspect_err(|error| {
@@ -180,6 +182,7 @@ impl Supervisor {
             variables,
             direction: "outbound",
             setup: asked.elapsed(),
+            begun,
             caller_name: Some(called),
             called_number: None,
         };
@@ -193,10 +196,11 @@ impl Supervisor {
         call: CallId,
         gateway: &Gateway,
         outbound: &Outbound,
-        mode: LegMode,
+        program: &Program,
+        begun: &mut Option<Connecting>,
     ) -> Result<(Line, Vec<Header>), LineError> {
         let Switchboard { sip, workers, .. } = &*self.switchboard;
-        let mut line = place(sip, workers, gateway, outbound, mode).await?;
+        let mut line = place(sip, workers, gateway, outbound, mode(program)).await?;
         loop {
             let (code, early_media) = match line.next().await {
                 Some(LineEvent::Answered(headers)) => return Ok((line, headers)),
@@ -210,6 +214,9 @@ impl Supervisor {
                     continue;
                 }
             };
+            if begun.is_none() {
+                *begun = reach_bot(program);
+            }
             self.events.send(CallEvent::CallProgress { call, code, early_media });
         }
     }
@@ -294,9 +301,15 @@ impl Supervisor {
             }
             return;
         }
+        let begun = reach_bot(&route.program);
         let line = match self.pick_up(&incoming, events, &route.terms, mode(&route.program)).await {
             Ok(line) => line,
-            Err(error) => return self.refuse_for(call, &incoming, &error),
+            Err(error) => {
+                if let Some(begun) = begun {
+                    begun.abort();
+                }
+                return self.refuse_for(call, &incoming, &error);
+            }
         };
         let variables = variables(&incoming, &route);
         let gateway = self.gateway(&route.peer).cloned().unwrap_or_else(|| {
@@ -311,6 +324,7 @@ impl Supervisor {
             variables,
             direction: "inbound",
             setup: arrived.elapsed(),
+            begun,
             caller_name: Some(name_of(&incoming.from)).filter(|name| !name.expose().is_empty()),
             called_number: Some(Pii::new(called)).filter(|number| !number.expose().is_empty()),
         };
@@ -384,7 +398,8 @@ impl Supervisor {
     }
 
     async fn drive(&self, started: Started) {
-        let Started { call, line, route, gateway, variables, direction, setup, caller_name, called_number } = started;
+        let Started { call, line, route, gateway, variables, direction, setup, begun, caller_name, called_number } =
+            started;
         tracing::info!(%call, direction, peer = route.peer, agent = route.agent, "call_started");
         self.events.send(CallEvent::CallStarted {
             call,
@@ -411,6 +426,23 @@ impl Supervisor {
                 };
                 Session::new(seed).run().await;
             }
+            Program::Bot(bot) => {
+                let seed = BotSeed {
+                    call,
+                    line,
+                    setup: bot,
+                    begun,
+                    direction,
+                    events: self.events.clone(),
+                    variables,
+                    switchboard: Arc::clone(&self.switchboard),
+                    gateway,
+                    caller_name,
+                    called_number,
+                    terms: route.terms,
+                };
+                BotCall::new(seed).run().await;
+            }
             Program::Echo => echo(call, line, &self.switchboard, &self.events).await,
         }
     }
@@ -425,8 +457,18 @@ struct Started {
     variables: Vec<(String, Pii<String>)>,
     direction: &'static str,
     setup: Duration,
+    /// The connection to a bot that was begun while the phone rang.
+    begun: Option<Connecting>,
     caller_name: Option<Pii<String>>,
     called_number: Option<Pii<String>>,
+}
+
+/// Begins to reach the bot of a program that has one.
+fn reach_bot(program: &Program) -> Option<Connecting> {
+    match program {
+        Program::Bot(setup) => Some(setup.connect()),
+        Program::Agent(..) | Program::Echo => None,
+    }
 }
 
 /// The caller's name, or its number where it gave none.
@@ -444,7 +486,7 @@ fn serves(route: &Route, called: &str) -> bool {
 
 fn mode(program: &Program) -> LegMode {
     match program {
-        Program::Agent(..) => LegMode::Agent,
+        Program::Agent(..) | Program::Bot(_) => LegMode::Agent,
         Program::Echo => LegMode::Echo,
     }
 }
@@ -464,6 +506,7 @@ fn variables(incoming: &IncomingCall, route: &Route) -> Vec<(String, Pii<String>
 fn header_variables(headers: &[Header], route: &Route) -> Vec<(String, Pii<String>)> {
     let of_agent = match &route.program {
         Program::Agent(setup, _) => setup.header_variables.as_slice(),
+        Program::Bot(setup) => setup.header_variables(),
         Program::Echo => &[],
     };
     let mut all: Vec<(String, Pii<String>)> = Vec::new();
@@ -503,12 +546,7 @@ async fn echo(call: CallId, mut line: Line, switchboard: &Arc<Switchboard>, even
         reason: describe(&cause),
         completed: cause == EndCause::Remote,
         duration: started.elapsed(),
-        media: vec![
-            ("sent", stats.sent),
-            ("received", stats.received),
-            ("lost", stats.lost),
-            ("rejected", stats.rejected),
-        ],
+        media: super::session::figures(&stats, &super::session::NEAR_FIGURES),
     });
 }
 

@@ -1,5 +1,6 @@
 //! What calls start from: the engines, an agent ready to talk, and the ways of the peer.
 
+use super::bot::BotSetup;
 use super::classify::Exemplars;
 use super::fallback::whole_line;
 use super::media_terms::MediaTerms;
@@ -73,6 +74,8 @@ impl AgentSetup {
 pub enum Program {
     /// An agent file with its engines.
     Agent(Arc<AgentSetup>, Engines),
+    /// A bot outside, over a WebSocket.
+    Bot(Arc<BotSetup>),
     /// The caller hears themselves: for line checks and load tests.
     Echo,
 }

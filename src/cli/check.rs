@@ -203,6 +203,13 @@ fn summary(name: &str, checked: &Checked, errors: usize, warnings: usize) -> Str
         if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
     };
     match &checked.agent {
+        Some(agent::Agent { id, bridge: Some(bridge), .. }) => {
+            let protocol = bridge.protocol.name();
+            format!(
+                "{name}: agent `{id}` is good: a bot outside that speaks {protocol}, {}",
+                count(warnings, "warning")
+            )
+        }
         Some(agent) => format!(
             "{name}: agent `{}` is good: {}, {}, {}, {}",
             agent.id,

@@ -2,7 +2,8 @@
 
 use crate::agent::Agent;
 use crate::base::Random;
-use crate::call::{AgentSetup, Engines};
+use crate::call::bot::{BotSetup, BotSurroundings};
+use crate::call::{AgentSetup, Engines, Program};
 use crate::providers::local::LocalEngines;
 use crate::providers::local::models::{Models, Surroundings};
 use crate::providers::local::pool::PoolConfig;
@@ -12,6 +13,9 @@ use jiff::tz::TimeZone;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
+
+/// Pace of the voice.
+const SPEED: f32 = 1.0;
 
 /// Loads every offline engine from the models directory. `say` gets one line per step.
 ///
@@ -50,7 +54,7 @@ pub(super) async fn prepare(
     let tool_set = ToolSet::new(&agent.tools, &policy, &environment)
         .map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))?;
     let egress = Egress::new(policy, Arc::new(SystemResolver), extra_roots).map_err(|e| e.to_string())?;
-    let speed = 1.0;
+    let speed = SPEED;
     let spare_line = AgentSetup::synthesise_spare_line(engines, speed).await.map_err(|e| e.to_string())?;
     Ok(Arc::new(AgentSetup {
         time_zone: time_zone(&agent)?,
@@ -63,6 +67,28 @@ pub(super) async fn prepare(
         budget,
         spare_line,
     }))
+}
+
+/// Makes the bot of an agent ready to take calls. Without engines it speaks only for itself.
+///
+/// # Errors
+/// One sentence.
+pub(super) async fn prepare_bot(
+    agent: Arc<Agent>,
+    engines: Option<&Engines>,
+    policy: EgressPolicy,
+    extra_roots: &[u8],
+) -> Result<Program, String> {
+    let surroundings = BotSurroundings {
+        policy,
+        resolver: Arc::new(SystemResolver),
+        extra_roots,
+        environment: &|name| std::env::var(name).ok(),
+        voice: engines.map(|engines| (Arc::clone(&engines.tts), SPEED)),
+    };
+    let id = agent.id.clone();
+    let setup = BotSetup::new(agent, surroundings).await?;
+    Ok(Program::Bot(Arc::new(setup.ok_or_else(|| format!("agent {id} has no bridge and no engines"))?)))
 }
 
 fn time_zone(agent: &Agent) -> Result<TimeZone, String> {

@@ -1,5 +1,6 @@
 //! Settings of the media workers.
 
+use super::Admission;
 use crate::audio::VadMode;
 use std::net::{IpAddr, Ipv4Addr};
 use std::ops::RangeInclusive;
@@ -24,6 +25,8 @@ pub struct MediaConfig {
     pub rtcp_interval: Duration,
     /// The voice detector of agent legs.
     pub vad: VadMode,
+    /// When the workers are too late to take further calls.
+    pub admission: Admission,
     /// Ask the system for a higher thread priority. What was got is in [`super::WorkerStats::priority`].
     pub raise_priority: bool,
 }
@@ -38,6 +41,7 @@ impl Default for MediaConfig {
             media_timeout: Duration::from_secs(30),
             rtcp_interval: crate::rtp::rtcp::INTERVAL,
             vad: VadMode::default(),
+            admission: Admission::default(),
             raise_priority: true,
         }
     }

@@ -4,6 +4,7 @@ mod control;
 mod publish;
 
 use super::bridge::BridgePort;
+use super::datagram::Datagram;
 use super::downlink::TurnFrame;
 use super::event::LegEvent;
 use super::framed::{FrameProducer, ring};
@@ -12,6 +13,7 @@ use super::leg_media::LegMedia;
 use super::limits::DATAGRAMS_PER_TURN;
 use super::mouth::Mouth;
 use super::player::{Content, Player};
+use super::protection::Protection;
 use super::receive::Receiver;
 use super::seam::{CUT_FADE_MS, Seam, Voice};
 use super::send::{PACKET, Sender};
@@ -25,6 +27,7 @@ use crate::audio::{TonePresser, VoiceDetector};
 use crate::base::{Random, SampleRate, TurnId};
 use crate::rtp::dtmf::DigitTurn;
 use crate::rtp::packet::is_rtcp_type;
+use crate::rtp::quality::LossRuns;
 use rtrb::{Consumer, Producer};
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
@@ -79,7 +82,8 @@ pub(super) struct Settings {
 #[derive(Debug)]
 pub(super) struct Ends {
     pub(super) shared: Arc<Shared>,
-    pub(super) socket: UdpSocket,
+    /// The call sends the datagrams of a handshake by it.
+    pub(super) socket: Arc<UdpSocket>,
     /// On the port above.
     pub(super) rtcp: UdpSocket,
     pub(super) commands: Consumer<Command>,
@@ -89,7 +93,7 @@ pub(super) struct Ends {
 #[derive(Debug)]
 pub(super) struct Engine {
     pub(super) shared: Arc<Shared>,
-    socket: UdpSocket,
+    socket: Arc<UdpSocket>,
     rtcp: UdpSocket,
     commands: Consumer<Command>,
     events: Producer<LegEvent>,
@@ -107,8 +111,14 @@ pub(super) struct Engine {
     sending: bool,
     report_due: Option<Instant>,
     sent: u64,
+    /// Which of the peer's frames were missing when they were to be played.
+    runs: LossRuns,
     send_errors: u64,
+    /// Packets and reports that could not be protected, and reports that were not authentic.
+    srtp_failures: u64,
     uplink_dropped: u64,
+    /// Digits go out as telephone-events.
+    sends_events: bool,
     bridge: Option<BridgePort>,
     /// Turns since the last audio over the bridge.
     bridge_silent: u32,
@@ -147,7 +157,10 @@ impl Engine {
             report_due: None,
             sent: 0,
             send_errors: 0,
+            srtp_failures: 0,
+            runs: LossRuns::default(),
             uplink_dropped: 0,
+            sends_events: false,
             bridge: None,
             bridge_silent: 0,
             background: None,
@@ -189,21 +202,25 @@ impl Engine {
             return;
         };
         self.serve(turn, &mut setup);
+        if self.is_closed() {
+            self.leave(turn, &mut setup);
+        }
+        self.publish(&setup.media);
         self.setup = Some(setup);
-        self.publish();
     }
 
     fn serve(&mut self, turn: &mut Turn<'_>, setup: &mut Setup) {
-        let Setup { media, ears, mouth, .. } = setup;
-        self.receive(turn, media);
+        let Setup { media, ears, mouth, protection, handshake, .. } = setup;
+        self.receive(turn, media, protection, handshake);
         let Turn { now, missed, datagrams: _, scratch, retired, voice, .. } = turn;
         let Scratch { heard, said, packet } = &mut **scratch;
         let (Some(heard), Some(said)) = (heard.get_mut(..self.frame), said.get_mut(..self.frame)) else { return };
         let is_heard = self.hear(*now, media, ears, voice, heard);
         let echo = (is_heard && self.mode == LegMode::Echo).then_some(&*heard);
-        let is_said = self.say(*now, *missed, media, mouth, echo, said);
+        let may_send = media.send && protection.is_open();
+        let is_said = self.say(*now, *missed, may_send.then_some(&*media), mouth, echo, said);
         if let Some(destination) = self.receiver.destination().filter(|_| is_said.is_some()) {
-            self.send_packets(media, mouth, packet, destination);
+            self.send_packets(media, mouth, protection, packet, destination);
         }
         if let Some(mut tap) = self.tap.take() {
             let agent = is_said.unwrap_or(false).then_some(&*said);
@@ -217,7 +234,7 @@ impl Engine {
                 let _ = retired.push(Retired::Tap(tap));
             }
         }
-        self.control(turn, media, mouth);
+        self.control(turn, media, mouth, protection);
         if media.receive
             && let Some(silent_for) = self.receiver.timeout(turn.now, self.settings.media_timeout)
         {
@@ -269,6 +286,7 @@ impl Engine {
     /// Puts a new configuration in place and hands out the one before, with what was in use until then.
     fn configure(&mut self, now: Instant, mut setup: Box<Setup>) -> Option<Box<Setup>> {
         self.receiver.configure(now, &setup.media);
+        self.sends_events = setup.media.telephone_event.is_some();
         if let Some(rings) = &mut setup.rings {
             self.frame = rings.sample_rate.samples_in_ms(FRAME_MS);
             std::mem::swap(&mut self.uplink, &mut rings.uplink);
@@ -284,15 +302,22 @@ impl Engine {
 
     /// Sends a digit as events where they were agreed, as tones otherwise.
     fn press(&mut self, digit: char) {
-        if self.setup.as_ref().is_some_and(|setup| setup.media.telephone_event.is_some()) {
+        if self.sends_events {
             self.sender.push_digit(digit);
         } else {
             self.presser.push(digit);
         }
     }
 
-    fn receive(&mut self, turn: &mut Turn<'_>, media: &LegMedia) {
-        let Self { receiver, events, shared, rings, socket, sender, bridge, .. } = self;
+    fn receive(
+        &mut self,
+        turn: &mut Turn<'_>,
+        media: &LegMedia,
+        protection: &mut Protection,
+        handshake: &mut Option<Producer<Datagram>>,
+    ) {
+        let Self { receiver, events, shared, rings, socket, sender, bridge, srtp_failures, .. } = self;
+        let mut woken = false;
         let mut report = |event| {
             if let (LegEvent::Digit(key), Some(bridge)) = (&event, bridge.as_mut()) {
                 bridge.push_key(*key);
@@ -303,23 +328,37 @@ impl Engine {
         loop {
             let count = turn.datagrams.receive(socket);
             taken += count;
-            for (octets, from, at) in turn.datagrams.iter() {
+            for (octets, from, at) in turn.datagrams.iter_mut() {
                 let age = at.and_then(|at| turn.wall.duration_since(at).ok()).filter(|age| *age < OLDEST_ARRIVAL);
                 let arrived = turn.now.checked_sub(age.unwrap_or_default()).unwrap_or(turn.now);
-                if let Some([_, kind, ..]) = octets
+                // A datagram that was too long is no packet of ours: an empty one is refused and counted.
+                let octets = octets.unwrap_or_default();
+                if let Some(handshake) = handshake.as_mut().filter(|_| Datagram::is_dtls(octets)) {
+                    // Who may not take part is ignored, and so is what does not fit.
+                    woken |= receiver.admits_handshake(from) && handshake.push(Datagram::new(from, octets)).is_ok();
+                    continue;
+                }
+                if let [_, kind, ..] = octets
                     && is_rtcp_type(*kind)
                 {
                     let ours = sender.session.ssrc();
-                    receiver.rtcp(turn.now, turn.wall, from, octets.unwrap_or_default(), ours);
+                    match protection.open_rtcp(octets) {
+                        Some(octets) => receiver.rtcp(turn.now, turn.wall, from, octets, ours),
+                        None => *srtp_failures += 1,
+                    }
                     continue;
                 }
-                // A datagram that was too long is no packet of ours: an empty one is refused and counted.
-                receiver.datagram(turn.now, arrived, from, octets.unwrap_or_default(), media, &mut report);
+                if protection.is_open() {
+                    receiver.datagram(turn.now, arrived, from, octets, media, protection.receiver(), &mut report);
+                } else {
+                    *srtp_failures += 1;
+                }
             }
             if count < BATCH || taken >= DATAGRAMS_PER_TURN {
-                return;
+                break;
             }
         }
+        *rings |= woken;
     }
 
     /// The next 20 ms of the peer, for whoever listens: the call, the other leg, or the peer itself. True when `heard`
@@ -337,6 +376,9 @@ impl Engine {
         }
         let is_for_call = self.mode == LegMode::Agent && self.bridge.is_none();
         let Some(frame) = self.receiver.frame(now, ears, is_for_call.then_some(voice), heard) else { return false };
+        if !frame.idle {
+            self.runs.record(frame.concealed);
+        }
         if let Some(bridge) = &mut self.bridge {
             if !frame.idle {
                 bridge.push_audio(heard);
@@ -356,19 +398,19 @@ impl Engine {
         &mut self,
         now: Instant,
         missed: u32,
-        media: &LegMedia,
+        media: Option<&LegMedia>,
         mouth: &mut Mouth,
         echo: Option<&[i16]>,
         said: &mut [i16],
     ) -> Option<bool> {
-        let bridged = self.over_the_bridge(media, said);
-        if !media.send || self.receiver.destination().is_none() {
+        let bridged = self.over_the_bridge(said);
+        let Some(media) = media.filter(|_| self.receiver.destination().is_some()) else {
             let Self { player, events, shared, rings, .. } = self;
             player.hold(now, shared, &mut |event| push_event(events, shared, rings, event));
             self.sender.pause(mouth, 1 + missed);
             self.sending = false;
             return None;
-        }
+        };
         if self.sending && missed > 0 {
             // Time that was lost is not made up by a burst: the peer hears a gap.
             self.sender.session.skip(missed * mouth.ticks_per_turn());
@@ -396,11 +438,11 @@ impl Engine {
     }
 
     /// Puts what the bridged leg says in these 20 ms into `said`; false when it says nothing.
-    fn over_the_bridge(&mut self, media: &LegMedia, said: &mut [i16]) -> bool {
-        let Self { bridge, sender, presser, .. } = self;
+    fn over_the_bridge(&mut self, said: &mut [i16]) -> bool {
+        let Self { bridge, sender, presser, sends_events, .. } = self;
         let Some(bridge) = bridge else { return false };
         let is_heard = bridge.pull(said, |key| {
-            if media.telephone_event.is_some() {
+            if *sends_events {
                 sender.push_digit(key);
             } else {
                 presser.push(key);
@@ -448,12 +490,22 @@ impl Engine {
         true
     }
 
-    fn send_packets(&mut self, media: &LegMedia, mouth: &mut Mouth, packet: &mut [u8; PACKET], to: SocketAddr) {
+    fn send_packets(
+        &mut self,
+        media: &LegMedia,
+        mouth: &mut Mouth,
+        protection: &mut Protection,
+        packet: &mut [u8; PACKET],
+        to: SocketAddr,
+    ) {
         let mut rtp_timestamp = self.sender.session.timestamp();
         while let Some(len) = self.sender.next_packet(media, mouth, packet) {
-            match self.socket.send_to(packet.get(..len).unwrap_or_default(), to) {
-                Ok(_) => self.sent += 1,
-                Err(_) => self.send_errors += 1,
+            match protection.protect(packet, len).and_then(|len| packet.get(..len)) {
+                Some(octets) => match self.socket.send_to(octets, to) {
+                    Ok(_) => self.sent += 1,
+                    Err(_) => self.send_errors += 1,
+                },
+                None => self.srtp_failures += 1,
             }
             if let Some(turn) = self.starting.take() {
                 self.report(LegEvent::PlayoutStarted { turn, at: Instant::now(), rtp_timestamp });

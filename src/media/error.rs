@@ -2,6 +2,7 @@
 
 use crate::audio::codec::CodecError;
 use crate::audio::resample::ResampleError;
+use std::time::Duration;
 use thiserror::Error;
 
 /// Whose fault it is and what to do is in the text of each variant.
@@ -25,6 +26,9 @@ pub enum MediaError {
     /// Ours: the call sends commands faster than the worker takes them.
     #[error("the media worker has not taken the last {0} commands of this call; it is overloaded or dead")]
     Busy(usize),
+    /// The peer's, or ours: a call that was encrypted cannot go on in clear. Refuse the offer with 488.
+    #[error("the media of this call was encrypted and may not go on in clear")]
+    Downgrade,
     /// Configuration: the range holds no even port followed by an odd one.
     #[error("the RTP port range {0}-{1} holds no pair of an even port and the odd port above it")]
     EmptyRange(u16, u16),
@@ -41,6 +45,12 @@ pub enum MediaError {
         /// Ports that could not be bound.
         taken: usize,
     },
+    /// Load: the workers begin their work too late already. Answer 503; there are more calls than this machine carries.
+    #[error("the media workers are late in {late_percent:.1} % of their turns; this machine carries no further call")]
+    Overloaded {
+        /// Share of late turns over the last seconds, of the worker that would have taken the call.
+        late_percent: f32,
+    },
     /// Load: every worker serves as many legs as it may. Answer 503.
     #[error("every media worker is full")]
     TooManyLegs,
@@ -50,11 +60,24 @@ pub enum MediaError {
 }
 
 impl MediaError {
+    /// When to try again, for the `Retry-After` of a 503 (RFC 3261 §21.5.4).
+    #[must_use]
+    pub const fn retry_after(&self) -> Option<Duration> {
+        match self {
+            // About as long as a quarantine, and as the lateness takes to be forgiven.
+            Self::NoFreePort { .. } | Self::Overloaded { .. } | Self::TooManyLegs | Self::Busy(_) => {
+                Some(Duration::from_secs(5))
+            }
+            _ => None,
+        }
+    }
+
     /// The SIP status for an INVITE that met this.
     #[must_use]
     pub const fn sip_status(&self) -> u16 {
         match self {
-            Self::NoFreePort { .. } | Self::TooManyLegs | Self::Busy(_) => 503,
+            Self::NoFreePort { .. } | Self::Overloaded { .. } | Self::TooManyLegs | Self::Busy(_) => 503,
+            Self::Downgrade => 488,
             Self::Bind { .. } | Self::Codec(_) | Self::Rate(_) | Self::EmptyRange(..) | Self::Thread(_) => 500,
         }
     }

@@ -2,11 +2,12 @@
 
 use super::MediaError;
 use super::bridge::{BridgePort, ports};
+use super::datagram::Datagram;
 use super::downlink::{Downlink, RING_FRAMES};
 use super::event::Events;
 use super::framed::ring;
-use super::leg_media::LegMedia;
-use super::limits::UPLINK_FRAMES;
+use super::leg_media::{LegMedia, LegSecurity};
+use super::limits::{HANDSHAKE_DATAGRAMS, UPLINK_FRAMES};
 use super::player::Player;
 use super::setup::{Rings, Setup};
 use super::shared::Shared;
@@ -16,7 +17,8 @@ use crate::audio::frame::FRAME_MS;
 use crate::base::SampleRate;
 #[cfg(test)]
 use crate::sdp::Codec;
-use std::net::SocketAddr;
+use rtrb::{Consumer, RingBuffer};
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
 use std::task::Poll;
@@ -72,6 +74,9 @@ pub struct LegStats {
     pub events_dropped: u64,
     /// Packets the system refused to send.
     pub send_errors: u64,
+    /// Packets and reports that were not protected with the peer's key, or came before there was one. They are dropped,
+    /// never more.
+    pub srtp_failures: u64,
     /// Interarrival jitter by RFC 3550 §6.4.1.
     pub jitter: Duration,
     /// From arrival to playout, the jitter buffer's current delay.
@@ -80,6 +85,12 @@ pub struct LegStats {
     pub round_trip: Duration,
     /// Share of our packets that the peer says it lost lately, 0.0–1.0 (RTCP).
     pub far_loss: f32,
+    /// Interarrival jitter of our packets where the peer receives them (RTCP).
+    pub far_jitter: Duration,
+    /// The peer said goodbye by RTCP (RFC 3550 §6.6). It ends nothing: signalling does.
+    pub peer_left: bool,
+    /// Mean opinion score of what we hear, 1.0 to 4.4 by the E-model ([`crate::rtp::quality`]); 0.0 before anything came.
+    pub mos: f32,
     /// Frames of 20 ms that came over a bridge too late to be sent.
     pub bridge_dropped: u64,
     /// Where our audio goes; `None` before the first packet left.
@@ -116,6 +127,11 @@ pub struct Leg {
     pub events: Events,
     pub(super) local_addr: SocketAddr,
     pub(super) options: LegOptions,
+    /// It was encrypted, or was to be.
+    pub(super) is_secured: bool,
+    /// Of a handshake, where one takes place.
+    pub(super) handshake: Option<Consumer<Datagram>>,
+    pub(super) socket: Arc<UdpSocket>,
     /// The line rate, once it is fixed.
     pub(super) sample_rate: Option<SampleRate>,
     pub(super) commands: rtrb::Producer<Command>,
@@ -144,8 +160,17 @@ impl Leg {
     /// in which a peer behind NAT may turn out to send from elsewhere. The first packet leaves within 20 ms.
     ///
     /// # Errors
-    /// [`MediaError::Busy`] when the worker has not taken earlier commands; a codec that cannot be run.
+    /// [`MediaError::Busy`] when the worker has not taken earlier commands; a codec that cannot be run;
+    /// [`MediaError::Downgrade`] when the leg was encrypted and would be no more. The leg stays as it was then.
     pub fn configure(&mut self, media: LegMedia) -> Result<(), MediaError> {
+        let is_secured = media.security != LegSecurity::Plain;
+        if self.is_secured && !is_secured {
+            return Err(MediaError::Downgrade);
+        }
+        let (to_call, handshake) = match media.dtls && self.handshake.is_none() {
+            true => Some(RingBuffer::new(HANDSHAKE_DATAGRAMS)).unzip(),
+            false => (None, None),
+        };
         let line = self.sample_rate.unwrap_or_else(|| media.line_rate(self.options.max_sample_rate));
         let frame = line.samples_in_ms(FRAME_MS);
         let first = self.uplink.ring.is_none().then(|| (ring(UPLINK_FRAMES, frame), ring(RING_FRAMES, frame)));
@@ -156,8 +181,12 @@ impl Leg {
             }
             None => (None, None),
         };
-        self.command(Command::Configure(Setup::new(media, line, rings)?))?;
+        let mut setup = Setup::new(media, line, rings)?;
+        setup.handshake = to_call;
+        self.command(Command::Configure(setup))?;
         self.sample_rate = Some(line);
+        self.is_secured = is_secured;
+        self.handshake = handshake.or_else(|| self.handshake.take());
         if let Some((uplink, downlink)) = ends {
             self.uplink.ring = Some(uplink);
             self.downlink.start(downlink, line);
@@ -168,6 +197,21 @@ impl Leg {
     /// The line rate, which is fixed from here on.
     fn fix_sample_rate(&mut self) -> SampleRate {
         *self.sample_rate.get_or_insert(SampleRate::NARROWBAND)
+    }
+
+    /// The oldest datagram of a DTLS handshake not yet taken. There are some only after [`LegMedia::dtls`] was
+    /// configured, and only from addresses that may take part. [`Self::ready`] resolves for them too.
+    pub fn next_datagram(&mut self) -> Option<Datagram> {
+        self.handshake.as_mut()?.pop().ok()
+    }
+
+    /// Sends a datagram of a handshake from the RTP port. `to` is where the peer's came from, or
+    /// [`LegMedia::remote`].
+    ///
+    /// # Errors
+    /// The system refused it; what is lost is sent again by the handshake's own timer.
+    pub fn send_datagram(&self, to: SocketAddr, octets: &[u8]) -> std::io::Result<()> {
+        self.socket.send_to(octets, to).map(|_| ())
     }
 
     /// Both directions from here on, for a recording. A further tap ends the one before. A leg that was not configured
@@ -236,14 +280,15 @@ impl Leg {
         Ok(())
     }
 
-    /// Resolves when [`Self::uplink`] or [`Self::events`] has something. Only one task may wait.
+    /// Resolves when [`Self::uplink`], [`Self::events`] or [`Self::next_datagram`] has something. Only one task may wait.
     pub async fn ready(&mut self) {
         std::future::poll_fn(move |cx| {
             self.shared.waker.register(cx.waker());
             self.shared.waiting.store(true, Ordering::Release);
             // Pairs with the fence of the worker: it sees us waiting, or we see what it pushed.
             fence(Ordering::SeqCst);
-            let idle = self.uplink.is_empty() && self.events.ring.is_empty();
+            let no_datagram = self.handshake.as_ref().is_none_or(Consumer::is_empty);
+            let idle = self.uplink.is_empty() && self.events.ring.is_empty() && no_datagram;
             if idle { Poll::Pending } else { Poll::Ready(()) }
         })
         .await;
@@ -266,10 +311,14 @@ impl Leg {
             uplink_dropped: read(&c.uplink_dropped),
             events_dropped: read(&c.events_dropped),
             send_errors: read(&c.send_errors),
+            srtp_failures: read(&c.srtp_failures),
             jitter: Duration::from_micros(u64::from(c.jitter_us.load(Ordering::Relaxed))),
             delay: Duration::from_micros(u64::from(c.delay_us.load(Ordering::Relaxed))),
             round_trip: Duration::from_micros(u64::from(c.round_trip_us.load(Ordering::Relaxed))),
             far_loss: c.far_loss.load(Ordering::Relaxed) as f32 / 256.0,
+            far_jitter: Duration::from_micros(u64::from(c.far_jitter_us.load(Ordering::Relaxed))),
+            peer_left: c.peer_left.load(Ordering::Relaxed),
+            mos: f32::from_bits(c.mos.load(Ordering::Relaxed)),
             bridge_dropped: read(&c.bridge_dropped),
             sends_to: c.sends_to.load(),
             hears_from: c.hears_from.load(),

@@ -2,8 +2,24 @@
 
 use crate::audio::codec::{Coding, OpusSettings};
 use crate::base::SampleRate;
-use crate::sdp::{Codec, Negotiated, OpusParameters};
+use crate::sdp::{Codec, Negotiated, OpusParameters, Security, SrtpKey};
 use std::net::{IpAddr, SocketAddr};
+
+/// How the packets of a leg are protected.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum LegSecurity {
+    /// RTP in clear.
+    Plain,
+    /// Encryption was agreed and its keys are not known yet: nothing is sent, nothing is heard.
+    Pending,
+    /// SRTP (RFC 3711). The same keys again go on where they were; other keys start over.
+    Srtp {
+        /// Of what we send.
+        send: SrtpKey,
+        /// Of what the peer sends.
+        receive: SrtpKey,
+    },
+}
 
 /// The agreement that [`super::Leg::configure`] applies. Start from [`Self::new`] or [`Self::bare`], and change fields.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -35,6 +51,10 @@ pub struct LegMedia {
     pub suppress_silence: bool,
     /// Audio per packet sent, in milliseconds: 10, 20, 30, 40 or 60; others are rounded down to one of these.
     pub ptime_ms: u8,
+    /// How packets are protected. Once it was not [`LegSecurity::Plain`], it never is again.
+    pub security: LegSecurity,
+    /// A DTLS handshake takes place on the RTP port: its datagrams come by [`super::Leg::next_datagram`].
+    pub dtls: bool,
     /// We send (silence when there is nothing to say). False while held.
     pub send: bool,
     /// We expect audio. False stops the uplink, digits and the media timeout.
@@ -57,6 +77,14 @@ impl LegMedia {
             comfort_noise: negotiated.comfort_noise,
             opus: opus(&negotiated.opus),
             ptime_ms: negotiated.ptime_ms,
+            security: match &negotiated.security {
+                Security::Plain => LegSecurity::Plain,
+                Security::Sdes { send, receive, .. } => {
+                    LegSecurity::Srtp { send: send.clone(), receive: receive.clone() }
+                }
+                Security::Dtls { .. } => LegSecurity::Pending,
+            },
+            dtls: matches!(negotiated.security, Security::Dtls { .. }),
             send: negotiated.direction.sends(),
             receive: negotiated.direction.receives(),
             ..Self::bare(negotiated.remote, negotiated.codec)
@@ -80,6 +108,8 @@ impl LegMedia {
             comfort_noise: None,
             suppress_silence: false,
             ptime_ms: 20,
+            security: LegSecurity::Plain,
+            dtls: false,
             send: true,
             receive: true,
         }

@@ -17,6 +17,8 @@ pub const DOWNLINK_RESERVE: usize = 8;
 pub const EVENTS: usize = 128;
 /// Frames of 20 ms between two bridged legs: 320 ms, after which a worker that stands still costs audio, not memory.
 pub const BRIDGE_FRAMES: usize = 16;
+/// Datagrams of a handshake waiting for the call: a flight has three or four; a flood of them finds no more room.
+pub const HANDSHAKE_DATAGRAMS: usize = 8;
 /// Commands waiting for the worker; re-INVITEs come far slower than its 20 ms turns.
 pub const COMMANDS: usize = 32;
 /// Legs one worker serves. A core carries about 1,500 agent calls; more would only make all of them late.

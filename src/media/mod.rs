@@ -6,9 +6,11 @@
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic))]
 
+pub mod admission;
 mod bridge;
 pub mod config;
 mod converter;
+pub mod datagram;
 pub mod downlink;
 pub mod dtls;
 mod engine;
@@ -21,6 +23,7 @@ pub mod limits;
 mod mouth;
 mod player;
 pub mod ports;
+mod protection;
 mod receive;
 mod seam;
 mod send;
@@ -32,12 +35,14 @@ pub mod uplink;
 mod worker;
 pub mod workers;
 
+pub use admission::Admission;
 pub use config::MediaConfig;
+pub use datagram::Datagram;
 pub use downlink::Downlink;
 pub use error::MediaError;
 pub use event::{Events, LegEvent};
 pub use leg::{Leg, LegMode, LegOptions, LegStats};
-pub use leg_media::LegMedia;
+pub use leg_media::{LegMedia, LegSecurity};
 pub use tap::{Tap, TapFrame};
 pub use uplink::{Uplink, UplinkFrame};
 pub use workers::{WorkerStats, Workers};

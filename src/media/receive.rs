@@ -8,9 +8,12 @@ use crate::audio::frame::{NARROWBAND_FRAME, level_dbfs};
 use crate::audio::g711::Law;
 use crate::audio::{Concealer, VoiceDetector};
 use crate::rtp::jitter::{GRANULE, Insertion, MAX_PAYLOAD, PLAYOUT};
-use crate::rtp::rtcp::{self, Report};
+use crate::rtp::rtcp::{self, PeerReport, Report};
 use crate::rtp::source_lock::Refusal;
-use crate::rtp::{Admission, DigitReceiver, JitterBuffer, Packet, Playout, Reception, SendSession, Source, SourceLock};
+use crate::rtp::srtp::SrtpReceiver;
+use crate::rtp::{
+    Admission, DigitReceiver, Header, JitterBuffer, Packet, Playout, Reception, SendSession, Source, SourceLock,
+};
 use crate::sdp::Codec;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant, SystemTime};
@@ -26,6 +29,8 @@ pub(super) struct Received {
     pub(super) late: u64,
     pub(super) duplicated: u64,
     pub(super) rejected: u64,
+    /// Of those, packets that were not protected with the peer's key.
+    pub(super) unauthentic: u64,
     pub(super) concealed_ms: u64,
     /// Where the last refused packet came from.
     pub(super) refused_from: Option<SocketAddr>,
@@ -53,6 +58,10 @@ pub(super) struct Receiver {
     peer_report: Option<(u32, Instant)>,
     pub(super) round_trip: Option<Duration>,
     pub(super) far_loss: Option<u8>,
+    /// In ticks of the codec's clock.
+    pub(super) far_jitter_ticks: Option<u32>,
+    /// The peer said that it leaves.
+    pub(super) goodbye: bool,
 }
 
 /// The law of a codec.
@@ -82,6 +91,8 @@ impl Receiver {
             peer_report: None,
             round_trip: None,
             far_loss: None,
+            far_jitter_ticks: None,
+            goodbye: false,
         }
     }
 
@@ -99,6 +110,11 @@ impl Receiver {
         self.timed_out = false;
     }
 
+    /// Whether a DTLS datagram from there may take part in the handshake.
+    pub(super) fn admits_handshake(&self, from: SocketAddr) -> bool {
+        self.lock.as_ref().is_some_and(|lock| lock.admits_handshake(from))
+    }
+
     /// Where to send.
     pub(super) fn destination(&self) -> Option<SocketAddr> {
         self.lock.as_ref().and_then(SourceLock::destination)
@@ -111,11 +127,12 @@ impl Receiver {
         Report::new(wall, session, &mut self.reception, ssrc.map(|ssrc| (ssrc, last, since)))
     }
 
-    /// Takes an RTCP datagram; only the address that is heard may report.
+    /// Takes an RTCP datagram; only the source that is heard may report.
     pub(super) fn rtcp(&mut self, now: Instant, wall: SystemTime, from: SocketAddr, octets: &[u8], ours: u32) {
-        let heard_ip = self.lock.as_ref().and_then(SourceLock::heard_from).map(|from| from.ip());
-        let report = rtcp::parse(octets, wall, ours).filter(|_| heard_ip == Some(from.ip().to_canonical()));
-        let Some(report) = report else {
+        let report = rtcp::parse(octets, wall, ours);
+        let is_believed =
+            |report: &PeerReport| self.lock.as_ref().is_some_and(|lock| lock.admits_report(from, report.ssrc));
+        let Some(report) = report.filter(is_believed) else {
             self.counters.rejected += 1;
             return;
         };
@@ -124,6 +141,9 @@ impl Receiver {
         }
         self.round_trip = report.round_trip.or(self.round_trip);
         self.far_loss = report.fraction_lost.or(self.far_loss);
+        self.far_jitter_ticks = report.jitter_ticks.or(self.far_jitter_ticks);
+        // Signalling ends calls; a goodbye is noted and nothing more.
+        self.goodbye |= report.goodbye;
     }
 
     /// Takes a datagram.
@@ -132,23 +152,34 @@ impl Receiver {
         now: Instant,
         arrived: Instant,
         from: SocketAddr,
-        octets: &[u8],
+        octets: &mut [u8],
         media: &LegMedia,
+        srtp: Option<&mut SrtpReceiver>,
         report: &mut dyn FnMut(LegEvent),
     ) {
         let Some(lock) = self.lock.as_mut() else { return };
-        let Ok(packet) = Packet::parse(octets) else {
+        // No more than the header: payload and padding may still be encrypted.
+        let Ok(header) = Header::read(octets) else {
             self.counters.rejected += 1;
             return;
         };
-        let header = packet.header;
         // 255 is no payload type.
         let event = media.telephone_event.unwrap_or(255);
         let received_event = media.receive_telephone_event.unwrap_or(event);
         let (other, other_codec) = media.alternate.unwrap_or((media.payload_type, media.codec));
-        match lock.admit(now, from, &header, &[media.payload_type, other, received_event, event]) {
+        let payload_types = [media.payload_type, other, received_event, event];
+        let mut len = octets.len();
+        // Decrypted in place where it is to be taken; nothing moves before it is authentic.
+        let authenticate = |claim| {
+            let Some(srtp) = srtp else { return true };
+            let opened = srtp.open(claim, octets);
+            len = opened.unwrap_or(len);
+            opened.is_ok()
+        };
+        match lock.admit_with(now, from, &header, &payload_types, authenticate) {
             Admission::Refused(reason) => {
                 self.counters.rejected += 1;
+                self.counters.unauthentic += u64::from(reason == Refusal::Unauthentic);
                 if matches!(reason, Refusal::Stranger | Refusal::Probation) {
                     self.counters.refused_from = Some(from);
                 }
@@ -165,6 +196,10 @@ impl Receiver {
             }
             Admission::Accepted => {}
         }
+        let Ok(packet) = Packet::parse(octets.get(..len).unwrap_or_default()) else {
+            self.counters.rejected += 1;
+            return;
+        };
         self.counters.packets += 1;
         self.expecting_since = Some(now);
         self.timed_out = false;

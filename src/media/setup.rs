@@ -5,15 +5,18 @@
 
 use super::bridge::BridgePort;
 use super::converter::Converter;
+use super::datagram::Datagram;
 use super::engine::Engine;
 use super::framed::FrameProducer;
 use super::mouth::Mouth;
 use super::player::Player;
+use super::protection::Protection;
 use super::tap::TapPort;
 use super::uplink::Heard;
 use super::{LegMedia, MediaError};
 use crate::audio::codec::{Coding, Decoder};
 use crate::base::SampleRate;
+use rtrb::Producer;
 use std::sync::Arc;
 
 /// The worker's ends of the rings, which are as wide as the line rate wants them.
@@ -62,6 +65,9 @@ pub(super) struct Setup {
     pub(super) media: LegMedia,
     pub(super) ears: Ears,
     pub(super) mouth: Mouth,
+    pub(super) protection: Protection,
+    /// To the call, where a handshake takes place.
+    pub(super) handshake: Option<Producer<Datagram>>,
     /// With the first configuration only.
     pub(super) rings: Option<Rings>,
 }
@@ -78,7 +84,8 @@ impl Setup {
                 .transpose()?,
         };
         let mouth = Mouth::new(coding, line, media.ptime_ms)?;
-        Ok(Box::new(Self { media, ears, mouth, rings }))
+        let protection = Protection::new(&media);
+        Ok(Box::new(Self { media, ears, mouth, protection, handshake: None, rings }))
     }
 
     /// Goes on where the configuration before was, as far as both agree. Does not allocate.
@@ -88,6 +95,10 @@ impl Setup {
             ear.take_over(before);
         }
         self.mouth.take_over(&mut before.mouth);
+        self.protection.take_over(&mut before.protection);
+        if self.handshake.is_none() {
+            std::mem::swap(&mut self.handshake, &mut before.handshake);
+        }
     }
 }
 

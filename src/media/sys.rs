@@ -83,6 +83,16 @@ impl Datagrams {
         self.received
     }
 
+    /// As [`Self::iter`], to be changed in place.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = (Option<&mut [u8]>, SocketAddr, Option<SystemTime>)> + '_ {
+        let parts = self.payloads.iter_mut().zip(&self.names).zip(&self.headers);
+        parts.take(self.received).filter_map(|((payload, name), header)| {
+            let whole = header.msg_hdr.msg_flags & libc::MSG_TRUNC == 0;
+            let octets = payload.get_mut(..header.msg_len as usize).filter(|_| whole);
+            Some((octets, socket_address(name)?, kernel_time(&header.msg_hdr)))
+        })
+    }
+
     /// The datagrams of the last [`Self::receive`]: octets (`None` when one was too long), sender, and when it
     /// reached the kernel by the system's real-time clock.
     pub fn iter(&self) -> impl Iterator<Item = (Option<&[u8]>, SocketAddr, Option<SystemTime>)> + '_ {

@@ -7,6 +7,7 @@
 //! The bell wakes the calls whose rings have something and frees what ended legs leave behind, so that the
 //! wheel takes no lock of a runtime or of the allocator.
 
+use super::admission::{Admission, LatenessGauge};
 use super::engine::{Engine, Scratch, Turn};
 use super::limits::{LEGS_PER_WORKER, SLOT, SLOTS};
 use super::setup::Retired;
@@ -15,7 +16,7 @@ use super::sys::{Datagrams, raise_priority, thread_cpu_time};
 use crate::audio::{VadMode, VoiceDetector};
 use rtrb::{Consumer, Producer};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
 use std::sync::{Arc, OnceLock};
 use std::thread::{Thread, park_timeout};
 use std::time::{Duration, Instant, SystemTime};
@@ -44,6 +45,9 @@ pub(super) struct Gauges {
     pub(super) missed_turns: AtomicU64,
     pub(super) worst_late_us: AtomicU64,
     pub(super) cpu_us: AtomicU64,
+    /// It takes no further legs, and the share of late slots in millionths.
+    pub(super) is_overloaded: AtomicBool,
+    pub(super) late_share: AtomicU32,
     pub(super) priority: OnceLock<&'static str>,
 }
 
@@ -63,6 +67,7 @@ pub(super) struct Worker {
     pub(super) retired: Producer<Retired>,
     pub(super) bell: Thread,
     pub(super) vad: VadMode,
+    pub(super) admission: Admission,
     pub(super) raise_priority: bool,
 }
 
@@ -71,6 +76,7 @@ struct Wheel {
     spare_voices: Vec<VoiceDetector>,
     datagrams: Datagrams,
     scratch: Box<Scratch>,
+    lateness: LatenessGauge,
 }
 
 impl Worker {
@@ -82,11 +88,16 @@ impl Worker {
             spare_voices: Vec::with_capacity(LEGS_PER_WORKER),
             datagrams: Datagrams::new(),
             scratch: Scratch::new(),
+            lateness: LatenessGauge::new(self.admission, Instant::now()),
         };
         let epoch = Instant::now();
         let mut next: u64 = 0;
         while !self.gauges.stop.load(Ordering::Acquire) {
-            let current = tick_at(epoch, Instant::now());
+            let now = Instant::now();
+            let current = tick_at(epoch, now);
+            wheel.lateness.advance(now);
+            self.gauges.is_overloaded.store(wheel.lateness.is_overloaded(), Ordering::Relaxed);
+            self.gauges.late_share.store((wheel.lateness.late_share() * 1e6) as u32, Ordering::Relaxed);
             self.take_in(&mut wheel, current);
             // Whatever is older than one turn of the wheel is past: its legs are in the slots that follow.
             next = next.max((current + 1).saturating_sub(SLOTS as u64));
@@ -128,7 +139,7 @@ impl Worker {
     }
 
     fn run_slot(&mut self, wheel: &mut Wheel, epoch: Instant, tick: u64) {
-        let Wheel { slots, spare_voices, datagrams, scratch } = wheel;
+        let Wheel { slots, spare_voices, datagrams, scratch, lateness } = wheel;
         let Some(mut residents) = slots.get_mut(slot_of(tick)).map(std::mem::take) else { return };
         if residents.is_empty() {
             if let Some(slot) = slots.get_mut(slot_of(tick)) {
@@ -136,7 +147,7 @@ impl Worker {
             }
             return;
         }
-        self.note_slot(epoch, tick);
+        self.note_slot(epoch, tick, lateness);
         let (mut wake, mut n) = (false, 0);
         while let Some(resident) = residents.get_mut(n) {
             let missed = tick.saturating_sub(resident.due) / SLOTS as u64;
@@ -211,10 +222,12 @@ impl Worker {
         true
     }
 
-    fn note_slot(&self, epoch: Instant, tick: u64) {
+    fn note_slot(&self, epoch: Instant, tick: u64, lateness: &mut LatenessGauge) {
         let gauges = &*self.gauges;
         let slots = gauges.slots.fetch_add(1, Ordering::Relaxed);
-        let late = Instant::now().saturating_duration_since(time_of(epoch, tick));
+        let now = Instant::now();
+        let late = now.saturating_duration_since(time_of(epoch, tick));
+        lateness.record(now, late);
         if late > SLOT {
             gauges.late_slots.fetch_add(1, Ordering::Relaxed);
         }

@@ -42,6 +42,8 @@ pub struct WorkerStats {
     pub missed_turns: u64,
     /// The worst lateness of a slot.
     pub worst_late: Duration,
+    /// Workers that take no further legs because they are late ([`super::Admission`]).
+    pub overloaded: usize,
     /// CPU time of the worker threads, some 100 ms old.
     pub cpu: Duration,
     /// RTP ports in use.
@@ -92,10 +94,13 @@ impl Workers {
     /// [`Leg::configure`].
     ///
     /// # Errors
-    /// No port is free, the system refuses a socket, or every worker is full.
+    /// No port is free, the system refuses a socket, or every worker is full or late ([`super::Admission`]).
     pub fn open(&self, options: impl Into<LegOptions>) -> Result<Leg, MediaError> {
-        let handle =
-            self.handles.iter().min_by_key(|h| h.gauges.legs.load(Ordering::Relaxed)).ok_or(MediaError::TooManyLegs)?;
+        let handle = self.handles.iter().min_by_key(|h| (self.refuses(h), legs(h))).ok_or(MediaError::TooManyLegs)?;
+        if self.refuses(handle) {
+            let late_percent = handle.gauges.late_share.load(Ordering::Relaxed) as f32 / 1e4;
+            return Err(MediaError::Overloaded { late_percent });
+        }
         let thread = handle.worker.as_ref().map(|w| w.thread().clone()).ok_or(MediaError::TooManyLegs)?;
         if handle.gauges.legs.fetch_add(1, Ordering::Relaxed) >= LEGS_PER_WORKER {
             handle.gauges.legs.fetch_sub(1, Ordering::Relaxed);
@@ -108,14 +113,26 @@ impl Workers {
         opened
     }
 
+    /// Whether a worker is too late to take further legs.
+    fn refuses(&self, handle: &Handle) -> bool {
+        handle.gauges.is_overloaded.load(Ordering::Relaxed) && legs(handle) >= self.config.admission.fewest_legs
+    }
+
     fn open_on(&self, handle: &Handle, thread: std::thread::Thread, options: LegOptions) -> Result<Leg, MediaError> {
         let now = Instant::now();
         let (lease, socket, rtcp) = self.bind(now)?;
+        let socket = Arc::new(socket);
         let local_addr = socket.local_addr().map_err(|source| MediaError::Bind { address: self.address(0), source })?;
         let shared = Arc::new(Shared::default());
         let (commands, worker_commands) = RingBuffer::new(COMMANDS);
         let (worker_events, events) = RingBuffer::new(EVENTS);
-        let ends = Ends { shared: Arc::clone(&shared), socket, rtcp, commands: worker_commands, events: worker_events };
+        let ends = Ends {
+            shared: Arc::clone(&shared),
+            socket: Arc::clone(&socket),
+            rtcp,
+            commands: worker_commands,
+            events: worker_events,
+        };
         let settings = Settings { media_timeout: self.config.media_timeout, rtcp_interval: self.config.rtcp_interval };
         let engine = {
             let mut random = self.random.lock().unwrap_or_else(PoisonError::into_inner);
@@ -132,6 +149,9 @@ impl Workers {
             local_addr,
             options,
             sample_rate: None,
+            is_secured: false,
+            handshake: None,
+            socket,
             commands,
             shared,
             worker: thread,
@@ -194,6 +214,7 @@ impl Workers {
             stats.missed_turns += gauges.missed_turns.load(Ordering::Relaxed);
             let late = Duration::from_micros(gauges.worst_late_us.load(Ordering::Relaxed));
             stats.worst_late = stats.worst_late.max(late);
+            stats.overloaded += usize::from(gauges.is_overloaded.load(Ordering::Relaxed));
             stats.cpu += Duration::from_micros(gauges.cpu_us.load(Ordering::Relaxed));
         }
         stats
@@ -215,6 +236,10 @@ impl Drop for Workers {
     }
 }
 
+fn legs(handle: &Handle) -> usize {
+    handle.gauges.legs.load(Ordering::Relaxed)
+}
+
 fn start_worker(n: usize, config: &MediaConfig) -> std::io::Result<Handle> {
     let gauges = Arc::new(Gauges::default());
     let (inbox, worker_inbox) = RingBuffer::new(INBOX);
@@ -231,6 +256,7 @@ fn start_worker(n: usize, config: &MediaConfig) -> std::io::Result<Handle> {
         retired: worker_retired,
         bell: bell.thread().clone(),
         vad: config.vad,
+        admission: config.admission,
         raise_priority: config.raise_priority,
     };
     let started = Instant::now();

@@ -9,8 +9,11 @@ pub mod delay;
 pub mod dtmf;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzz;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzz_secure;
 pub mod jitter;
 pub mod packet;
+pub mod quality;
 pub mod reception;
 pub mod rtcp;
 pub mod session;
@@ -20,6 +23,7 @@ pub mod srtp;
 pub use dtmf::{DigitReceiver, DigitSender};
 pub use jitter::{JitterBuffer, Playout, Source};
 pub use packet::{Header, Packet, PacketError};
+pub use quality::Quality;
 pub use reception::Reception;
 pub use session::SendSession;
 pub use source_lock::{Admission, Claim, Refusal, SourceLock};

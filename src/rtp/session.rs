@@ -3,11 +3,16 @@
 use super::Header;
 use crate::base::Random;
 
+/// Octets of a canonical name: 96 random bits in base64 (RFC 7022 §4.2).
+pub const CNAME: usize = 16;
+const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
 /// Numbers outgoing packets. The stream is continuous while sending: silence is sent as packets, so the
 /// marker is set only on the first packet and after a pause (RFC 3551 §4.1).
 #[derive(Debug)]
 pub struct SendSession {
     ssrc: u32,
+    cname: [u8; CNAME],
     sequence: u16,
     timestamp: u32,
     spurt_starts: bool,
@@ -21,6 +26,7 @@ impl SendSession {
     pub fn new(random: &mut Random) -> Self {
         Self {
             ssrc: random.next_u32(),
+            cname: std::array::from_fn(|_| BASE64.get(random.below(64) as usize).copied().unwrap_or(b'A')),
             // Below 2¹⁵, so that the first packets do not wrap: some peers mistake an early wrap (RFC 3711 §3.3.1).
             sequence: (random.next_u32() >> 17) as u16,
             timestamp: random.next_u32(),
@@ -68,6 +74,12 @@ impl SendSession {
     #[must_use]
     pub fn ssrc(&self) -> u32 {
         self.ssrc
+    }
+
+    /// Our canonical name: random for each session, so that it names nobody and links no two calls (RFC 7022 §4.2).
+    #[must_use]
+    pub fn cname(&self) -> &[u8; CNAME] {
+        &self.cname
     }
 
     /// Packets and payload octets sent, modulo 2³² as a sender report wants them (RFC 3550 §6.4.1).

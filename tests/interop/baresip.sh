@@ -11,7 +11,8 @@
 # BARESIP_IP (127.0.0.30), BARESIP_PORT (5060)         its SIP address
 # BARESIP_RTP (30000-30999)                            its RTP ports
 # BARESIP_USER, BARESIP_PASSWORD, BARESIP_REGISTRAR    register there first (ADDRESS:PORT)
-# BARESIP_CODECS (PCMU,PCMA)                           PLAY.wav has the codec's rate, mono
+# BARESIP_CODECS (PCMU,PCMA)                           PLAY.wav has the codec's rate, mono; of opus/48000/2, stereo
+# BARESIP_SECURITY                                     sdes or dtls: no call without it
 # BARESIP_CA                                           the authority whose certificates it takes: TLS, on the next port
 set -euo pipefail
 
@@ -22,6 +23,11 @@ target=
 if [ "$action" = call ]; then target=$1; shift; fi
 seconds=${1:-10}
 ip=${BARESIP_IP:-127.0.0.30}
+case ${BARESIP_SECURITY:-} in
+  sdes) security=';mediaenc=srtp-mand' ;;
+  dtls) security=';mediaenc=dtls_srtp' ;;
+  *) security= ;;
+esac
 port=${BARESIP_PORT:-5060}
 "$here/peers.sh" fetch
 root=$("$here/peers.sh" root)
@@ -50,6 +56,9 @@ jitter_buffer_delay 2-10
 module_path $root/usr/lib/baresip/modules
 module g711.so
 module g722.so
+module opus.so
+module srtp.so
+module dtls_srtp.so
 module aufile.so
 module ausine.so
 module sndfile.so
@@ -65,7 +74,7 @@ else
   account="<sip:$user@$ip:$port>;regint=0"
 fi
 if [ "$action" = answer ]; then account+=";answermode=auto"; fi
-echo "$account;audio_codecs=${BARESIP_CODECS:-PCMU,PCMA}" > "$directory/accounts"
+echo "$account$security;audio_codecs=${BARESIP_CODECS:-PCMU,PCMA}" > "$directory/accounts"
 : > "$directory/contacts"
 
 commands=()

@@ -9,6 +9,8 @@
 # LINPHONEC_IP (127.0.0.30)                                 its address; SIP on port 5060, TLS on 5061
 # LINPHONEC_RTP (32000)                                     its RTP port
 # LINPHONEC_USER, LINPHONEC_PASSWORD, LINPHONEC_REGISTRAR   register there first (ADDRESS:PORT)
+# LINPHONEC_CODEC (PCMU, else PCMA)                         the only codec that it offers: PCMU, PCMA, G722 or opus
+# LINPHONEC_SECURITY                                        sdes or dtls: no call without it
 # LINPHONEC_CA                                              the authority whose certificates it takes: TLS
 set -euo pipefail
 
@@ -17,6 +19,12 @@ directory=$1 target=$4 seconds=${5:-10}
 play=$(realpath "$2")
 ip=${LINPHONEC_IP:-127.0.0.30}
 user=${LINPHONEC_USER:-linphone}
+codecs=" ${LINPHONEC_CODEC:-PCMU PCMA} "
+case ${LINPHONEC_SECURITY:-} in
+  sdes) encryption=srtp mandatory=1 ;;
+  dtls) encryption=dtls mandatory=1 ;;
+  *) encryption=none mandatory=0 ;;
+esac
 "$here/peers.sh" fetch
 mkdir -p "$directory/.local/share/linphone"
 directory=$(cd "$directory" && pwd)
@@ -35,7 +43,8 @@ use_ipv6=0
 verify_server_certs=1
 verify_server_cn=1
 root_ca=${LINPHONEC_CA:-/dev/null}
-media_encryption=none
+media_encryption=$encryption
+media_encryption_mandatory=$mandatory
 keepalive_period=0
 register_only_when_network_is_up=0
 auto_net_state_mon=0
@@ -53,8 +62,10 @@ enabled=0
 config-uri=
 C
   number=0
-  for codec in PCMU:8000:1 PCMA:8000:1 opus:48000:0 speex:16000:0 speex:8000:0 G722:8000:0 GSM:8000:0 iLBC:8000:0; do
-    IFS=: read -r mime rate enabled <<< "$codec"
+  for codec in PCMU:8000 PCMA:8000 opus:48000 speex:16000 speex:8000 G722:8000 GSM:8000 iLBC:8000; do
+    IFS=: read -r mime rate <<< "$codec"
+    enabled=0
+    if [[ $codecs = *" $mime "* ]]; then enabled=1; fi
     printf '[audio_codec_%d]\nmime=%s\nrate=%d\nenabled=%d\n' "$number" "$mime" "$rate" "$enabled"
     number=$((number + 1))
   done

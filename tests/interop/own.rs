@@ -10,7 +10,7 @@ use std::{
 
 use offhook::{
     base::{Random, TurnId},
-    call::{DigitsBy, Line, LineEvent, line::describe},
+    call::{DigitsBy, Line, LineEvent, MediaTerms, line::describe},
     media::{LegEvent, LegMode, LegStats, MediaConfig, Workers},
     net::{self, Arrival, ClientTls, Destination, Inbox, Listen, ServerTls, Sip, TlsIdentity},
     sdp::Codec,
@@ -74,6 +74,18 @@ impl Own {
         transport: Transport,
         number: &str,
     ) -> Result<Conversation, String> {
+        self.dial_as(asterisk, transport, number, "4711", (&Codec::G711).into()).await
+    }
+
+    /// The same as `user`, with media by these terms.
+    pub async fn dial_as(
+        &self,
+        asterisk: &Asterisk,
+        transport: Transport,
+        number: &str,
+        user: &str,
+        terms: MediaTerms,
+    ) -> Result<Conversation, String> {
         let tls = ClientTls { ca_file: Some(asterisk.key("ca.crt")), ..ClientTls::default() };
         let pbx = Destination {
             host: asterisk.socket().ip().to_string(),
@@ -82,7 +94,8 @@ impl Own {
             tls: Some(Arc::new(tls)),
         };
         let targets = self.sip.locate(&pbx).await.map_err(|error| error.to_string())?;
-        self.dial_with(asterisk.socket(), number, "4711", |invite| invite.targets = targets).await
+        let change = |invite: &mut OutgoingInvite| invite.targets = targets;
+        answered(self.place_by(asterisk.socket(), number, user, DigitsBy::default(), terms, change).await)
     }
 
     /// The same to a peer that takes keys in this way.
@@ -126,6 +139,18 @@ impl Own {
         keys: DigitsBy,
         change: impl FnOnce(&mut OutgoingInvite),
     ) -> Conversation {
+        self.place_by(pbx, number, user, keys, (&Codec::G711).into(), change).await
+    }
+
+    async fn place_by(
+        &self,
+        pbx: SocketAddr,
+        number: &str,
+        user: &str,
+        keys: DigitsBy,
+        terms: MediaTerms,
+        change: impl FnOnce(&mut OutgoingInvite),
+    ) -> Conversation {
         let from = Party { display: None, uri: Uri::sip_address(self.sip.local_addr()).with_user(user) };
         let target = Uri::sip_address(pbx).with_user(number);
         let prepare = |offer| {
@@ -135,8 +160,7 @@ impl Own {
             invite
         };
         let mut random = Random::system();
-        let line =
-            Line::place(&self.sip, self.ip, &self.workers, &Codec::G711, LegMode::Agent, &mut random, prepare).await;
+        let line = Line::place(&self.sip, self.ip, &self.workers, terms, LegMode::Agent, &mut random, prepare).await;
         Conversation::begin(line.expect("the call can be placed").with_digits(keys))
     }
 
@@ -197,6 +221,8 @@ struct Happened {
 /// A call that is up: it goes on by itself, keeps what is heard and does what it is told.
 pub struct Conversation {
     pub leg: LegId,
+    /// Samples per second of what is said and heard.
+    pub rate: u32,
     wishes: mpsc::UnboundedSender<Wish>,
     speech: mpsc::UnboundedSender<Vec<i16>>,
     happened: Arc<Mutex<Happened>>,
@@ -204,8 +230,9 @@ pub struct Conversation {
 }
 
 impl Conversation {
-    fn begin(mut line: Line) -> Self {
-        let leg = line.leg;
+    /// Lets a call that is up go on by itself.
+    pub fn begin(mut line: Line) -> Self {
+        let (leg, rate) = (line.leg, line.media.sample_rate().0);
         let (wishes, mut wished) = mpsc::unbounded_channel::<Wish>();
         let (speech, mut spoken) = mpsc::unbounded_channel::<Vec<i16>>();
         let happened = Arc::new(Mutex::new(Happened::default()));
@@ -245,7 +272,7 @@ impl Conversation {
                 }
             }
         });
-        Self { leg, wishes, speech, happened, task }
+        Self { leg, rate, wishes, speech, happened, task }
     }
 
     /// Says this after what it has still to say.

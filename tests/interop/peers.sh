@@ -5,7 +5,7 @@
 #   Asterisk, sipp, baresip, Kamailio   Debian's packages, started by the dynamic linker that came with them
 #   linphonec                           the same, from the last suite that carries it
 #   pjsua                               built from the PJSIP source inside Debian's Asterisk source package
-#                                       (no package carries it): 45 s of one core, once
+#                                       (no package carries it): 60 s of one core, once
 #
 #   peers.sh fetch                unpack or build whatever is missing (no network when all is there)
 #   peers.sh run PROGRAM ARG...   start one of them: peers.sh run /usr/bin/sipp -v
@@ -27,6 +27,8 @@ root=$cache/peers linphone=$cache/linphone pjsua=$cache/pjsua
 keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 suites=${OFFHOOK_PEER_SUITES:-forky sid}
 wanted="asterisk asterisk-core-sounds-en-gsm sip-tester baresip-core kamailio kamailio-tls-modules openssl"
+# What pjsua is built on, from this machine's own suite, linked in whole so that the program runs anywhere.
+pjsua_on="libssl-dev libopus-dev"
 
 # Packages of the closures that only maintainer scripts, windows, or modules that we do not load, would use.
 unneeded='^(adduser|asterisk-config|base-passwd|debconf|dirmngr|dpkg|freetds-common|gcc-.*-base|gnupg.*|gpg.*|login.*|media-types|passwd|pci\.ids|perl.*|libperl.*|pinentry.*|python3.*|libpython3.*|readline-common|tzdata|libc-gconv-modules-extra|libcodec2-[^1].*|libsnmp.*|libsensors.*|libpci3|libpq5|libsybdb.*|libodbc.*|libjack.*|libportaudio.*|libpam.*|libneon.*|libgmime.*|libgpgme.*|libradcli.*|libical.*|liblua.*|libiksemel.*)$'
@@ -99,31 +101,48 @@ fetch_asterisk() {
 
 fetch_linphone() { unpack "$1" "$2" "$unneeded_by_linphonec" linphone-cli; }
 
-# TLS by OpenSSL, linked in whole, so that the program runs anywhere; no SRTP, no sound, no video, G.711 and G.722.
+# source_of PACKAGE PART FILE DIRECTORY: unpack one archive of a source package into DIRECTORY.
+source_of() {
+  local line uri
+  line=$(apt-get "${apt[@]}" --print-uris source "$1" | grep -F "$2" | grep -v '\.asc' | head -n 1) || return 1
+  uri=$(cut -d "'" -f 2 <<< "$line")
+  /usr/lib/apt/apt-helper "${apt[@]}" download-file "$uri" "$3" "${line##* }" || return 1
+  mkdir -p "$4"
+  tar -C "$4" --strip-components=1 -xf "$3"
+}
+
+# TLS, SRTP keyed by SDES and DTLS, G.711, G.722 and Opus; no sound, no video. It resamples nothing: its clock rate is
+# the codec's.
 build_pjsua() {
-  local suite=$1 scratch=$2 line uri hash source ssl
+  local suite=$1 scratch=$2 source with deb
   open_apt "$suite" "$scratch/apt" deb-src || return 1
-  line=$(apt-get "${apt[@]}" --print-uris source asterisk | grep -F 'orig-Xpjproject.tar') || return 1
-  uri=$(cut -d "'" -f 2 <<< "$line") hash=${line##* }
-  source=$scratch/source ssl=$scratch/ssl
-  mkdir -p "$source" "$ssl"
-  /usr/lib/apt/apt-helper "${apt[@]}" download-file "$uri" "$scratch/pjproject.tar.xz" "$hash" || return 1
-  tar -C "$source" --strip-components=1 -xf "$scratch/pjproject.tar.xz"
+  source=$scratch/source with=$scratch/with
+  mkdir -p "$with"
+  source_of asterisk orig-Xpjproject.tar "$scratch/pjproject.tar" "$source" || return 1
   # This machine's own suite: its libraries fit this machine's compiler.
   # shellcheck disable=SC1091
-  open_apt "$(. /etc/os-release && echo "$VERSION_CODENAME")" "$scratch/own" || return 1
-  (cd "$scratch/own/debs" && apt-get "${apt[@]}" download libssl-dev) || return 1
-  dpkg-deb -x "$scratch"/own/debs/libssl-dev_*.deb "$ssl"
+  open_apt "$(. /etc/os-release && echo "$VERSION_CODENAME")" "$scratch/own" deb-src || return 1
+  source_of libsrtp2 orig.tar "$scratch/srtp.tar" "$scratch/srtp" || return 1
+  # shellcheck disable=SC2086 # a list of packages
+  (cd "$scratch/own/debs" && apt-get "${apt[@]}" download $pjsua_on) || return 1
+  for deb in "$scratch"/own/debs/*.deb; do dpkg-deb -x "$deb" "$with" || return 1; done
   echo "peers.sh: building pjsua" >&2
   # In the makefile, but not in Debian's archive.
   touch "$source/pjmedia/src/pjmedia-audiodev/bdimad_dev.c"
-  : > "$source/pjlib/include/pj/config_site.h"
+  echo '#define PJMEDIA_SRTP_HAS_DTLS 1' > "$source/pjlib/include/pj/config_site.h"
   if ! (
     cd "$source"
-    export CFLAGS="-O1 -I$ssl/usr/include -I$ssl/usr/include/$triplet" CXXFLAGS=-O1 LDFLAGS="-L$ssl/usr/lib/$triplet"
+    export CFLAGS="-O1 -I$with/usr/include -I$with/usr/include/$triplet" CXXFLAGS=-O1 LDFLAGS="-L$with/usr/lib/$triplet"
+    # Debian's own libsrtp stands on NSS, which cannot be linked in.
+    (cd "$scratch/srtp" && ./configure --enable-openssl --with-openssl-dir="$with/usr" && make libsrtp2.a) || exit 1
+    cp "$scratch/srtp/libsrtp2.a" "$with/usr/lib/$triplet/"
+    mkdir -p "$with/usr/include/srtp2"
+    cp "$scratch"/srtp/include/*.h "$scratch"/srtp/crypto/include/*.h "$with/usr/include/srtp2/"
+    # What the static libraries need of each other comes last.
+    export LIBS="-lsrtp2 -lssl -lcrypto -lm -lpthread -ldl"
     off=(pjsua2 libuuid upnp resample sound video speex-aec speex-codec gsm-codec g7221-codec ilbc-codec sdl ffmpeg v4l2
-      openh264 vpx opencore-amr silk opus bcg729 lyra libyuv libwebrtc libsrtp)
-    ./aconfigure "${off[@]/#/--disable-}" && make dep && make -j"$(nproc)" lib && make -C pjsip-apps/build pjsua
+      openh264 vpx opencore-amr silk bcg729 lyra libyuv libwebrtc)
+    ./aconfigure --with-external-srtp "${off[@]/#/--disable-}" && make dep && make -j"$(nproc)" lib && make -C pjsip-apps/build pjsua
   ) > "$scratch/build.log" 2>&1; then
     tail -n 20 "$scratch/build.log" >&2
     return 1
@@ -133,6 +152,7 @@ build_pjsua() {
   awk '/^export PJ_VERSION_(MAJOR|MINOR|REV) /{printf "%s%s", sep, $4; sep="."} END {print ""}' "$source/version.mak" \
     | sed 's/\.$//' > "$scratch/root/version"
   echo "$suite" > "$scratch/root/suite"
+  echo "$pjsua_on" > "$scratch/root/built-on"
 }
 
 # complete DIRECTORY FUNCTION SUITE...: fill DIRECTORY by FUNCTION, from the first suite that has everything.
@@ -154,7 +174,8 @@ complete() {
   return 1
 }
 
-all_there() { [ "$(cat "$root/wanted" 2> /dev/null)" = "$wanted" ] && [ -s "$linphone/suite" ] && [ -s "$pjsua/suite" ]; }
+all_there() { [ "$(cat "$root/wanted" 2> /dev/null)" = "$wanted" ] && [ -s "$linphone/suite" ] && pjsua_there; }
+pjsua_there() { [ "$(cat "$pjsua/built-on" 2> /dev/null)" = "$pjsua_on" ]; }
 
 fetch() {
   local tool
@@ -170,7 +191,7 @@ fetch() {
   {
     [ "$(cat "$root/wanted" 2> /dev/null)" = "$wanted" ] || complete "$root" fetch_asterisk $suites || return 1
     [ -s "$linphone/suite" ] || complete "$linphone" fetch_linphone bookworm || return 1
-    [ -s "$pjsua/suite" ] || complete "$pjsua" build_pjsua $suites || return 1
+    pjsua_there || complete "$pjsua" build_pjsua $suites || return 1
   }
 }
 

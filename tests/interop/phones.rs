@@ -10,7 +10,74 @@ use std::{
     time::Duration,
 };
 
-use super::support::{Running, read_wav, script, wait_until, write_wav};
+use super::support::{Running, script, wait_until};
+use rates::{read_wav_lowered, write_wav_at};
+
+#[path = "rates.rs"]
+pub mod rates;
+
+/// The one codec that a telephone offers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Carries {
+    Pcmu,
+    Pcma,
+    G722,
+    Opus,
+}
+
+impl Carries {
+    pub const ALL: [Self; 4] = [Self::Pcmu, Self::Pcma, Self::G722, Self::Opus];
+
+    /// As SDP writes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pcmu => "PCMU",
+            Self::Pcma => "PCMA",
+            Self::G722 => "G722",
+            Self::Opus => "opus",
+        }
+    }
+
+    /// Samples per second of its audio.
+    fn rate(self) -> u32 {
+        match self {
+            Self::Pcmu | Self::Pcma => 8_000,
+            Self::G722 => 16_000,
+            Self::Opus => 48_000,
+        }
+    }
+
+    /// As baresip's account line writes it, with rate and channels.
+    fn in_baresip(self) -> &'static str {
+        match self {
+            Self::Pcmu => "PCMU",
+            Self::Pcma => "PCMA",
+            Self::G722 => "G722/16000/1",
+            Self::Opus => "opus/48000/2",
+        }
+    }
+}
+
+/// How a telephone protects its audio; it takes no call without.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Protects {
+    Nothing,
+    Sdes,
+    Dtls,
+}
+
+impl Protects {
+    pub const ALL: [Self; 3] = [Self::Nothing, Self::Sdes, Self::Dtls];
+
+    /// As the scripts and the PBX's lines are told; empty for nothing.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Nothing => "",
+            Self::Sdes => "sdes",
+            Self::Dtls => "dtls",
+        }
+    }
+}
 
 /// Who a telephone is and where it lives.
 #[derive(Clone, Debug)]
@@ -23,18 +90,32 @@ pub struct Line {
     pub registered: Option<(String, String)>,
     /// The authority whose certificates it takes; it calls by TLS then.
     pub ca: Option<PathBuf>,
+    /// The codec that it offers, alone.
+    pub codec: Carries,
+    /// How it protects its audio.
+    pub protects: Protects,
+    /// The first of the two ports that it takes for SIP by UDP and TCP; by TLS, the second.
+    pub port: u16,
 }
 
 impl Line {
     /// A telephone that only places and takes calls.
     pub fn unregistered(ip: Ipv4Addr) -> Self {
-        Self { ip, user: "phone".to_owned(), registered: None, ca: None }
+        Self {
+            ip,
+            user: "phone".to_owned(),
+            registered: None,
+            ca: None,
+            codec: Carries::Pcmu,
+            protects: Protects::Nothing,
+            port: 5060,
+        }
     }
 
     /// Extension `user` of the PBX at `registrar`, with the password that the tests' PBX gives its extensions.
     pub fn extension(ip: Ipv4Addr, user: &str, registrar: &str) -> Self {
         let registered = Some((format!("secret{user}"), registrar.to_owned()));
-        Self { ip, user: user.to_owned(), registered, ca: None }
+        Self { user: user.to_owned(), registered, ..Self::unregistered(ip) }
     }
 }
 
@@ -49,17 +130,25 @@ impl Pjsua {
     #[track_caller]
     pub fn start(directory: &Path, line: &Line, plays: &[i16]) -> Self {
         fs::create_dir_all(directory).expect("its directory can be made");
-        write_wav(&directory.join("play.wav"), plays);
+        // It resamples nothing: files and sound card are at the codec's rate.
+        let rate = line.codec.rate();
+        write_wav_at(&directory.join("play.wav"), plays, rate, 1);
         // Its output line by line: it is what the tests wait for.
         let mut command = Command::new("stdbuf");
         command.arg("--output=L").arg(script("peers.sh"));
-        command.args(["run", "/usr/bin/pjsua", "--null-audio", "--clock-rate=8000", "--snd-clock-rate=8000"]);
+        command.args(["run", "/usr/bin/pjsua", "--null-audio"]);
+        command.arg(format!("--clock-rate={rate}")).arg(format!("--snd-clock-rate={rate}"));
         // One codec: with two it would settle on one by an UPDATE after each answer, at which Asterisk's music stops.
-        command.args(["--ec-tail=0", "--no-vad", "--dis-codec=*", "--add-codec=pcmu"]);
+        command.args(["--ec-tail=0", "--no-vad", "--dis-codec=*"]).arg(format!("--add-codec={}", line.codec.name()));
+        match line.protects {
+            Protects::Nothing => {}
+            Protects::Sdes => drop(command.args(["--use-srtp=2", "--srtp-secure=0", "--srtp-keying=0"])),
+            Protects::Dtls => drop(command.args(["--use-srtp=2", "--srtp-secure=0", "--srtp-keying=1"])),
+        }
         command.args(["--auto-answer=200", "--max-calls=4", "--auto-play", "--auto-rec", "--log-level=5"]);
         command.args(["--app-log-level=5", "--play-file=play.wav", "--rec-file=heard.wav"]);
         command.arg(format!("--bound-addr={}", line.ip)).arg(format!("--ip-addr={}", line.ip));
-        command.args(["--local-port=5060", "--rtp-port=30000"]);
+        command.arg(format!("--local-port={}", line.port)).arg("--rtp-port=30000");
         if let Some(ca) = &line.ca {
             command.arg("--use-tls").arg(format!("--tls-ca-file={}", ca.display())).arg("--tls-verify-server");
         }
@@ -139,7 +228,7 @@ impl Pjsua {
     pub fn stop(mut self) -> Vec<i16> {
         self.tell(&["q"]);
         self.running.wait(Duration::from_secs(15));
-        read_wav(&self.directory.join("heard.wav"))
+        read_wav_lowered(&self.directory.join("heard.wav"))
     }
 
     fn tell(&mut self, lines: &[&str]) {
@@ -155,13 +244,18 @@ impl Pjsua {
 pub fn call_once(kind: &str, directory: &Path, line: &Line, plays: &[i16], uri: &str, seconds: u32) -> Vec<i16> {
     fs::create_dir_all(directory).expect("its directory can be made");
     let wav = directory.join("play.wav");
-    write_wav(&wav, plays);
+    let rate = line.codec.rate();
+    // baresip's Opus is stereo.
+    let channels = if kind == "baresip" && line.codec == Carries::Opus { 2 } else { 1 };
+    write_wav_at(&wav, plays, rate, channels);
     let mut command = Command::new(script(&format!("{kind}.sh")));
     let prefix = kind.to_uppercase();
     command.arg(directory).arg(&wav).args(["call", uri, &seconds.to_string()]);
-    // baresip cannot share port 5060 of the first loopback address, which is the only one its RTP leaves from.
     command
-        .env(format!("{prefix}_PORT"), "25062")
+        .env(format!("{prefix}_PORT"), line.port.to_string())
+        .env("BARESIP_CODECS", line.codec.in_baresip())
+        .env("LINPHONEC_CODEC", line.codec.name())
+        .env(format!("{prefix}_SECURITY"), line.protects.name())
         .env(format!("{prefix}_IP"), line.ip.to_string())
         .env(format!("{prefix}_USER"), &line.user);
     if let Some((password, registrar)) = &line.registered {
@@ -173,5 +267,5 @@ pub fn call_once(kind: &str, directory: &Path, line: &Line, plays: &[i16], uri: 
     let output = command.stdin(Stdio::null()).output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
     let log = || String::from_utf8_lossy(&fs::read(directory.join("log")).unwrap_or_default()).into_owned();
     assert!(output.status.success(), "{kind} had no call: {}\n{}", String::from_utf8_lossy(&output.stderr), log());
-    read_wav(&directory.join("heard.wav"))
+    read_wav_lowered(&directory.join("heard.wav"))
 }

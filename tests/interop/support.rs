@@ -209,9 +209,14 @@ impl Asterisk {
             .unwrap_or_else(|| panic!("no count of channels in {text:?}"))
     }
 
+    /// A file that its dial plan can play.
+    pub fn played_file(&self, name: &str) -> PathBuf {
+        self.run.join("play").join(name)
+    }
+
     /// Sets what extension 625 and `play@interop` play.
     pub fn set_played(&self, samples: &[i16]) {
-        write_wav(&self.run.join("play/in.wav"), samples);
+        write_wav(&self.played_file("in.wav"), samples);
     }
 
     /// Sets a global variable of the dial plan.

@@ -5,7 +5,7 @@
 
 use std::{fs, path::Path};
 
-/// One cell of the table. It says "passed" when it is dropped, "FAILED" when it is dropped by a panic.
+/// One cell of a table. It says "passed" when it is dropped, "FAILED" when it is dropped by a panic.
 pub struct Case {
     peer: &'static str,
     feature: &'static str,
@@ -16,6 +16,16 @@ impl Case {
     /// Begins a case: `peer` as `peers.sh versions` names it, `transport` one of UDP, TCP and TLS.
     pub fn begin(peer: &'static str, feature: &'static str, transport: &'static str) -> Self {
         Self { peer, feature, transport }
+    }
+
+    /// Begins a case of the table of audio: `codec` as SDP writes it, `protection` empty, `sdes` or `dtls`.
+    pub fn audio(peer: &'static str, codec: &'static str, protection: &'static str) -> Self {
+        let column = match protection {
+            "sdes" => "SDES",
+            "dtls" => "DTLS",
+            _ => "RTP",
+        };
+        Self { peer, feature: codec, transport: column }
     }
 }
 

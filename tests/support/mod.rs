@@ -1,8 +1,11 @@
 //! Engines without models and a server on loopback, for tests of whole calls. Every wait is for an event.
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
+pub mod bot;
+
 use offhook::agent::Agent;
 use offhook::base::{Pii, Random, TurnId};
+use offhook::call::bot::{BotSetup, BotSurroundings};
 use offhook::call::{
     AgentSetup, CallEvent, DigitsBy, Engines, EventStream, Gateway, Line, LineError, LineEvent, PeerTerms, Program,
 };
@@ -182,6 +185,14 @@ impl TestServer {
             voice: Arc::new(LevelVoice),
             exemplars: Arc::default(),
         };
+        let surroundings = BotSurroundings {
+            policy: policy.clone(),
+            resolver: Arc::new(SystemResolver),
+            extra_roots: &[],
+            environment: &|name| (name == "BOT_KEY").then(|| "12345".to_owned()),
+            voice: Some((Arc::clone(&tts) as _, 1.0)),
+        };
+        let bot = BotSetup::new(Arc::clone(&agent), surroundings).await.unwrap_or_else(|e| panic!("{e}"));
         let tool_set = ToolSet::new(&agent.tools, &policy, &|_| None).unwrap();
         let egress = Egress::new(policy, Arc::new(SystemResolver), &[]).unwrap();
         let setup = Arc::new(AgentSetup {
@@ -195,8 +206,8 @@ impl TestServer {
             budget: CallBudget::default(),
             spare_line: hum(8_000).into(),
         });
-        let programs =
-            HashMap::from([("test".to_owned(), Program::Agent(setup, engines)), ("echo".to_owned(), Program::Echo)]);
+        let program = bot.map_or_else(|| Program::Agent(setup, engines), |bot| Program::Bot(Arc::new(bot)));
+        let programs = HashMap::from([("test".to_owned(), program), ("echo".to_owned(), Program::Echo)]);
         let trunk =
             |name: &str, net: &str| TrunkPlan::by_source(name, vec![net.parse().unwrap()], name, PeerTerms::default());
         let listen = vec![net::Listen::udp(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))];

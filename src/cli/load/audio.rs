@@ -30,6 +30,9 @@ pub enum Command {
     Stop(usize),
 }
 
+/// Stands for calls whose far side has one address for all of them: marks tell them apart.
+const SHARED: usize = usize::MAX;
+
 /// A call that sends.
 struct Voice {
     hearing: Hearing,
@@ -112,17 +115,20 @@ impl Audio {
     fn obey(&mut self, command: Command) {
         match command {
             Command::Start(call, remote) => {
-                let Ok(hearing) = Hearing::new(self.codec, &self.sounds) else { return };
+                let Ok(hearing) = Hearing::new(self.codec, &self.sounds, call) else { return };
                 let socket = call % self.sockets.len();
                 self.started += 1;
-                self.by_remote.insert((socket, remote), call);
+                self.by_remote.entry((socket, remote)).and_modify(|known| *known = SHARED).or_insert(call);
                 if let Some(place) = self.places.get_mut(call) {
                     *place = Some(Voice { hearing, remote, number: 0, ssrc: self.started.wrapping_mul(0x9e37_79b1) });
                 }
             }
             Command::Stop(call) => {
                 if let Some(voice) = self.places.get_mut(call).and_then(Option::take) {
-                    self.by_remote.remove(&(call % self.sockets.len(), voice.remote));
+                    let key = (call % self.sockets.len(), voice.remote);
+                    if self.by_remote.get(&key) == Some(&call) {
+                        self.by_remote.remove(&key);
+                    }
                 }
             }
         }
@@ -140,7 +146,7 @@ impl Audio {
             timestamp: number.wrapping_mul(self.codec.ticks()),
             ssrc: voice.ssrc,
         };
-        let speech = voice.hearing.sends(&self.sounds, call, number, now_us(), sound);
+        let speech = voice.hearing.sends(&self.sounds, number, now_us(), sound);
         packet.clear();
         packet.extend_from_slice(&header.to_octets());
         self.sounds.write(call, number, speech, packet);
@@ -165,7 +171,7 @@ impl Audio {
                         sound.strays += u64::from(!is_rtcp);
                         continue;
                     };
-                    let call = self.by_remote.get(&(index, from)).copied();
+                    let call = self.by_remote.get(&(index, from)).copied().filter(|call| *call != SHARED);
                     // A far side that sends from elsewhere than it said is known by our marks.
                     let call = call.or_else(|| find_mark(packet.payload).map(|mark| mark.call));
                     let voice = call.and_then(|call| self.places.get_mut(call)).and_then(Option::as_mut);

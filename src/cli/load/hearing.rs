@@ -34,6 +34,7 @@ struct Newest {
 #[derive(Debug)]
 pub struct Hearing {
     codec: Codec,
+    call: usize,
     sent: Box<[Sent; REMEMBERED]>,
     newest: Option<Newest>,
     decoder: Option<Decoder>,
@@ -44,13 +45,14 @@ pub struct Hearing {
 }
 
 impl Hearing {
-    /// The ear of a call that sends `sounds`.
+    /// The ear of call number `call`, which sends `sounds`.
     ///
     /// # Errors
     /// The codec's.
-    pub fn new(codec: Codec, sounds: &Sounds) -> Result<Self, CodecError> {
+    pub fn new(codec: Codec, sounds: &Sounds, call: usize) -> Result<Self, CodecError> {
         Ok(Self {
             codec,
+            call,
             sent: Box::new([Sent::default(); REMEMBERED]),
             newest: None,
             decoder: if sounds.are_marks() { None } else { Some(Decoder::new(codec.coding())?) },
@@ -61,7 +63,7 @@ impl Hearing {
     }
 
     /// Notes that packet `number` leaves at `at_us`, and says which packet of the speech it carries, if any.
-    pub fn sends(&mut self, sounds: &Sounds, call: usize, number: u32, at_us: u64, sound: &mut Sound) -> Option<usize> {
+    pub fn sends(&mut self, sounds: &Sounds, number: u32, at_us: u64, sound: &mut Sound) -> Option<usize> {
         if sounds.are_marks() {
             if let Some(old) = number.checked_sub(LOST_AFTER)
                 && let Some(entry) = self.sent.get(old as usize % REMEMBERED)
@@ -76,7 +78,7 @@ impl Hearing {
             }
             return None;
         }
-        if sounds.is_tone(call, number) {
+        if sounds.is_tone(self.call, number) {
             // One that was not heard for a whole second is lost.
             sound.marks_lost += u64::from(self.tone.replace(at_us).is_some());
             return None;
@@ -97,7 +99,8 @@ impl Hearing {
             return;
         }
         let Some(decoder) = &mut self.decoder else {
-            if let Some(mark) = find_mark(packet.payload) {
+            // The mark of another call is audio that was mixed up: not ours, so ours is lost.
+            if let Some(mark) = find_mark(packet.payload).filter(|mark| mark.call == self.call) {
                 self.note_mark(mark, at_us, sound);
             }
             return;
@@ -198,12 +201,12 @@ mod tests {
     impl Line {
         fn new(kind: &Kind) -> Self {
             let sounds = Sounds::new(Codec::Pcmu, kind).unwrap();
-            Self { hearing: Hearing::new(Codec::Pcmu, &sounds).unwrap(), sounds, sound: Sound::default() }
+            Self { hearing: Hearing::new(Codec::Pcmu, &sounds, 3).unwrap(), sounds, sound: Sound::default() }
         }
 
         fn send(&mut self, number: u32) -> Vec<u8> {
             let at_us = START_US + u64::from(number) * TICK_US;
-            let speech = self.hearing.sends(&self.sounds, 3, number, at_us, &mut self.sound);
+            let speech = self.hearing.sends(&self.sounds, number, at_us, &mut self.sound);
             let mut payload = Vec::new();
             self.sounds.write(3, number, speech, &mut payload);
             payload
@@ -231,6 +234,18 @@ mod tests {
         assert_eq!(sound.marks_lost, 15, "those of the last second may still come");
         assert!((sound.round_trip.ms(0.5).unwrap() - 7.0).abs() < 0.1);
         assert_eq!(sound.missing, 19);
+    }
+
+    #[test]
+    fn the_audio_of_another_call_is_not_taken_for_ours() {
+        let mut line = Line::new(&Kind::Marks);
+        for number in 0..100 {
+            line.send(number);
+            let mut other = Vec::new();
+            line.sounds.write(4, number, None, &mut other);
+            line.hear(number as u16, START_US + u64::from(number) * TICK_US, &other);
+        }
+        assert_eq!((line.sound.marks_back, line.sound.marks_lost), (0, 50));
     }
 
     #[test]

@@ -69,6 +69,7 @@ pub struct Caller {
     random: Random,
     run: String,
     placed: u64,
+    looked: Instant,
     out: Vec<Vec<u8>>,
 }
 
@@ -100,6 +101,7 @@ impl Caller {
             random,
             run,
             placed: 0,
+            looked: Instant::now(),
             out: Vec::new(),
         }
     }
@@ -160,6 +162,10 @@ impl Caller {
 
     /// Retransmissions, and calls that have lasted long enough.
     fn look_after(&mut self, now: Instant) {
+        if now < self.looked + LOOK {
+            return;
+        }
+        self.looked = now;
         for call in 0..self.places.len() {
             let Some(place) = &mut self.places[call] else { continue };
             if place.dialog.timeout().is_some_and(|at| now >= at) {

@@ -289,7 +289,7 @@ mod tests {
 
     #[test]
     fn the_onset_of_a_tone_survives_each_codec_and_a_change_of_the_sample_rate() {
-        for codec in [Codec::Pcmu, Codec::Pcma, Codec::Opus] {
+        for codec in [Codec::Pcmu, Codec::Pcma, Codec::G722, Codec::Opus] {
             let sounds = Sounds::new(codec, &Kind::Tones).unwrap();
             let mut decoder = Decoder::new(codec.coding()).unwrap();
             let mut heard = Vec::new();

@@ -5,6 +5,7 @@ mod peers;
 use super::engines;
 use super::server::ServerPlan;
 use crate::agent::Agent;
+use crate::call::bot::BotSetup;
 use crate::call::{Program, Sounds};
 use crate::config::Config;
 use crate::media::MediaConfig;
@@ -55,22 +56,32 @@ pub(super) async fn read(path: &Path, models: Option<PathBuf>, mut say: impl FnM
         }
         compiled.push((name.clone(), Arc::new(agent)));
     }
-    if !compiled.is_empty() {
+    let is_flow = |agent: &Agent| agent.bridge.is_none();
+    let mut engines = None;
+    if compiled.iter().any(|(_, agent)| is_flow(agent) || BotSetup::needs_voice(agent)) {
         let default = PoolConfig::default();
         let pool = PoolConfig {
             threads: config.inference.threads.unwrap_or(default.threads),
             queue: config.inference.queue.unwrap_or(default.queue),
         };
         let models = models.or_else(|| config.models_dir.clone());
-        let engines = tokio::task::block_in_place(|| engines::load(models, pool, &mut say))?;
+        engines = Some(tokio::task::block_in_place(|| engines::load(models, pool, &mut say))?);
+    }
+    if !compiled.is_empty() {
         let roots = match &config.tools.ca_file {
             Some(file) => std::fs::read(file).map_err(|e| format!("[tools] ca_file {}: {e}", file.display()))?,
             None => Vec::new(),
         };
         for (name, agent) in compiled {
-            let setup =
-                engines::prepare(agent, &engines, config.tools.egress_policy(), config.tools.budget, &roots).await?;
-            agents.insert(name, Program::Agent(setup, engines.clone()));
+            let policy = config.tools.egress_policy();
+            let program = match &engines {
+                Some(engines) if is_flow(&agent) => {
+                    let setup = engines::prepare(agent, engines, policy, config.tools.budget, &roots).await?;
+                    Program::Agent(setup, engines.clone())
+                }
+                _ => engines::prepare_bot(agent, engines.as_ref(), policy, &roots).await?,
+            };
+            agents.insert(name, program);
         }
     }
     Ok(Plan { server: server_plan(&config)?, agents, drain: config.server.drain })

@@ -8,8 +8,8 @@
 //! # Attacks, and what answers them
 //! - **Hello race** (CVE-2023-49786): datagrams of addresses that neither the session description nor the signalling names
 //!   are not to be shown to the machine ([`SourceLock::admits_handshake`](crate::rtp::SourceLock::admits_handshake)). What
-//!   comes from the rest is kept apart by address, so that no source can spoil the handshake of another; a server answers
-//!   a hello with a cookie before it keeps or sends anything of size.
+//!   comes from the rest is kept apart by address and hello, so that no client can spoil the handshake of another; a server
+//!   answers a hello with a cookie before it sends anything of size.
 //! - **Teardown by bad records**: a damaged handshake is begun again until the time is up; alerts in clear are not obeyed.
 //! - **Man in the middle**: keys are used only when the certificate hashes to a fingerprint of the description.
 //! - **Weak hashes**: MD5 and SHA-1 are not read from descriptions at all.
@@ -29,8 +29,11 @@ use thiserror::Error;
 
 /// How long a handshake may take. Answers a peer that never finishes.
 pub const TIME_LIMIT: Duration = Duration::from_secs(10);
-/// Addresses whose handshakes are kept apart. Answers a sprayer behind the peer's NAT.
-pub const MAX_SOURCES: usize = 4;
+/// Clients whose handshakes are kept apart. Answers a sprayer behind the peer's NAT.
+pub const MAX_ATTEMPTS: usize = 8;
+/// After how long without an end a client says hello anew. Answers whoever mixed foreign answers in: three beginnings fit into
+/// the time.
+const RENEWAL: Duration = Duration::from_secs(4);
 /// How often a damaged handshake with one address is begun again.
 const MAX_RESTARTS: u32 = 16;
 /// Datagrams that wait to be sent. Answers a driver that receives without sending.
@@ -43,6 +46,8 @@ const HANDSHAKE: u8 = 22;
 const CLIENT_HELLO: u8 = 1;
 /// Octets before a record's fragment (RFC 6347 §4.1).
 const RECORD_HEADER: usize = 13;
+/// Where the random of a ClientHello lies: behind record header, handshake header and version (RFC 6347 §4.2.2, §4.3.2).
+const RANDOM_AT: usize = RECORD_HEADER + 12 + 2;
 
 /// Why there are no keys. Media cannot flow; the call is to be ended with these words.
 #[derive(Clone, PartialEq, Eq, Debug, Error)]
@@ -115,19 +120,24 @@ pub struct Handshake {
 enum Progress {
     Running,
     Ended(Result<Established, DtlsError>),
-    Told { peer: Option<SocketAddr> },
+    Told,
 }
 
-/// The handshake with one address.
+/// The handshake with one client, or with the one server.
 #[derive(Debug)]
 struct Attempt {
     from: SocketAddr,
+    /// The random of the client's hello, by which a server tells clients apart; none on a client.
+    random: Option<[u8; 32]>,
+    /// Records in clear that were shown to the library.
+    records: u32,
     dtls: Option<Dtls>,
     wake: Option<Instant>,
     connected: bool,
     /// The certificate, hashed by each function that the description uses.
     found: Vec<Fingerprint>,
     keys: Option<SrtpKeys>,
+    began: Instant,
     restarts: u32,
 }
 
@@ -154,7 +164,7 @@ impl Handshake {
             hint: Hint::Silence,
         };
         if handshake.is_client() {
-            handshake.begin(now, handshake.remote);
+            handshake.begin(now, handshake.remote, None);
         }
         handshake
     }
@@ -170,19 +180,35 @@ impl Handshake {
             self.hint = Hint::Alert(alert);
             return;
         }
-        if !self.attempts.iter().any(|attempt| attempt.from == from) && !self.admit(now, from, datagram) {
-            return;
+        let random = client_random(datagram);
+        if let Some(random) = random {
+            if self.is_client() {
+                return;
+            }
+            self.admit(now, from, random);
         }
-        let Some(at) = self.attempts.iter().position(|attempt| attempt.from == from) else { return };
-        if self.hint == Hint::Silence {
-            self.hint = Hint::Unfinished;
+        let mut datagram = datagram.to_vec();
+        for at in 0..self.attempts.len() {
+            let is_meant = |attempt: &Attempt| attempt.from == from && (random.is_none() || random == attempt.random);
+            if self.attempts.get(at).is_some_and(is_meant) {
+                if self.hint == Hint::Silence {
+                    self.hint = Hint::Unfinished;
+                }
+                if let Some(attempt) = self.attempts.get_mut(at) {
+                    renumber(&mut datagram, &mut attempt.records);
+                }
+                self.drive(now, at, |dtls| dtls.handle_packet(&datagram));
+            }
         }
-        self.drive(now, at, |dtls| dtls.handle_packet(datagram));
     }
 
     /// Lets time pass: to be called when [`Self::poll_timeout`] is reached.
     pub fn handle_timeout(&mut self, now: Instant) {
         for at in 0..self.attempts.len() {
+            if self.attempts.get(at).and_then(|attempt| self.renewal(attempt)).is_some_and(|due| due <= now) {
+                self.restart(now, at);
+                self.drive(now, at, |_| Ok(()));
+            }
             if self.attempts.get(at).and_then(|attempt| attempt.wake).is_some_and(|wake| wake <= now) {
                 self.drive(now, at, |_| Ok(()));
             }
@@ -197,7 +223,13 @@ impl Handshake {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         let deadline = matches!(self.progress, Progress::Running).then_some(self.deadline);
-        self.attempts.iter().filter_map(|attempt| attempt.wake).chain(deadline).min()
+        let renewals = self.attempts.iter().filter_map(|attempt| self.renewal(attempt));
+        self.attempts.iter().filter_map(|attempt| attempt.wake).chain(renewals).chain(deadline).min()
+    }
+
+    /// When a client begins anew.
+    fn renewal(&self, attempt: &Attempt) -> Option<Instant> {
+        (self.is_client() && matches!(self.progress, Progress::Running)).then(|| attempt.began + RENEWAL)
     }
 
     /// The next datagram to send.
@@ -210,37 +242,37 @@ impl Handshake {
         if !matches!(self.progress, Progress::Ended(_)) {
             return None;
         }
-        match std::mem::replace(&mut self.progress, Progress::Told { peer: None }) {
-            Progress::Ended(outcome) => {
-                self.progress = Progress::Told { peer: outcome.as_ref().ok().map(|established| established.peer) };
-                Some(outcome)
-            }
-            _ => None,
+        match std::mem::replace(&mut self.progress, Progress::Told) {
+            Progress::Ended(outcome) => Some(outcome),
+            Progress::Running | Progress::Told => None,
         }
     }
 
-    /// Whether a datagram of an address not seen before gets a handshake of its own: a hello to a server that still waits.
-    fn admit(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) -> bool {
-        if self.is_client() || !matches!(self.progress, Progress::Running) || !is_client_hello(datagram) {
-            return false;
+    /// Makes room for a client not seen before, as long as a server waits for one.
+    fn admit(&mut self, now: Instant, from: SocketAddr, random: [u8; 32]) {
+        let is_known = |attempt: &Attempt| attempt.from == from && attempt.random == Some(random);
+        if !matches!(self.progress, Progress::Running) || self.attempts.iter().any(is_known) {
+            return;
         }
-        if self.attempts.len() >= MAX_SOURCES {
-            // One place is always left for the address of the description.
-            let Some(at) = self.attempts.iter().position(|attempt| attempt.from != self.remote) else { return false };
-            self.attempts.remove(at);
+        if self.attempts.len() >= MAX_ATTEMPTS {
+            // The oldest, but one from the address of the description last of all.
+            let at = self.attempts.iter().position(|attempt| attempt.from != self.remote);
+            self.attempts.remove(at.unwrap_or(0));
         }
-        self.begin(now, from);
-        true
+        self.begin(now, from, Some(random));
     }
 
-    fn begin(&mut self, now: Instant, from: SocketAddr) {
+    fn begin(&mut self, now: Instant, from: SocketAddr, random: Option<[u8; 32]>) {
         let attempt = Attempt {
             from,
+            random,
+            records: 0,
             dtls: Some(self.fresh(now)),
             wake: None,
             connected: false,
             found: Vec::new(),
             keys: None,
+            began: now,
             restarts: 0,
         };
         self.attempts.push(attempt);
@@ -260,6 +292,7 @@ impl Handshake {
         let client = self.is_client();
         let Some(attempt) = self.attempts.get_mut(at) else { return };
         let Some(mut dtls) = attempt.dtls.take() else { return };
+        attempt.wake = None;
         let mut alive = dtls.handle_timeout(now).is_ok();
         alive = alive && attempt.collect(&mut dtls, &mut self.waiting, &self.fingerprints, client);
         alive = alive && input(&mut dtls).is_ok();
@@ -273,16 +306,20 @@ impl Handshake {
             self.conclude(at);
             return;
         }
-        attempt.found.clear();
         attempt.restarts += 1;
-        attempt.wake = None;
         if attempt.restarts <= MAX_RESTARTS {
-            let fresh = self.fresh(now);
-            if let Some(attempt) = self.attempts.get_mut(at) {
-                attempt.dtls = Some(fresh);
-                // A client says hello again after a while, so that a stream of bad records does not make a stream of hellos.
-                attempt.wake = client.then_some(now + Duration::from_millis(100));
-            }
+            self.restart(now, at);
+        }
+    }
+
+    /// Another instance of the library takes the place of the one before.
+    fn restart(&mut self, now: Instant, at: usize) {
+        // A client says hello again after a while, so that a stream of bad records does not make a stream of hellos.
+        let wake = self.is_client().then_some(now + Duration::from_millis(100));
+        let fresh = self.fresh(now);
+        if let Some(attempt) = self.attempts.get_mut(at) {
+            attempt.found.clear();
+            (attempt.dtls, attempt.wake, attempt.began) = (Some(fresh), wake, now);
         }
     }
 
@@ -307,7 +344,8 @@ impl Handshake {
             self.attempts.remove(at);
             return;
         }
-        self.attempts.retain(|attempt| attempt.from == from && outcome.is_ok());
+        // A server keeps the one that is through, to say its last words again.
+        self.attempts.retain(|attempt| attempt.connected && outcome.is_ok());
         self.progress = Progress::Ended(outcome);
     }
 }
@@ -383,9 +421,31 @@ fn alert_in_clear(datagram: &[u8]) -> Option<u8> {
     None
 }
 
-/// Whether a datagram begins with the first piece of a ClientHello in clear.
-fn is_client_hello(datagram: &[u8]) -> bool {
-    matches!(datagram, [HANDSHAKE, 0xFE, _, 0, 0, ..]) && datagram.get(RECORD_HEADER) == Some(&CLIENT_HELLO)
+/// Gives the records in clear numbers of our own, one after the other. Theirs are not authenticated, and a forged high one
+/// would make the replay window refuse all that follow (RFC 6347 §4.1.2.6). What was sent again is told by its handshake
+/// message number.
+fn renumber(datagram: &mut [u8], records: &mut u32) {
+    let mut rest = datagram;
+    while let Some((header, tail)) = rest.split_first_chunk_mut::<RECORD_HEADER>() {
+        let [_, _, _, e0, e1, s0, s1, number @ .., l0, l1] = header;
+        if [*e0, *e1] == [0, 0] {
+            [*s0, *s1] = [0, 0];
+            *number = records.to_be_bytes();
+            *records = records.wrapping_add(1);
+        }
+        let Some((_, later)) = tail.split_at_mut_checked(usize::from(u16::from_be_bytes([*l0, *l1]))) else { return };
+        rest = later;
+    }
+}
+
+/// The random of the ClientHello with which a datagram begins. A hello is short enough to come in one piece.
+fn client_random(datagram: &[u8]) -> Option<[u8; 32]> {
+    match datagram {
+        [HANDSHAKE, 0xFE, _, 0, 0, ..] if datagram.get(RECORD_HEADER) == Some(&CLIENT_HELLO) => {
+            datagram.get(RANDOM_AT..RANDOM_AT + 32)?.try_into().ok()
+        }
+        _ => None,
+    }
 }
 
 fn canonical(address: SocketAddr) -> SocketAddr {

@@ -80,10 +80,26 @@ impl Pair {
     }
 
     fn run(&mut self) {
+        self.run_with(|_| {});
+    }
+
+    fn run_until(&mut self, is_over: impl Fn(&Self) -> bool) {
+        for _ in 0..2_000 {
+            if is_over(self) {
+                return;
+            }
+            self.step();
+        }
+        panic!("no end after 2,000 steps: {:?}", self.outcomes);
+    }
+
+    /// Runs to the end of both; something else happens before each step.
+    fn run_with(&mut self, mut meanwhile: impl FnMut(&mut Self)) {
         for _ in 0..2_000 {
             if self.outcomes.iter().all(Option::is_some) {
                 return;
             }
+            meanwhile(self);
             self.step();
         }
         panic!("no end after 2,000 steps: {:?}", self.outcomes);
@@ -119,5 +135,155 @@ fn losses_delay_a_handshake_but_do_not_end_it() {
             let keys = (client.map(|c| c.keys.send), server.map(|s| s.keys.receive));
             assert!(keys.0.is_ok() && keys.0 == keys.1, "seed {seed}, {lost_percent} % lost: {keys:?}");
         }
+    }
+}
+
+#[test]
+fn another_fingerprint_than_the_descriptions_gives_no_keys() {
+    let honest = [identity(30), identity(31)].map(|identity| identity.fingerprint().clone());
+    let [of_client, _] = honest.clone();
+    let mut pair = Pair::expecting(30, 0, [of_client, identity(99).fingerprint().clone()]);
+    pair.run_until(|pair| pair.outcomes[0].is_some());
+    let Some(Err(error)) = pair.outcomes[0].clone() else { panic!("{:?}", pair.outcomes) };
+    let DtlsError::Fingerprint { from, found } = &error else { panic!("{error}") };
+    assert_eq!((*from, found), (address(SERVER), &honest[1].to_string()));
+    assert!(error.to_string().contains("not the fingerprint of its session description"), "{error}");
+}
+
+#[test]
+fn one_fingerprint_of_several_is_enough_whatever_its_hash() {
+    let mut pair = Pair::new(40, 0);
+    let server = identity(41);
+    let longer = fingerprint_of(crate::sdp::HashFunction::Sha512, &server.certificate.certificate);
+    pair.client.fingerprints = vec![identity(98).fingerprint().clone(), longer];
+    pair.run();
+    assert!(pair.outcomes.iter().flatten().all(Result::is_ok), "{:?}", pair.outcomes);
+}
+
+#[test]
+fn silence_ends_after_ten_seconds_with_a_hint() {
+    let now = Instant::now();
+    for role in [Setup::Active, Setup::Passive] {
+        let peer = identity(51).fingerprint().clone();
+        let mut alone = Handshake::new(now, &identity(50), role, address(SERVER), vec![peer]);
+        let (mut at, mut hellos) = (now, 0);
+        let outcome = loop {
+            while alone.poll_transmit().is_some() {
+                hellos += 1;
+            }
+            if let Some(outcome) = alone.poll_outcome() {
+                break outcome;
+            }
+            at = alone.poll_timeout().unwrap();
+            alone.handle_timeout(at);
+        };
+        assert_eq!(outcome, Err(DtlsError::Timeout(Hint::Silence)));
+        assert_eq!(at, now + TIME_LIMIT);
+        assert!(if role == Setup::Active { (8..20).contains(&hellos) } else { hellos == 0 }, "{hellos}");
+        assert_eq!((alone.poll_outcome(), alone.poll_timeout()), (None, None));
+    }
+}
+
+/// The first hello of a client of its own.
+fn hello(seed: u64) -> Vec<u8> {
+    let mut client = Handshake::new(
+        Instant::now(),
+        &identity(seed),
+        Setup::Active,
+        address(SERVER),
+        vec![identity(1).fingerprint().clone()],
+    );
+    client.poll_transmit().unwrap().datagram
+}
+
+#[test]
+fn a_spray_of_hellos_and_rubbish_does_not_stop_a_handshake() {
+    let hellos: Vec<_> = (60..64).map(hello).collect();
+    for seed in 70..80 {
+        let mut pair = Pair::new(seed, 0);
+        let (mut random, mut sprayed) = (Random::seeded(seed), 0);
+        let start = pair.now;
+        pair.run_with(|pair| {
+            // A thousand a second to both ends, from other ports of the peer's host.
+            let due = pair.now.duration_since(start).as_millis() as u16;
+            for n in std::mem::replace(&mut sprayed, due)..due {
+                let mut datagram = hellos[usize::from(n) % hellos.len()].clone();
+                match random.below(4) {
+                    0 => {}
+                    1 => datagram.truncate(random.below(datagram.len() as u64) as usize),
+                    2 => datagram = (0..60).map(|_| random.next_u32() as u8).collect(),
+                    _ => {
+                        let at = random.below(datagram.len() as u64) as usize;
+                        datagram[at] ^= 1 << random.below(8);
+                    }
+                }
+                let (now, from) = (pair.now, address(6_000 + n % 50));
+                pair.server.handle(now, from, &datagram);
+                pair.client.handle(now, from, &datagram);
+                assert!(pair.server.attempts.len() <= MAX_ATTEMPTS && pair.server.waiting.len() <= MAX_WAITING);
+            }
+        });
+        let [client, server] = pair.keys();
+        assert_eq!(client.send, server.receive, "seed {seed}");
+    }
+}
+
+#[test]
+fn hellos_and_high_record_numbers_in_the_peers_name_do_not_stop_a_handshake() {
+    let mut pair = Pair::new(85, 0);
+    let mut forged = hello(86);
+    forged[5..RECORD_HEADER - 2].fill(0xFF);
+    for _ in 0..3 {
+        let now = pair.now;
+        pair.server.handle(now, address(CLIENT), &forged);
+        pair.server.handle(now, address(CLIENT), &hello(87));
+        pair.client.handle(now, address(SERVER), &forged);
+        pair.step();
+    }
+    pair.run();
+    let [client, server] = pair.keys();
+    assert_eq!(client.send, server.receive);
+}
+
+#[test]
+fn alerts_in_clear_are_told_as_a_hint_and_not_obeyed() {
+    let mut pair = Pair::new(80, 0);
+    let alert = [ALERT, 0xFE, 0xFD, 0, 0, 0, 0, 0, 0, 0, 9, 0, 2, 2, 40];
+    let now = pair.now;
+    pair.client.handle(now, address(SERVER), &alert);
+    pair.server.handle(now, address(CLIENT), &alert);
+    assert_eq!(pair.client.hint, Hint::Alert(40));
+    pair.run();
+    pair.keys();
+}
+
+#[test]
+fn a_peer_that_missed_the_last_flight_gets_it_again_after_the_end() {
+    let mut pair = Pair::new(90, 0);
+    pair.run_until(|pair| matches!(pair.server.progress, Progress::Ended(_)));
+    while pair.server.poll_transmit().is_some() {}
+    assert!(matches!(pair.client.progress, Progress::Running), "it waits for what was lost");
+    pair.run();
+    let [client, server] = pair.keys();
+    assert_eq!(client.send, server.receive);
+}
+
+#[test]
+fn whatever_arrives_is_taken_without_panic() {
+    let mut random = Random::seeded(95);
+    let now = Instant::now();
+    let peer = identity(96).fingerprint().clone();
+    for role in [Setup::Active, Setup::Passive] {
+        let mut end = Handshake::new(now, &identity(95), role, address(SERVER), vec![peer.clone()]);
+        for length in 0..=300usize {
+            for kind in [20, 21, 22, 23, 24, 63, random.next_u32() as u8] {
+                let mut datagram: Vec<u8> = (0..length).map(|_| random.next_u32() as u8).collect();
+                let header = [kind, 0xFE, 0xFD, 0, 0, 0, 0, 0, 0, 0, length as u8, 0, (length % 250) as u8, 1];
+                datagram.iter_mut().zip(header).for_each(|(slot, octet)| *slot = octet);
+                end.handle(now, address(SERVER), &datagram);
+                while end.poll_transmit().is_some() {}
+            }
+        }
+        assert!(end.poll_outcome().is_none());
     }
 }

@@ -13,7 +13,6 @@ mod lean;
 pub mod limits;
 mod twilio;
 
-pub use base64::encode as encode_base64;
 pub use lean::{HEADER_BYTES, Lean, SUBPROTOCOL};
 pub use twilio::Twilio;
 
@@ -336,6 +335,14 @@ impl Wire {
             Self::Lean(_) => Some(SUBPROTOCOL),
         }
     }
+}
+
+/// Octets as base64 (RFC 4648 §4).
+#[must_use]
+pub fn base64_of(octets: &[u8]) -> String {
+    let mut out = BytesMut::new();
+    base64::encode(octets, &mut out);
+    String::from_utf8_lossy(&out).into_owned()
 }
 
 fn too_large(what: &'static str, length: usize, limit: usize) -> Result<(), WireError> {

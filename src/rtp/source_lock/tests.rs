@@ -249,3 +249,108 @@ fn unroutable_addresses_by_table() {
         assert!(!is_unroutable(ip.parse().unwrap()), "{ip}");
     }
 }
+
+#[test]
+fn timestamps_are_judged_by_the_clock_of_the_codec() {
+    for (clock_rate, ok, bad) in [(8_000, 39_000, 41_000), (48_000, 239_000, 241_000)] {
+        for (jump, expected) in [(ok, true), (bad, false)] {
+            let mut line = Line::new("203.0.113.5:4000", "203.0.113.5");
+            line.lock.set_clock_rate(clock_rate);
+            line.run("203.0.113.5:4000", 7, 1, 1);
+            let next = Header { timestamp: 160 + jump, ..header(7, 2) };
+            let verdict = line.lock.admit(line.now, address("203.0.113.5:4000"), &next, PCMU);
+            assert_eq!(verdict == Admission::Accepted, expected, "{clock_rate} {jump}");
+        }
+        let mut line = Line::new("203.0.113.5:4000", "203.0.113.5");
+        line.lock.set_clock_rate(clock_rate);
+        line.run("203.0.113.5:4000", 7, 1, 1);
+        line.after(3_600_000);
+        let next = Header { timestamp: 160 + clock_rate * 3_602, ..header(7, 2) };
+        let verdict = line.lock.admit(line.now, address("203.0.113.5:4000"), &next, PCMU);
+        assert_eq!(verdict, Admission::Accepted, "an hour of silence with a running clock");
+    }
+}
+
+#[test]
+fn nothing_moves_before_a_packet_is_authentic() {
+    let mut line = Line::new("203.0.113.5:4000", "203.0.113.5");
+    let before = format!("{:?}", line.lock);
+    for sequence in 1..50 {
+        for from in ["203.0.113.5:4000", "203.0.113.5:5000"] {
+            let verdict = line.lock.admit_with(line.now, address(from), &header(7, sequence), PCMU, |_| false);
+            assert_eq!(verdict, Admission::Refused(Refusal::Unauthentic));
+        }
+        let stranger =
+            line.lock.admit_with(line.now, address("66.66.66.66:1"), &header(7, sequence), PCMU, |_| panic!("asked"));
+        assert_eq!(stranger, Admission::Refused(Refusal::Stranger), "strangers cost no authentication");
+    }
+    assert_eq!(format!("{:?}", line.lock), before);
+}
+
+#[test]
+fn what_a_packet_claims_to_be_is_told_to_whoever_authenticates_it() {
+    let mut line = Line::new("203.0.113.5:4000", "203.0.113.5");
+    let mut claims = Vec::new();
+    for (from, ssrc, sequence) in [
+        ("203.0.113.5:5000", 7, 1),
+        ("203.0.113.5:5000", 7, 2),
+        ("203.0.113.5:5000", 7, 3),
+        ("203.0.113.5:5000", 7, 4),
+        ("203.0.113.5:5000", 7, 5),
+        ("203.0.113.5:5000", 8, 5),
+        ("203.0.113.5:4000", 7, 6),
+    ] {
+        line.lock.admit_with(line.now, address(from), &header(ssrc, sequence), PCMU, |claim| {
+            claims.push(claim);
+            true
+        });
+    }
+    use Claim::{Begins, Candidate, Continues};
+    assert_eq!(claims, [Candidate, Candidate, Candidate, Begins, Continues, Candidate, Begins]);
+}
+
+#[test]
+fn handshakes_are_let_in_from_the_description_and_the_signalling_only() {
+    let mut line = Line::new("192.168.1.20:4000", "8.8.8.8");
+    for (from, admitted) in [
+        ("192.168.1.20:4000", true),
+        ("192.168.1.20:9", true),
+        ("8.8.8.8:777", true),
+        ("[::ffff:8.8.8.8]:777", true),
+        ("66.66.66.66:4000", false),
+    ] {
+        assert_eq!(line.lock.admits_handshake(address(from)), admitted, "{from}");
+    }
+    assert!(
+        !Line::new("9.9.9.9:4000", "8.8.8.8").lock.admits_handshake(address("8.8.8.8:4000")),
+        "a public SDP counts alone"
+    );
+    line.run("8.8.8.8:60000", 7, 1, 5);
+    assert!(line.lock.admits_handshake(address("8.8.8.8:60000")));
+}
+
+#[test]
+fn reports_are_believed_from_the_source_that_is_heard_only() {
+    let mut line = Line::new("203.0.113.5:4000", "203.0.113.5");
+    assert!(!line.lock.admits_report(address("203.0.113.5:4001"), 7), "nobody is heard yet");
+    line.run("203.0.113.5:4000", 7, 1, 1);
+    assert!(line.lock.admits_report(address("203.0.113.5:4001"), 7));
+    assert!(line.lock.admits_report(address("[::ffff:203.0.113.5]:4000"), 7));
+    assert!(!line.lock.admits_report(address("203.0.113.5:4001"), 8));
+    assert!(!line.lock.admits_report(address("66.66.66.66:4001"), 7));
+}
+
+#[test]
+fn a_talking_source_is_not_pushed_off_by_another_one_at_a_vouched_address() {
+    let mut line = Line::new("203.0.113.5:4000", "203.0.113.5");
+    line.run("203.0.113.5:4000", 7, 1, 5);
+    let (now, sdp) = (line.now, line.lock.advertised);
+    line.lock.renegotiated(now, sdp, sdp.ip());
+    // Two hosts behind one NAT: the window is open, the IP vouched for, the packets in order.
+    for n in 0..90u16 {
+        assert!(matches!(line.hear("203.0.113.5:6000", 666, 900 + n), Admission::Refused(_)));
+        line.now -= Duration::from_millis(20);
+        assert_eq!(line.hear("203.0.113.5:4000", 7, 6 + n), Admission::Accepted);
+    }
+    assert_eq!(line.destination(), "203.0.113.5:4000");
+}

@@ -11,12 +11,10 @@ mod cipher;
 mod index;
 mod key;
 mod receiver;
-mod sdes;
 mod sender;
 
 pub use key::{MAX_KEYING_MATERIAL, MasterKey, SrtpKeys, Suite};
 pub use receiver::SrtpReceiver;
-pub use sdes::{CryptoLine, SdesError};
 pub use sender::SrtpSender;
 
 use super::packet::HEADER_LEN;

@@ -1,0 +1,419 @@
+//! Audio of the bot on its way to the caller: a deep queue above the shallow ring of the media worker, and the marks
+//! that stand between its pieces.
+//!
+//! Audio runs into the ring in turns: one lasts until the bot has said nothing more for a moment and everything was
+//! played, or until it is voided. Times are counted in 1/48,000 s, which every rate divides.
+
+use super::ear::converter;
+use super::limits::{DRY_AFTER, MARKS};
+use crate::audio::Resampler;
+use crate::base::{SampleRate, TurnId};
+use crate::call::playout::Downlink;
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+/// Units of time of a position, per second.
+const UNITS: u64 = 48_000;
+
+/// A mark that was reached, or voided.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Reached {
+    pub(super) name: String,
+    pub(super) played: bool,
+}
+
+/// A run of audio without an end known beforehand.
+#[derive(Clone, Copy, Debug)]
+struct Turn {
+    id: TurnId,
+    /// Units of the bot's audio taken in.
+    taken: u64,
+    /// Samples of the line handed to the ring.
+    pushed: u64,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Mouth {
+    line_rate: SampleRate,
+    /// Rate of what waits in `queue`.
+    rate: SampleRate,
+    resampler: Option<Resampler>,
+    queue: VecDeque<i16>,
+    /// Converted for the line, from `next` on not yet in the ring.
+    converted: Vec<i16>,
+    next: usize,
+    limit: Duration,
+    /// The turn that is open.
+    turn: Option<Turn>,
+    /// The turn before, which may still be heard.
+    ended: Option<Turn>,
+    last: TurnId,
+    marks: VecDeque<(TurnId, u64, String)>,
+    dry_since: Option<Instant>,
+    dropped: u64,
+    accepted: u64,
+}
+
+impl Mouth {
+    /// Lets at most `limit` of audio wait.
+    pub(super) fn new(line_rate: SampleRate, limit: Duration) -> Self {
+        Self {
+            line_rate,
+            rate: line_rate,
+            resampler: None,
+            queue: VecDeque::new(),
+            converted: Vec::new(),
+            next: 0,
+            limit,
+            turn: None,
+            ended: None,
+            last: TurnId::NONE,
+            marks: VecDeque::new(),
+            dry_since: None,
+            dropped: 0,
+            accepted: 0,
+        }
+    }
+
+    /// Goes on with another line, of this rate. What waited for the old one is void: [`Self::clear`] comes first.
+    pub(super) fn set_line_rate(&mut self, rate: SampleRate) {
+        (self.line_rate, self.last) = (rate, TurnId::NONE);
+        self.resampler = converter(self.rate, rate);
+    }
+
+    /// Milliseconds of audio that were taken in.
+    pub(super) fn accepted_ms(&self) -> u64 {
+        self.accepted * 1_000 / UNITS
+    }
+
+    /// Milliseconds of audio that found the queue full.
+    pub(super) fn dropped_ms(&self) -> u64 {
+        self.dropped * 1_000 / UNITS
+    }
+
+    /// Takes in audio of the bot.
+    pub(super) fn push(&mut self, rate: SampleRate, samples: &[i16]) {
+        let units = samples.len() as u64 * (UNITS / u64::from(rate.0.max(1)));
+        let taken = self.say(rate, samples);
+        self.accepted += taken;
+        self.dropped += units - taken;
+    }
+
+    /// Takes in audio of our own, which is not counted as the bot's. The units that found room.
+    pub(super) fn say(&mut self, rate: SampleRate, samples: &[i16]) -> u64 {
+        let unit = UNITS / u64::from(rate.0.max(1));
+        if rate != self.rate {
+            self.convert_all();
+            self.rate = rate;
+            self.resampler = converter(rate, self.line_rate);
+        }
+        let waiting = self.rate.duration_of(self.queue.len()) + self.line_rate.duration_of(self.converted.len());
+        let room = self.limit.saturating_sub(waiting).as_nanos() * u128::from(rate.0) / 1_000_000_000;
+        let taken = samples.len().min(room as usize);
+        self.queue.extend(samples.get(..taken).unwrap_or_default());
+        let units = taken as u64 * unit;
+        if taken > 0 {
+            self.dry_since = None;
+            self.current().taken += units;
+        }
+        units
+    }
+
+    fn current(&mut self) -> &mut Turn {
+        let last = &mut self.last;
+        self.turn.get_or_insert_with(|| {
+            *last = last.next();
+            Turn { id: *last, taken: 0, pushed: 0 }
+        })
+    }
+
+    /// Sets a mark behind everything taken in so far. False when there are too many.
+    pub(super) fn mark(&mut self, name: String) -> bool {
+        if self.marks.len() >= MARKS {
+            return false;
+        }
+        let (turn, at) = match (&self.turn, &self.ended) {
+            (Some(turn), _) => (turn.id, turn.taken),
+            (None, ended) => (ended.map_or(self.last, |turn| turn.id), u64::MAX),
+        };
+        self.marks.push_back((turn, at, name));
+        true
+    }
+
+    /// The next mark that was reached.
+    pub(super) fn reached(&mut self, downlink: &impl Downlink) -> Option<Reached> {
+        let (turn, at, _) = self.marks.front()?;
+        let due = match (&self.turn, &self.ended) {
+            (Some(open), _) if open.id == *turn => {
+                downlink.played(*turn) >= at.saturating_mul(u64::from(self.line_rate.0)) / UNITS
+            }
+            // Of a turn that has ended the last word is the last sample that went out.
+            (_, Some(ended)) if ended.id == *turn => {
+                let wanted = at.saturating_mul(u64::from(self.line_rate.0)) / UNITS;
+                downlink.played(*turn) >= wanted.min(ended.pushed)
+            }
+            _ => true,
+        };
+        due.then(|| self.marks.pop_front()).flatten().map(|(_, _, name)| Reached { name, played: true })
+    }
+
+    /// Whether marks wait.
+    pub(super) fn has_marks(&self) -> bool {
+        !self.marks.is_empty()
+    }
+
+    /// Whether there is audio that was not handed to the ring.
+    pub(super) fn is_empty(&self) -> bool {
+        self.queue.is_empty() && self.next == self.converted.len()
+    }
+
+    /// Whether everything taken in was played.
+    pub(super) fn is_silent(&self, downlink: &impl Downlink) -> bool {
+        let over = self.ended.is_none_or(|turn| downlink.played(turn.id) >= turn.pushed);
+        self.turn.is_none() && self.is_empty() && over
+    }
+
+    /// Moves audio into the ring, and ends the turn when nothing has come for a moment.
+    pub(super) fn pump(&mut self, downlink: &mut impl Downlink, now: Instant) {
+        let Some(mut turn) = self.turn else { return };
+        loop {
+            let rest = self.converted.get(self.next..).unwrap_or_default();
+            if !rest.is_empty() {
+                let taken = downlink.push(turn.id, rest);
+                self.next += taken;
+                turn.pushed += taken as u64;
+                if self.next < self.converted.len() {
+                    break;
+                }
+            }
+            self.converted.clear();
+            self.next = 0;
+            if self.queue.is_empty() {
+                break;
+            }
+            self.convert(self.rate.samples_in_ms(20));
+        }
+        self.turn = Some(turn);
+        if !self.is_empty() {
+            return;
+        }
+        // The last of it may wait in a converter or as half a frame; what was played can be less by that.
+        let margin = 2 * self.line_rate.samples_in_ms(20) as u64;
+        if downlink.played(turn.id) + margin < turn.pushed {
+            return;
+        }
+        let since = *self.dry_since.get_or_insert(now);
+        if now.saturating_duration_since(since) >= DRY_AFTER {
+            self.end_turn(downlink);
+        }
+    }
+
+    fn end_turn(&mut self, downlink: &mut impl Downlink) {
+        let Some(mut turn) = self.turn.take() else { return };
+        if let Some(resampler) = &mut self.resampler {
+            let (mut tail, wanted) = (Vec::new(), turn.taken * u64::from(self.line_rate.0) / UNITS);
+            resampler.finish(&mut tail);
+            let missing = wanted.saturating_sub(turn.pushed) as usize;
+            let tail = tail.get(..missing.min(tail.len())).unwrap_or_default();
+            turn.pushed += downlink.push(turn.id, tail) as u64;
+        }
+        downlink.end_of_turn(turn.id);
+        self.ended = Some(turn);
+        self.dry_since = None;
+    }
+
+    /// When [`Self::pump`] has to be called though nothing happens.
+    pub(super) fn timeout(&self) -> Option<Instant> {
+        self.dry_since.map(|since| since + DRY_AFTER)
+    }
+
+    /// Voids everything not played yet, at once. Marks that wait are reached, unplayed.
+    pub(super) fn clear(&mut self, downlink: &mut impl Downlink) -> Vec<Reached> {
+        self.queue.clear();
+        self.queue.shrink_to(0);
+        self.converted.clear();
+        self.next = 0;
+        if let Some(resampler) = &mut self.resampler {
+            resampler.finish(&mut Vec::new());
+        }
+        downlink.flush_through(self.last);
+        (self.turn, self.ended, self.dry_since) = (None, None, None);
+        self.marks.drain(..).map(|(_, _, name)| Reached { name, played: false }).collect()
+    }
+
+    /// Converts `samples` of the queue, or all there are when there are fewer.
+    fn convert(&mut self, samples: usize) {
+        let count = samples.min(self.queue.len());
+        match &mut self.resampler {
+            Some(resampler) => {
+                let (front, back) = self.queue.as_slices();
+                resampler.push(front.get(..count.min(front.len())).unwrap_or_default(), &mut self.converted);
+                let more = count.saturating_sub(front.len());
+                resampler.push(back.get(..more).unwrap_or_default(), &mut self.converted);
+                self.queue.drain(..count);
+            }
+            None => self.converted.extend(self.queue.drain(..count)),
+        }
+        // The memory of a long answer is given back.
+        if self.queue.is_empty() && self.queue.capacity() > 16 * 1024 {
+            self.queue = VecDeque::new();
+        }
+    }
+
+    fn convert_all(&mut self) {
+        self.convert(self.queue.len());
+        if let Some(resampler) = &mut self.resampler {
+            resampler.finish(&mut self.converted);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A ring with room for a quarter of a second, played by hand.
+    #[derive(Default)]
+    struct Ring {
+        waiting: VecDeque<(TurnId, usize)>,
+        played: std::collections::HashMap<TurnId, u64>,
+        ended: Vec<TurnId>,
+        flushed: Option<TurnId>,
+    }
+
+    impl Downlink for Ring {
+        fn push(&mut self, turn: TurnId, samples: &[i16]) -> usize {
+            let free = 2_000 - self.waiting.iter().map(|(_, n)| n).sum::<usize>();
+            let taken = samples.len().min(free);
+            self.waiting.push_back((turn, taken));
+            taken
+        }
+        fn end_of_turn(&mut self, turn: TurnId) {
+            self.ended.push(turn);
+        }
+        fn flush_through(&mut self, turn: TurnId) {
+            self.flushed = Some(turn);
+            self.waiting.clear();
+        }
+        fn played(&self, turn: TurnId) -> u64 {
+            self.played.get(&turn).copied().unwrap_or(0)
+        }
+    }
+
+    impl Ring {
+        fn play(&mut self, mut samples: usize) {
+            while let (true, Some((turn, waiting))) = (samples > 0, self.waiting.front_mut()) {
+                let now = samples.min(*waiting);
+                *self.played.entry(*turn).or_default() += now as u64;
+                *waiting -= now;
+                samples -= now;
+                if *waiting == 0 {
+                    self.waiting.pop_front();
+                }
+            }
+        }
+    }
+
+    fn mouth() -> Mouth {
+        Mouth::new(SampleRate::NARROWBAND, Duration::from_secs(2))
+    }
+
+    const RATE: SampleRate = SampleRate::NARROWBAND;
+
+    #[test]
+    fn a_mark_is_reached_when_the_audio_before_it_was_played_and_no_sooner() {
+        let (mut mouth, mut ring, now) = (mouth(), Ring::default(), Instant::now());
+        mouth.push(RATE, &[1; 400]);
+        assert!(mouth.mark("one".into()));
+        mouth.push(RATE, &[1; 400]);
+        assert!(mouth.mark("two".into()));
+        mouth.pump(&mut ring, now);
+        ring.play(399);
+        assert_eq!(mouth.reached(&ring), None);
+        ring.play(1);
+        assert_eq!(mouth.reached(&ring), Some(Reached { name: "one".into(), played: true }));
+        assert_eq!(mouth.reached(&ring), None);
+        ring.play(400);
+        assert_eq!(mouth.reached(&ring).unwrap().name, "two");
+        assert!(!mouth.has_marks());
+    }
+
+    #[test]
+    fn a_mark_with_nothing_before_it_is_reached_at_once() {
+        let (mut mouth, ring) = (mouth(), Ring::default());
+        assert!(mouth.mark("early".into()));
+        assert_eq!(mouth.reached(&ring).unwrap().name, "early");
+    }
+
+    #[test]
+    fn a_clear_voids_what_waits_and_reaches_its_marks_unplayed() {
+        let (mut mouth, mut ring, now) = (mouth(), Ring::default(), Instant::now());
+        mouth.push(RATE, &[1; 8_000]);
+        assert!(mouth.mark("end".into()));
+        mouth.pump(&mut ring, now);
+        ring.play(100);
+        assert_eq!(mouth.clear(&mut ring), [Reached { name: "end".into(), played: false }]);
+        assert_eq!(ring.flushed, Some(TurnId(1)));
+        assert!(mouth.is_silent(&ring));
+        mouth.push(RATE, &[1; 160]);
+        mouth.pump(&mut ring, now);
+        assert_eq!(ring.waiting, [(TurnId(2), 160)], "a turn of its own, which the flush does not reach");
+    }
+
+    #[test]
+    fn a_turn_ends_only_when_nothing_has_come_for_a_moment_after_all_was_played() {
+        let (mut mouth, mut ring, mut now) = (mouth(), Ring::default(), Instant::now());
+        mouth.push(RATE, &[1; 1_600]);
+        mouth.pump(&mut ring, now);
+        now += DRY_AFTER;
+        mouth.pump(&mut ring, now);
+        assert!(ring.ended.is_empty(), "it is being heard");
+        ring.play(1_600);
+        mouth.pump(&mut ring, now);
+        mouth.push(RATE, &[1; 160]);
+        now += DRY_AFTER;
+        mouth.pump(&mut ring, now);
+        assert!(ring.ended.is_empty(), "more has come");
+        ring.play(160);
+        mouth.pump(&mut ring, now);
+        assert!(mouth.timeout().is_some_and(|at| at <= now + DRY_AFTER));
+        now += DRY_AFTER;
+        mouth.pump(&mut ring, now);
+        assert_eq!(ring.ended, [TurnId(1)]);
+        assert!(mouth.is_silent(&ring));
+    }
+
+    #[test]
+    fn audio_beyond_the_queue_is_dropped_and_counted() {
+        let mut mouth = mouth();
+        mouth.push(RATE, &vec![1; 24_000]);
+        assert_eq!((mouth.accepted_ms(), mouth.dropped_ms()), (2_000, 1_000));
+    }
+
+    #[test]
+    fn a_wide_bot_is_heard_on_a_narrow_line_for_as_long_and_its_marks_are_in_time() {
+        let (mut mouth, mut ring, mut now) = (mouth(), Ring::default(), Instant::now());
+        mouth.push(SampleRate::WIDEBAND, &[1; 1_000]);
+        assert!(mouth.mark("end".into()));
+        mouth.pump(&mut ring, now);
+        ring.play(10_000);
+        mouth.pump(&mut ring, now);
+        assert_eq!(mouth.reached(&ring), None, "the last part waits in the converter");
+        now += DRY_AFTER;
+        mouth.pump(&mut ring, now);
+        ring.play(10_000);
+        assert_eq!(ring.played(TurnId(1)), 500);
+        assert_eq!(mouth.reached(&ring).unwrap().name, "end");
+    }
+
+    #[test]
+    fn another_rate_in_the_middle_of_a_turn_loses_nothing() {
+        let (mut mouth, mut ring, now) = (mouth(), Ring::default(), Instant::now());
+        mouth.push(SampleRate::WIDEBAND, &[1; 640]);
+        mouth.push(RATE, &[1; 320]);
+        mouth.pump(&mut ring, now);
+        ring.play(10_000);
+        assert!(ring.played(TurnId(1)) >= 640, "{}", ring.played(TurnId(1)));
+    }
+}

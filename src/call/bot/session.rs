@@ -1,0 +1,695 @@
+//! The driver of one call with a bot: one task that moves audio and words between the line and the socket.
+
+use super::ear::Ear;
+use super::limits::{MARK_INTERVAL, ONSET_FRAMES, PUMP_INTERVAL, QUEUES_DROPPED, SAYING};
+use super::link::{Link, LinkEvent};
+use super::meter::Meter;
+use super::mouth::{Mouth, Reached};
+use super::setup::{BotSetup, Connecting};
+use super::socket::{Lost, SocketEvent};
+use crate::agent::bridge::BridgeEnd;
+use crate::agent::{Effect, RequestId};
+use crate::base::{CallId, Pii, SampleRate};
+use crate::call::fallback::whole_line;
+use crate::call::handover::{Decided, FarSide, Handover, Legs, timeout_of};
+use crate::call::line::describe;
+use crate::call::referral;
+use crate::call::session::{FAR_FIGURES, NEAR_FIGURES, figures};
+use crate::call::switchboard::{Seat, Switchboard, Takeover};
+use crate::call::{CallEvent, EventStream, Gateway, Line, LineEvent, PeerTerms};
+use crate::media::{LegEvent, LegMode};
+use crate::providers::bot::{BotMessage, Greeting, Notice, Wire, WireError};
+use crate::sip::event::EndCause;
+use bytes::BytesMut;
+use serde_json::Map;
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
+use tokio::time::Sleep;
+
+/// WebSocket close codes (RFC 6455 §7.4.1).
+const NORMAL: u16 = 1_000;
+const POLICY_VIOLATION: u16 = 1_008;
+/// A timer that nothing needs fires this late.
+const FAR_FUTURE: Duration = Duration::from_secs(3_600);
+/// Samples that the scratch list may keep between messages.
+const SCRATCH_SAMPLES: usize = 16 * 1_024;
+/// Buffer that messages are written into; a new one is made when they have filled it.
+const MESSAGES_BYTES: usize = 8 * 1_024;
+
+/// What a call with a bot starts from.
+pub(in crate::call) struct BotSeed {
+    pub(in crate::call) call: CallId,
+    pub(in crate::call) line: Line,
+    pub(in crate::call) setup: Arc<BotSetup>,
+    /// The attempt that began while the phone rang.
+    pub(in crate::call) begun: Option<Connecting>,
+    pub(in crate::call) direction: &'static str,
+    pub(in crate::call) events: EventStream,
+    pub(in crate::call) variables: Vec<(String, Pii<String>)>,
+    pub(in crate::call) switchboard: Arc<Switchboard>,
+    pub(in crate::call) gateway: Arc<Gateway>,
+    pub(in crate::call) caller_name: Option<Pii<String>>,
+    pub(in crate::call) called_number: Option<Pii<String>>,
+    pub(in crate::call) terms: PeerTerms,
+}
+
+/// Who is to be heard.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Speaker {
+    Bot,
+    /// The line for callers whose bot cannot be reached.
+    Fallback,
+    /// The call ends or belongs to people: nobody.
+    Nobody,
+}
+
+/// One call with its bot. [`Self::run`] it to the end.
+pub(in crate::call) struct BotCall {
+    call: CallId,
+    line: Line,
+    setup: Arc<BotSetup>,
+    events: EventStream,
+    direction: &'static str,
+    parameters: Vec<(String, Pii<String>)>,
+    switchboard: Arc<Switchboard>,
+    seat: Seat,
+    takeovers: mpsc::UnboundedReceiver<Takeover>,
+    gateway: Arc<Gateway>,
+    caller_name: Option<Pii<String>>,
+    called_number: Option<Pii<String>>,
+    terms: PeerTerms,
+    handover: Option<Handover>,
+    far: FarSide,
+    refer_failures: mpsc::UnboundedSender<String>,
+    refer_failed: mpsc::UnboundedReceiver<String>,
+    /// Why the call ends once everything was played, and whether its task is done.
+    pub(in crate::call) hangup: Option<(String, bool)>,
+    ended_by_far_side: bool,
+    hung_up: bool,
+    requests: RequestId,
+    wire: Wire,
+    link: Link,
+    ear: Ear,
+    mouth: Mouth,
+    meter: Meter,
+    speaker: Speaker,
+    /// Notices that wait for a connection: marks above all, which a bot counts on.
+    notices: VecDeque<Reached>,
+    said: mpsc::Sender<Option<Arc<[i16]>>>,
+    sayings: mpsc::Receiver<Option<Arc<[i16]>>>,
+    saying: usize,
+    voiced: u32,
+    onset: Option<Instant>,
+    samples: Vec<i16>,
+    out: BytesMut,
+    sent: u64,
+    ended: Option<String>,
+    started: Instant,
+}
+
+impl BotCall {
+    /// A call on an answered line.
+    pub(in crate::call) fn new(seed: BotSeed) -> Self {
+        let BotSeed { call, line, setup, switchboard, .. } = seed;
+        let now = Instant::now();
+        let (seat, takeovers) = switchboard.seat(line.leg, LegMode::Agent);
+        let (refer_failures, refer_failed) = mpsc::unbounded_channel();
+        let (said, sayings) = mpsc::channel(SAYING);
+        let wire = setup.wire();
+        let rate = line.media.sample_rate();
+        Self {
+            parameters: setup.parameters(&seed.variables),
+            link: Link::new(&setup, seed.begun),
+            ear: Ear::new(wire.format(), rate, setup.bridge.buffer),
+            mouth: Mouth::new(rate, setup.bridge.queue),
+            meter: Meter::new(now),
+            wire,
+            call,
+            line,
+            setup,
+            events: seed.events,
+            direction: seed.direction,
+            switchboard,
+            seat,
+            takeovers,
+            gateway: seed.gateway,
+            caller_name: seed.caller_name,
+            called_number: seed.called_number,
+            terms: seed.terms,
+            handover: None,
+            far: FarSide::default(),
+            refer_failures,
+            refer_failed,
+            hangup: None,
+            ended_by_far_side: false,
+            hung_up: false,
+            requests: RequestId(0),
+            speaker: Speaker::Bot,
+            notices: VecDeque::new(),
+            said,
+            sayings,
+            saying: 0,
+            voiced: 0,
+            onset: None,
+            samples: Vec::new(),
+            out: BytesMut::with_capacity(MESSAGES_BYTES),
+            sent: 0,
+            ended: None,
+            started: now,
+        }
+    }
+
+    /// Drives the call until it is over and reports its end.
+    pub(in crate::call) async fn run(mut self) {
+        let timer = tokio::time::sleep_until((self.started + FAR_FUTURE).into());
+        tokio::pin!(timer);
+        loop {
+            self.settle(Instant::now());
+            if let Some(reason) = self.ended.take() {
+                self.report_end(reason);
+                return;
+            }
+            self.wind(timer.as_mut());
+            tokio::select! {
+                event = self.line.next() => match event {
+                    Some(event) => self.on_line(event),
+                    None => self.hear(),
+                },
+                event = self.link.next() => self.on_link(event).await,
+                event = self.far.next() => self.legs().on_far_side(event),
+                Some(reason) = self.refer_failed.recv() => self.legs().on_refer_failure(reason),
+                Some(takeover) = self.takeovers.recv() => self.on_takeover(takeover),
+                Some(samples) = self.sayings.recv() => self.on_said(samples),
+                () = timer.as_mut() => self.on_deadline(),
+            }
+        }
+    }
+
+    /// Sets the timer to the next deadline. One that fires too early costs less than one that is set each time.
+    fn wind(&self, timer: Pin<&mut Sleep>) {
+        let now = Instant::now();
+        let pump = (!self.mouth.is_empty()).then(|| now + PUMP_INTERVAL);
+        let mark = self.mouth.has_marks().then(|| now + MARK_INTERVAL);
+        let rest = self.hangup.is_some().then(|| now + MARK_INTERVAL);
+        let fallback = (self.speaker == Speaker::Fallback).then(|| now + MARK_INTERVAL);
+        let machines = [self.link.timeout(), self.mouth.timeout(), timeout_of(self.handover.as_ref(), &self.far)];
+        let next = machines.into_iter().chain([pump, mark, rest, fallback]).flatten().min();
+        let next = next.unwrap_or(now + FAR_FUTURE);
+        let set: Instant = timer.deadline().into();
+        if next < set || set <= now {
+            timer.reset(next.into());
+        }
+    }
+
+    fn on_deadline(&mut self) {
+        let now = Instant::now();
+        self.legs().on_handover_timeout(now);
+        if let Err(lost) = self.link.handle_timeout(now) {
+            self.on_lost(&lost);
+        }
+    }
+
+    /// What a handover works on.
+    pub(in crate::call) fn legs(&mut self) -> Legs<'_> {
+        Legs {
+            call: self.call,
+            line: &mut self.line,
+            far: &mut self.far,
+            handover: &mut self.handover,
+            events: &self.events,
+            switchboard: &self.switchboard,
+            seat: &mut self.seat,
+            gateway: &self.gateway,
+            terms: &self.terms,
+            destinations: &self.setup.agent.destinations,
+            caller_name: &self.caller_name,
+            called_number: &self.called_number,
+            refer_failures: &self.refer_failures,
+            voice: None,
+            hangup: &mut self.hangup,
+            ended_by_far_side: &mut self.ended_by_far_side,
+        }
+    }
+
+    /// Lets audio, marks and a handover go on as far as they can.
+    fn settle(&mut self, now: Instant) {
+        if !self.far.coupled {
+            self.mouth.pump(&mut self.line.media.downlink, now);
+        }
+        while let Some(reached) = self.mouth.reached(&self.line.media.downlink) {
+            self.tell_mark(reached);
+        }
+        let silent = self.mouth.is_silent(&self.line.media.downlink) && self.saying == 0;
+        if self.handover.is_some() {
+            self.legs().drive_handover(now, silent);
+        }
+        self.tell_decided();
+        if silent && self.handover.is_none() && self.speaker == Speaker::Fallback {
+            self.go_on(self.setup.bridge.fallback.then.clone(), "the bot cannot be reached", false);
+        }
+        if silent && self.hangup.is_some() && self.handover.is_none() && !self.far.bridged && !self.hung_up {
+            self.hung_up = true;
+            self.line.hang_up();
+        }
+        self.send_caller_audio();
+    }
+
+    /// Caller audio and what the media worker reports.
+    fn hear(&mut self) {
+        while let Some(frame) = self.line.media.uplink.try_pop() {
+            if self.line.is_held() {
+                continue;
+            }
+            if let Some(key) = self.line.key_in(&frame) {
+                self.on_key(key);
+            }
+            if self.setup.bridge.barge_in {
+                self.listen_for_voice(frame.voiced, frame.arrived);
+            }
+            if self.speaker == Speaker::Bot {
+                self.ear.push(frame.samples.samples());
+            }
+        }
+        while let Some(event) = self.line.media.events.try_pop() {
+            self.on_media(event);
+        }
+    }
+
+    fn on_media(&mut self, event: LegEvent) {
+        match event {
+            LegEvent::Digit(_) if self.far.passes_keys || !self.line.takes_event_keys() => {}
+            LegEvent::Digit(key) => self.on_key(key),
+            LegEvent::PlayoutEnded { at, .. } => {
+                if let Some(onset) = self.onset.take() {
+                    let stopped_after = at.saturating_duration_since(onset);
+                    self.events.send(CallEvent::BargeIn { call: self.call, stopped_after });
+                }
+            }
+            LegEvent::MediaTimeout { silent_for } => {
+                tracing::info!(call = %self.call, seconds = silent_for.as_secs(), "media_timeout");
+                self.finish("no audio came from the peer");
+            }
+            LegEvent::Panicked => self.finish("the media worker met a bug in this call"),
+            _ => {}
+        }
+    }
+
+    /// The caller's voice over the bot's, where it is to silence the bot here.
+    fn listen_for_voice(&mut self, voiced: bool, at: Instant) {
+        self.voiced = if voiced { self.voiced + 1 } else { 0 };
+        if self.voiced != ONSET_FRAMES || self.mouth.is_silent(&self.line.media.downlink) {
+            return;
+        }
+        self.onset = at.checked_sub(Duration::from_millis(20) * (ONSET_FRAMES - 1));
+        let before = self.wire.format().rate.samples_in_ms(20 * ONSET_FRAMES) as u32;
+        let timestamp = self.ear.timestamp().wrapping_sub(before);
+        self.clear();
+        self.notify(&Notice::BargeIn { timestamp });
+    }
+
+    fn on_key(&mut self, key: char) {
+        if self.far.coupled {
+            if let Some(far) = &mut self.far.line {
+                far.press(key);
+            }
+            return;
+        }
+        self.events.send(CallEvent::Digit { call: self.call, key: Pii::new(key) });
+        self.notify(&Notice::Digit(key));
+    }
+
+    fn on_line(&mut self, event: LineEvent) {
+        match event {
+            LineEvent::Digit(key) => self.on_key(key),
+            LineEvent::Held(held) => self.on_held(held),
+            LineEvent::HoldRefused(code) => {
+                let message = format!("the peer refused it with {code}");
+                self.notify(&Notice::Fault { code: "hold_refused", message: &message });
+            }
+            LineEvent::Ended(cause) => {
+                if self.far.bridged || self.handover.take().is_some() && cause == EndCause::Transferred {
+                    self.hangup.get_or_insert_with(|| ("transferred".into(), true));
+                }
+                let reason = match (&cause, &self.hangup) {
+                    _ if self.ended_by_far_side => "the other side hung up".into(),
+                    (EndCause::Local | EndCause::Transferred, Some((reason, _))) => reason.clone(),
+                    (cause, _) => describe(cause),
+                };
+                self.ended = Some(reason);
+            }
+            LineEvent::TransferProgress(code) => self.legs().on_refer_progress(code),
+            LineEvent::Transferred(outcome) => self.legs().on_refer_decided(outcome),
+            LineEvent::TransferRequested(_) => referral::refuse(&self.line),
+            // Of a call that is up.
+            LineEvent::Answered(_) | LineEvent::EarlyMedia(_) | LineEvent::Ringing(_) => {}
+        }
+    }
+
+    /// Whoever is on hold hears the peer's music; what the bot says meanwhile would come late, and is void.
+    fn on_held(&mut self, held: bool) {
+        if self.far.coupled {
+            self.legs().play_to_who_waits();
+            return;
+        }
+        if held {
+            self.clear();
+        }
+        self.notify(&Notice::Held(held));
+    }
+
+    /// Another call takes the place of one of our legs (RFC 3891 §3).
+    fn on_takeover(&mut self, takeover: Takeover) {
+        let Takeover { replaced, line } = takeover;
+        if replaced == self.line.leg {
+            self.clear();
+            self.seat.release(self.line.leg);
+            self.seat.hold(line.leg);
+            // Dropping the old line hangs it up.
+            self.line = line;
+            let rate = self.line.media.sample_rate();
+            self.ear.set_line_rate(rate);
+            self.mouth.set_line_rate(rate);
+            if self.far.coupled {
+                self.legs().couple();
+            }
+        } else if self.far.line.as_ref().is_some_and(|far| far.leg == replaced) {
+            self.legs().adopt_far(line);
+        } else {
+            return;
+        }
+        self.events.send(CallEvent::LegReplaced { call: self.call, by: "replaces" });
+    }
+
+    async fn on_link(&mut self, event: LinkEvent) {
+        match event {
+            LinkEvent::Opened => self.on_opened(),
+            LinkEvent::NotOpened(reason) => self.on_not_opened(&reason),
+            LinkEvent::Due => self.link.attempt(),
+            LinkEvent::Socket(SocketEvent::Writable) => {}
+            LinkEvent::Socket(SocketEvent::Lost(lost)) => self.on_lost(&lost),
+            LinkEvent::Socket(SocketEvent::Text(text)) => {
+                let read = self.wire.read_text(&text, &mut self.samples);
+                self.on_read(read).await;
+            }
+            LinkEvent::Socket(SocketEvent::Binary(octets)) => {
+                let read = self.wire.read_binary(&octets, &mut self.samples);
+                self.on_read(read).await;
+            }
+        }
+    }
+
+    fn on_opened(&mut self) {
+        let resumed = self.link.opened > 1;
+        self.report_bot(if resumed { "reconnected" } else { "connected" }, "");
+        self.meter.restart(Instant::now());
+        let call = self.call.to_string();
+        let greeting = Greeting {
+            direction: self.direction,
+            call: &call,
+            parameters: &self.parameters,
+            destinations: &self.setup.destinations,
+            resumed,
+        };
+        let Some(socket) = self.link.socket() else { return };
+        let mut sent = Ok(());
+        self.wire.open(&greeting, &mut |opcode, message| {
+            if sent.is_ok() {
+                sent = socket.send(opcode, message);
+            }
+        });
+        if let Err(lost) = sent {
+            return self.on_lost(&lost);
+        }
+        for Reached { name, played } in std::mem::take(&mut self.notices) {
+            self.notify(&Notice::Mark { name: &name, played });
+        }
+    }
+
+    fn on_not_opened(&mut self, reason: &str) {
+        tracing::info!(call = %self.call, reason, "bot_not_reached");
+        self.report_bot("not_reached", reason);
+        if self.speaker == Speaker::Bot && !self.link.retry(Instant::now()) {
+            self.fall_back();
+        }
+    }
+
+    fn on_lost(&mut self, lost: &Lost) {
+        if self.speaker != Speaker::Bot {
+            return self.link.give_up(NORMAL, "");
+        }
+        match lost {
+            Lost::Done => {
+                self.report_bot("done", "");
+                self.done();
+            }
+            lost => {
+                tracing::info!(call = %self.call, reason = %lost, "bot_lost");
+                self.report_bot("lost", &lost.to_string());
+                if let Lost::CutOff(reason) = lost {
+                    self.link.give_up(POLICY_VIOLATION, reason);
+                }
+                if !(lost.may_be_retried() && self.link.retry(Instant::now())) {
+                    self.fall_back();
+                }
+            }
+        }
+    }
+
+    /// The bot has done its part: what it said is heard to its end.
+    fn done(&mut self) {
+        self.go_on(self.setup.bridge.when_done.clone(), "the bot has finished", true);
+    }
+
+    /// Without the bot.
+    fn go_on(&mut self, end: BridgeEnd, reason: &str, completed: bool) {
+        self.link.give_up(NORMAL, reason);
+        self.speaker = Speaker::Nobody;
+        let target = match end {
+            BridgeEnd::Hangup => None,
+            BridgeEnd::Transfer(index) => self.setup.destinations.get(index).map(|(name, _)| name.clone()),
+        };
+        match target {
+            Some(destination) => self.ask_transfer(destination, Pii::new(Map::new())),
+            None => {
+                self.execute(Effect::Hangup { reason: reason.to_owned(), completed, headers: Vec::new() });
+            }
+        }
+    }
+
+    /// The bot cannot be reached: the caller hears why, in so many words or beeps.
+    fn fall_back(&mut self) {
+        self.link.give_up(NORMAL, "");
+        self.report_bot("fallback", "");
+        self.clear();
+        self.speaker = Speaker::Fallback;
+        let fallback = Arc::clone(&self.setup.fallback);
+        self.mouth.say(SampleRate::NARROWBAND, &fallback);
+    }
+
+    async fn on_read(&mut self, read: Result<BotMessage, WireError>) {
+        let outcome = match (self.meter.message(Instant::now()), read) {
+            (Err(lost), _) => Err(lost),
+            (Ok(()), Ok(message)) => self.on_message(message).await,
+            (Ok(()), Err(error)) => {
+                self.notify(&Notice::Fault { code: error.code(), message: &error.to_string() });
+                self.meter.fault()
+            }
+        };
+        self.samples.clear();
+        self.samples.shrink_to(SCRATCH_SAMPLES);
+        if let Err(lost) = outcome {
+            self.on_lost(&lost);
+        }
+    }
+
+    async fn on_message(&mut self, message: BotMessage) -> Result<(), Lost> {
+        if self.speaker != Speaker::Bot || self.hangup.is_some() {
+            return Ok(());
+        }
+        match message {
+            BotMessage::Audio(format) => {
+                if self.line.is_held() {
+                    return Ok(());
+                }
+                self.mouth.push(format.rate, &self.samples);
+                let most = self.setup.bridge.queue.as_millis() as u64 * QUEUES_DROPPED;
+                if self.mouth.dropped_ms() > most {
+                    return Err(Lost::CutOff("it sends audio faster than anyone can hear it"));
+                }
+            }
+            BotMessage::Clear => self.clear(),
+            BotMessage::Complaint(text) => self.report_bot("complaint", &text),
+            BotMessage::Digits(digits) => digits.expose().chars().for_each(|key| self.line.press(key)),
+            BotMessage::Format(format) => self.ear.set_format(format),
+            BotMessage::Hangup { reason, completed } => {
+                self.execute(Effect::Hangup { reason, completed, headers: Vec::new() });
+            }
+            BotMessage::Hold(on) => {
+                let done = if on { self.line.hold(true).await } else { self.line.resume().await };
+                let music = on.then(|| Arc::clone(&self.switchboard.sounds.hold_music));
+                match done {
+                    Ok(()) => drop(self.line.media.set_background(music)),
+                    Err(error) => {
+                        self.notify(&Notice::Fault { code: "hold_refused", message: &error.to_string() });
+                    }
+                }
+            }
+            BotMessage::Mark(name) => {
+                if !self.mouth.mark(name) {
+                    self.notify(&Notice::Fault { code: "too_many_marks", message: "this mark was not set" });
+                }
+            }
+            BotMessage::Say(text) => self.say(text),
+            BotMessage::Stop => return Err(Lost::Done),
+            BotMessage::Transfer { destination, context } => {
+                if self.handover.is_some() {
+                    self.notify(&Notice::Fault { code: "busy", message: "a transfer is under way" });
+                } else {
+                    self.ask_transfer(destination, context);
+                }
+            }
+            BotMessage::Unknown => self.meter.unknown += 1,
+        }
+        Ok(())
+    }
+
+    fn ask_transfer(&mut self, destination: String, context: Pii<Map<String, serde_json::Value>>) {
+        self.requests.0 += 1;
+        self.execute(Effect::Transfer { request: self.requests, destination, context, announcement: None });
+    }
+
+    /// Tells the bot what became of a transfer; without a bot, a failed one ends the call.
+    fn tell_decided(&mut self) {
+        let Some(Decided { destination, accepted, reason, .. }) = self.far.decided.take() else { return };
+        self.notify(&Notice::Transferred { destination: &destination, accepted, reason: &reason });
+        if accepted {
+            self.link.give_up(NORMAL, "transferred");
+            self.speaker = Speaker::Nobody;
+        } else if self.speaker == Speaker::Nobody {
+            self.finish_when_silent("the transfer failed");
+        }
+    }
+
+    fn finish_when_silent(&mut self, reason: &str) {
+        self.execute(Effect::Hangup { reason: reason.to_owned(), completed: false, headers: Vec::new() });
+    }
+
+    /// Speaks a text of the bot as soon as it is synthesised.
+    fn say(&mut self, text: Pii<String>) {
+        let Some((tts, speed)) = self.setup.voice.clone() else {
+            return self.notify(&Notice::Fault { code: "no_voice", message: "this server has loaded no voice" });
+        };
+        if self.saying >= SAYING {
+            return self.notify(&Notice::Fault { code: "busy", message: "too much to say at once" });
+        }
+        self.saying += 1;
+        let said = self.said.clone();
+        tokio::spawn(async move {
+            let line = whole_line(tts.as_ref(), text.expose(), speed).await;
+            let line = line.inspect_err(|error| tracing::info!(%error, "bot_text_not_spoken")).ok();
+            // The call may be over by then.
+            let _ = said.send(line).await;
+        });
+    }
+
+    fn on_said(&mut self, samples: Option<Arc<[i16]>>) {
+        self.saying = self.saying.saturating_sub(1);
+        match samples {
+            Some(samples) if self.speaker == Speaker::Bot => drop(self.mouth.say(SampleRate::NARROWBAND, &samples)),
+            Some(_) => {}
+            None => self.notify(&Notice::Fault { code: "not_spoken", message: "the voice is busy or has failed" }),
+        }
+    }
+
+    fn clear(&mut self) {
+        for reached in self.mouth.clear(&mut self.line.media.downlink) {
+            self.tell_mark(reached);
+        }
+    }
+
+    fn tell_mark(&mut self, reached: Reached) {
+        if self.link.socket().is_some() {
+            self.notify(&Notice::Mark { name: &reached.name, played: reached.played });
+        } else if !self.link.is_gone() && self.notices.len() < super::limits::MARKS {
+            self.notices.push_back(reached);
+        }
+    }
+
+    /// Tells the bot something, where there is one and its protocol has a word for it.
+    fn notify(&mut self, notice: &Notice<'_>) {
+        let Some(socket) = self.link.socket() else { return };
+        let mut out = BytesMut::new();
+        let Some(opcode) = self.wire.notice(notice, &mut out) else { return };
+        if let Err(lost) = socket.send(opcode, out) {
+            self.on_lost(&lost);
+        }
+    }
+
+    /// Hands what the caller said to the socket, while that takes it.
+    fn send_caller_audio(&mut self) {
+        let Some(socket) = self.link.socket() else { return };
+        let mut failed = None;
+        while socket.is_writable()
+            && let Some(frame) = self.ear.pop()
+        {
+            if self.out.capacity() < AUDIO_MESSAGE_BYTES {
+                self.out.reserve(MESSAGES_BYTES);
+            }
+            let opcode = self.wire.audio(frame.timestamp, frame.octets(), &mut self.out);
+            self.sent += 1;
+            if let Err(lost) = socket.send(opcode, self.out.split()) {
+                failed = Some(lost);
+                break;
+            }
+        }
+        if let Some(lost) = failed {
+            self.on_lost(&lost);
+        }
+    }
+
+    fn report_bot(&self, state: &'static str, detail: &str) {
+        self.events.send(CallEvent::Bot { call: self.call, state, detail: detail.to_owned() });
+    }
+
+    fn finish(&mut self, reason: &str) {
+        self.hangup.get_or_insert_with(|| (reason.to_owned(), false));
+        self.hung_up = true;
+        self.line.hang_up();
+    }
+
+    fn report_end(mut self, reason: String) {
+        self.notify(&Notice::Stop { reason: &reason });
+        let mut media = figures(&self.line.media.stats(), &NEAR_FIGURES);
+        if let Some(far) = &self.far.line {
+            media.extend(figures(&far.media.stats(), &FAR_FIGURES));
+        }
+        let gaps = match &self.wire {
+            Wire::Lean(lean) => lean.gaps(),
+            Wire::Twilio(_) => 0,
+        };
+        media.extend([
+            ("bot_connections", self.link.opened),
+            ("bot_frames_sent", self.sent),
+            ("bot_frames_dropped", self.ear.dropped()),
+            ("bot_audio_ms", self.mouth.accepted_ms()),
+            ("bot_audio_dropped_ms", self.mouth.dropped_ms()),
+            ("bot_unknown_messages", self.meter.unknown),
+            ("bot_faulty_messages", self.meter.faulty),
+            ("bot_gaps", gaps),
+        ]);
+        self.events.send(CallEvent::CallEnded {
+            call: self.call,
+            completed: self.hangup.as_ref().is_some_and(|(_, completed)| *completed),
+            duration: self.started.elapsed(),
+            reason: reason.clone(),
+            media,
+        });
+        self.link.give_up(NORMAL, &reason);
+    }
+}
+
+/// Longest message of caller audio: the widest frame in binary, or a narrow one as base64 in its JSON.
+const AUDIO_MESSAGE_BYTES: usize = 1_024;
