@@ -519,7 +519,7 @@ fn a_secure_trunk_offers_keys_and_refuses_plain_media() {
     let text = "[[trunk]]\nname = \"t\"\nagent = \"echo\"\nprofile = \"twilio\"\noverrides = { srtp = \"required\" }\n";
     let config = Config::parse(Path::new("o.toml"), text, &|_| None).unwrap_or_else(|errors| panic!("{errors}"));
     let plan = server_plan(&config).unwrap();
-    let terms = plan.trunks[0].terms.media.stream(true, None);
+    let terms = plan.trunks[0].terms.media.stream(true);
     let mut ours = Negotiation::new(US.parse().unwrap(), 30_000, terms, &mut Random::seeded(1));
     let offer = ours.offer(Direction::SendRecv);
     assert!(offer.contains("RTP/SAVP") && offer.contains("AES_CM_128_HMAC_SHA1_80 inline:"), "{offer}");

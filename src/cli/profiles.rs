@@ -2,9 +2,9 @@
 
 use super::fail;
 use super::terminal::table;
-use crate::sdp::{CodecPreference, Keying, SrtpPolicy};
 use crate::call::{DigitsBy, NumberFormat, TransferBy};
 use crate::config::{ReferTarget, SipProfile};
+use crate::sdp::{CodecPreference, Keying, SrtpPolicy};
 use crate::sip::{Refresher, ReliableProvisional};
 use clap::Args;
 use serde_json::{Value, json};

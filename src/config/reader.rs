@@ -233,7 +233,7 @@ impl<'r, 'a> Table<'r, 'a> {
     }
 
     /// A `true` or `false` in the place of a word, with its place: for keys that want something else.
-    pub fn misplaced_boolean(&self, key: &'static str) -> Option<(bool, std::ops::Range<usize>)> {
+    pub fn misplaced_boolean(&self, key: &'static str) -> Option<(bool, Range<usize>)> {
         let value = self.get(key)?;
         value.get_ref().as_bool().map(|on| (on, value.span()))
     }

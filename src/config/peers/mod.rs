@@ -5,14 +5,14 @@ mod extension;
 mod outgoing;
 mod trunk;
 
-use crate::sdp::{Keying, SrtpPolicy};
-use crate::sip::Transport;
 use super::BUILT_IN_AGENTS;
 use super::diagnostic::nearest;
 use super::profile::SipProfile;
 use super::reader::{Located, Table};
 use super::secret::Secrets;
 use crate::net::{ClientTls, TlsIdentity};
+use crate::sdp::{Keying, SrtpPolicy};
+use crate::sip::Transport;
 use address::NAME_CHARS;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -127,7 +127,8 @@ impl Surroundings<'_> {
         let keys_in_clear = own.keying == [Keying::Sdes] && !own.danger_sdes_without_tls;
         let never_tls = matches!(own.transport, Some(Transport::Tcp | Transport::Udp));
         if own.srtp == SrtpPolicy::Required && keys_in_clear && never_tls {
-            let message = format!("`{}` requires SRTP, but its keys would travel in clear: signalling is not TLS", own.name);
+            let message =
+                format!("`{}` requires SRTP, but its keys would travel in clear: signalling is not TLS", own.name);
             let fix = "set `transport = \"tls\"`, or `keying = \"dtls\"` where the peer does DTLS-SRTP";
             let at = if table.has("overrides") { table.key_span("overrides") } else { profile.span.clone() };
             table.error(at, message, fix);

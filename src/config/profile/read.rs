@@ -178,8 +178,7 @@ fn srtp(table: &Table<'_, '_>) -> Option<SrtpPolicy> {
         table.error(span, message, format!("write \"{word}\""));
         return None;
     }
-    let words =
-        [("off", SrtpPolicy::Off), ("preferred", SrtpPolicy::Preferred), ("required", SrtpPolicy::Required)];
+    let words = [("off", SrtpPolicy::Off), ("preferred", SrtpPolicy::Preferred), ("required", SrtpPolicy::Required)];
     table.choice("srtp", &words).map(|found| found.value)
 }
 
