@@ -184,6 +184,9 @@ fn srtp(table: &Table<'_, '_>) -> Option<SrtpPolicy> {
 
 fn keying(table: &Table<'_, '_>) -> Option<Vec<Keying>> {
     let written = table.text_or_texts("keying", "\"sdes\", \"dtls\" or a list of both, best first")?;
+    if written.is_empty() {
+        table.error(table.key_span("keying"), "`keying` is empty", "write \"sdes\" or \"dtls\"");
+    }
     let mut keying = Vec::new();
     for name in written {
         let found = match name.value.as_str() {
@@ -199,9 +202,6 @@ fn keying(table: &Table<'_, '_>) -> Option<Vec<Keying>> {
             table.error(name.span, format!("`{}` is listed twice", name.value), "remove one of the two");
         }
         keying.push(found);
-    }
-    if keying.is_empty() {
-        table.error(table.key_span("keying"), "`keying` is empty", "write \"sdes\" or \"dtls\"");
     }
     Some(keying)
 }
