@@ -3,6 +3,7 @@
 use super::ears::Ears;
 use super::gateway::Gateway;
 use super::handover::{FarSide, Handover};
+use super::hearing::Hearing;
 use super::line::describe;
 use super::playout::{self, Downlink, Playout, Spoken};
 use super::referral::Referral;
@@ -87,6 +88,7 @@ pub(super) struct Session {
     speech: Option<Box<dyn SttStream>>,
     speech_events: Option<mpsc::Receiver<SttEvent>>,
     ears: Ears,
+    hearing: Option<Hearing>,
     synthesis: Option<(UtteranceId, SpeechStream)>,
     /// The rate that it was asked for.
     synthesis_rate: SampleRate,
@@ -132,6 +134,7 @@ impl Session {
             playout: Playout::default(),
             gate: Gate::new(call, Arc::clone(&setup.tool_set), setup.budget),
             ears: Ears::open(engines.voice.as_ref(), rate),
+            hearing: None,
             setup,
             engines,
             events,
@@ -167,6 +170,7 @@ impl Session {
         };
         let local_time = session.setup.local_time();
         session.conversation.handle(now, Input::CallStarted { variables, local_time });
+        session.hearing = Hearing::on(session.setup.agent.listening, &mut session.line.media);
         session.open_speech(now);
         session
     }
@@ -230,12 +234,15 @@ impl Session {
 
     /// Caller audio and what the media worker reports.
     fn hear(&mut self) {
-        while let Some(frame) = self.line.media.uplink.try_pop() {
+        while let Some(mut frame) = self.line.media.uplink.try_pop() {
             if self.line.is_held() {
                 continue;
             }
             if let Some(key) = self.line.key_in(&frame) {
                 self.on_key(key);
+            }
+            if let Some(hearing) = &mut self.hearing {
+                hearing.hear(&mut frame);
             }
             if let Some(speech) = &mut self.speech {
                 speech.push(frame.samples.samples());
@@ -442,6 +449,7 @@ impl Session {
     /// The line is another one than before, whose rate was this: the engines and what is still to be said follow.
     pub(super) fn follow_rate(&mut self, before: SampleRate) {
         let rate = self.line.sample_rate();
+        self.hearing = Hearing::on(self.setup.agent.listening, &mut self.line.media);
         if before == rate {
             return;
         }
