@@ -178,10 +178,133 @@ const RULES: &[(&str, &[&str])] = &[
         "several advertised addresses, chosen by where the peer is",
         &["several_advertised_addresses_are_chosen_by_where_the_peer_is"],
     ),
+    (
+        "audio from the answer on, silence or comfort noise included; a media timeout that knows about hold",
+        &[
+            "silence_is_paced_without_gap_from_the_moment_of_configuration",
+            "silence_is_sent_unless_both_sides_want_comfort_noise",
+            "missing_audio_is_reported_once",
+            "hold_stops_the_packets_and_resume_brings_them_back",
+        ],
+    ),
+    (
+        "codecs and payload types of the offer, packet times, rtcp and rtcp-mux, events at the codec's rate, other streams",
+        &[
+            "the_offerer_s_order_and_payload_types_are_kept",
+            "packet_time_is_the_peer_s_within_its_maximum",
+            "packets_have_the_peer_s_packet_time",
+            "rtcp_goes_beside_rtp_unless_the_peer_says_otherwise",
+            "digits_beside_opus_count_in_its_clock",
+            "other_streams_are_refused_in_their_places",
+            "an_offer_without_audio_or_without_a_known_codec_gets_488",
+        ],
+    ),
+    (
+        "real peers in every codec and protection of audio",
+        &[
+            "asterisk_speaks_with_us_in_every_codec_and_protection",
+            "pjsua_speaks_with_us_in_every_codec_and_protection",
+            "baresip_speaks_with_us_in_every_codec_and_protection",
+            "linphonec_speaks_with_us_in_every_codec_and_protection",
+        ],
+    ),
+    (
+        "RTP from the address that was agreed on, and symmetric RTP for who is behind NAT",
+        &[
+            "the_exact_address_is_heard_at_once_and_closes_the_window",
+            "another_port_of_the_sdp_ip_is_learned_after_four_consecutive_packets",
+            "the_signalling_source_counts_only_for_an_unroutable_sdp_ip",
+            "a_peer_behind_nat_is_found_within_two_hundred_milliseconds_and_a_later_thief_is_not",
+        ],
+    ),
+    (
+        "playout: a deep queue for each turn, an instant flush without a click, every starved frame counted",
+        &[
+            "the_ring_takes_more_than_a_second_then_says_no_and_still_ends_turns",
+            "several_queued_turns_are_flushed_at_once_and_a_later_one_lives",
+            "a_flush_in_a_loud_tone_makes_no_click_above_40_db_below_full_scale",
+            "an_empty_ring_within_a_turn_is_starved_and_after_its_end_silent",
+        ],
+    ),
+    (
+        "jitter, loss, reordering, repetition and unlike clocks",
+        &[
+            "speech_keeps_its_score_in_every_codec_through_every_network",
+            "keys_arrive_exactly_once_at_up_to_five_percent_loss_in_every_codec",
+            "added_delay_stays_within_sixty_milliseconds_at_thirty_of_jitter",
+            "a_sender_with_a_fast_or_slow_clock_neither_runs_over_nor_dry",
+        ],
+    ),
+    (
+        "ports: random and even out of the range, rested before they are used again, none leaked",
+        &[
+            "only_even_ports_with_their_odd_neighbour_are_given",
+            "ports_cannot_be_guessed_from_the_one_before",
+            "a_port_rests_for_the_quarantine",
+            "ten_thousand_calls_leak_no_port",
+            "an_exhausted_range_is_a_clear_error_and_closed_legs_rest_in_quarantine",
+        ],
+    ),
 ];
 
 /// An attack class and the tests of its defence.
 const ATTACKS: &[(&str, &[&str])] = &[
+    (
+        "RTP bleed: audio goes to whoever sprays",
+        &[
+            "a_sprayer_over_the_port_range_of_many_calls_gets_nothing_and_is_not_heard_and_nat_moves_are_followed",
+            "a_sprayer_gets_no_packet_and_is_not_heard_before_during_and_after_the_window",
+            "a_third_address_is_never_learned",
+            "after_two_seconds_nothing_is_learned",
+            "one_change_per_window",
+        ],
+    ),
+    (
+        "RTP injection: audio and keys of somebody else",
+        &[
+            "packets_forged_from_the_peer_s_own_address_are_not_heard_while_it_talks",
+            "a_forged_source_on_the_right_address_is_refused_while_the_true_one_talks",
+            "payload_types_outside_the_negotiation_are_refused",
+            "gaps_reordering_and_a_mixed_source_restart_the_probation",
+        ],
+    ),
+    (
+        "RTCP: forged, short, of lying length",
+        &[
+            "reports_of_every_type_and_length_do_a_live_call_no_harm",
+            "every_length_of_every_type_is_read_or_refused_without_panic",
+            "reports_are_believed_from_the_source_that_is_heard_only",
+            "a_goodbye_counts_for_the_source_that_reports_and_a_short_one_spoils_the_datagram",
+        ],
+    ),
+    (
+        "SRTP: calls killed by bad packets",
+        &[
+            "packets_with_bad_tags_leave_the_call_alive_and_memory_as_it_was",
+            "a_flipped_bit_anywhere_is_noticed_and_changes_nothing",
+            "nothing_moves_before_a_packet_is_authentic",
+        ],
+    ),
+    (
+        "DTLS: the race of a stranger's hello",
+        &[
+            "a_spray_of_hellos_and_rubbish_does_not_stop_a_handshake",
+            "hellos_and_high_record_numbers_in_the_peers_name_do_not_stop_a_handshake",
+            "handshakes_are_let_in_from_the_description_and_the_signalling_only",
+            "alerts_in_clear_are_told_as_a_hint_and_not_obeyed",
+            "another_fingerprint_than_the_descriptions_gives_no_keys",
+        ],
+    ),
+    (
+        "SRTP: downgrade and silent cleartext",
+        &[
+            "an_encrypted_call_neither_sends_nor_hears_a_packet_in_clear",
+            "the_offer_matrix_policy_by_kind_of_offer",
+            "an_answer_that_drops_the_encryption_is_taken_only_where_it_may_be_missing",
+            "without_private_signalling_nothing_is_offered_that_needs_it",
+            "keys_are_in_no_debug_output_and_in_no_error",
+        ],
+    ),
     (
         "digest leak: a peer challenges our requests in a realm of its choice",
         &[

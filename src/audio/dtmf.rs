@@ -1,9 +1,10 @@
-//! Keypad tones in the audio (ITU-T Q.23, Q.24): made and recognised at 8 kHz.
+//! Keypad tones in the audio (ITU-T Q.23, Q.24): made and recognised at any line rate.
 //!
-//! The detector looks at blocks of 102 samples with a Goertzel filter for each of the eight frequencies. A block holds
+//! The detector looks at blocks of 12.75 ms with a Goertzel filter for each of the eight frequencies. A block holds
 //! a key when one frequency of each group stands out from its group, the two are of like strength, and together they
 //! are nearly all the energy of the block: speech has its energy spread over harmonics and fails the last test.
 
+use crate::base::SampleRate;
 use std::f32::consts::TAU;
 
 /// The lower four frequencies, in Hz: the rows of the keypad.
@@ -12,8 +13,8 @@ const ROWS: [f32; 4] = [697.0, 770.0, 852.0, 941.0];
 const COLUMNS: [f32; 4] = [1_209.0, 1_336.0, 1_477.0, 1_633.0];
 /// The keys by row and column.
 const KEYS: [[char; 4]; 4] = [['1', '2', '3', 'A'], ['4', '5', '6', 'B'], ['7', '8', '9', 'C'], ['*', '0', '#', 'D']];
-/// Samples of a block, 12.75 ms: all eight frequencies lie near the middle of a bin.
-const BLOCK: usize = 102;
+/// Length of a block, 12.75 ms, in samples at 8 kHz: all eight frequencies lie near the middle of a bin.
+const BLOCK_AT_8_KHZ: usize = 102;
 /// Blocks in a row with the same key that make a press: 25.5 ms at least, since Q.24 lets receivers ignore less than
 /// 23 ms and asks them to take 40 ms.
 const BLOCKS_OF_A_PRESS: u8 = 2;
@@ -50,45 +51,72 @@ fn frequencies(key: char) -> Option<(f32, f32)> {
         .find_map(|(row, low)| row.iter().zip(COLUMNS).find(|(name, _)| **name == key).map(|(_, high)| (low, high)))
 }
 
-/// Energy of one frequency in a block, in units in which a lone tone has the energy of its samples.
-fn goertzel(block: &[f32; BLOCK], hz: f32) -> f32 {
-    let coefficient = 2.0 * (TAU * hz / 8_000.0).cos();
-    let (mut last, mut before) = (0.0, 0.0);
-    for sample in block {
-        let next = coefficient.mul_add(last, sample - before);
-        before = last;
-        last = next;
-    }
-    (last * last + before * before - coefficient * last * before) * 2.0 / BLOCK as f32
+/// Filters of the eight frequencies over one block (Goertzel), sample by sample.
+#[derive(Clone, Copy, Debug)]
+struct Block {
+    coefficients: [f32; 8],
+    states: [[f32; 2]; 8],
+    total: f32,
+    filled: usize,
+    length: usize,
 }
 
-/// The strongest of four and whether it stands out.
-fn strongest(block: &[f32; BLOCK], group: [f32; 4]) -> Option<(usize, f32)> {
-    let energies = group.map(|hz| goertzel(block, hz));
+impl Block {
+    fn new(rate: SampleRate) -> Self {
+        let [a, b, c, d] = ROWS;
+        let [e, f, g, h] = COLUMNS;
+        let coefficients = [a, b, c, d, e, f, g, h].map(|hz| 2.0 * (TAU * hz / rate.0.max(1) as f32).cos());
+        let length = (BLOCK_AT_8_KHZ as u64 * u64::from(rate.0) / 8_000).max(1) as usize;
+        Self { coefficients, states: [[0.0; 2]; 8], total: 0.0, filled: 0, length }
+    }
+
+    /// Takes a sample; whether the block is full.
+    fn push(&mut self, sample: f32) -> bool {
+        for (state, coefficient) in self.states.iter_mut().zip(self.coefficients) {
+            let [last, before] = *state;
+            *state = [coefficient.mul_add(last, sample - before), last];
+        }
+        self.total += sample * sample;
+        self.filled += 1;
+        self.filled >= self.length
+    }
+
+    /// The key that the full block holds; the next block begins.
+    fn key(&mut self) -> Option<char> {
+        let length = self.length as f32;
+        let mut energies = [0.0; 8];
+        for ((energy, state), coefficient) in energies.iter_mut().zip(&mut self.states).zip(self.coefficients) {
+            let [last, before] = std::mem::take(state);
+            // In units in which a lone tone has the energy of its samples.
+            *energy = (last * last + before * before - coefficient * last * before) * 2.0 / length;
+        }
+        let total = std::mem::take(&mut self.total);
+        self.filled = 0;
+        if total < LEAST_ENERGY * length {
+            return None;
+        }
+        let (low, high) = energies.split_at(4);
+        let (row, low) = strongest(low)?;
+        let (column, high) = strongest(high)?;
+        let balanced = high < low * UPPER_STRONGER && low < high * UPPER_WEAKER;
+        if !balanced || low + high < SHARE * total {
+            return None;
+        }
+        KEYS.get(row)?.get(column).copied()
+    }
+}
+
+/// The strongest of a group, when it stands out.
+fn strongest(energies: &[f32]) -> Option<(usize, f32)> {
     let (at, most) = energies.iter().copied().enumerate().max_by(|a, b| a.1.total_cmp(&b.1))?;
-    let others = energies.iter().enumerate().filter(|(n, _)| *n != at);
-    others.into_iter().all(|(_, other)| other * STANDS_OUT < most).then_some((at, most))
-}
-
-fn key_of(block: &[f32; BLOCK]) -> Option<char> {
-    let total: f32 = block.iter().map(|s| s * s).sum();
-    if total < LEAST_ENERGY * BLOCK as f32 {
-        return None;
-    }
-    let (row, low) = strongest(block, ROWS)?;
-    let (column, high) = strongest(block, COLUMNS)?;
-    let balanced = high < low * UPPER_STRONGER && low < high * UPPER_WEAKER;
-    if !balanced || low + high < SHARE * total {
-        return None;
-    }
-    KEYS.get(row)?.get(column).copied()
+    let mut others = energies.iter().enumerate().filter(|(n, _)| *n != at);
+    others.all(|(_, other)| other * STANDS_OUT < most).then_some((at, most))
 }
 
 /// Finds keys in audio, each press once. Keeps state from frame to frame; no allocation.
 #[derive(Clone, Debug)]
 pub struct ToneDetector {
-    block: [f32; BLOCK],
-    filled: usize,
+    block: Block,
     /// The key of the last blocks and how many there were in a row.
     candidate: Option<char>,
     run: u8,
@@ -99,22 +127,23 @@ pub struct ToneDetector {
 
 impl Default for ToneDetector {
     fn default() -> Self {
-        Self { block: [0.0; BLOCK], filled: 0, candidate: None, run: 0, pressed: None, missed: 0 }
+        Self::new(SampleRate::NARROWBAND)
     }
 }
 
 impl ToneDetector {
-    /// Takes up to 20 ms of audio at 8 kHz; a key when a press was recognised in it. A longer stretch may hold more
+    /// A detector for a line of `rate` samples per second; 8 to 48 kHz are sensible.
+    #[must_use]
+    pub fn new(rate: SampleRate) -> Self {
+        Self { block: Block::new(rate), candidate: None, run: 0, pressed: None, missed: 0 }
+    }
+
+    /// Takes up to 20 ms of audio; a key when a press was recognised in it. A longer stretch may hold more
     /// presses than the one that is returned.
     pub fn push(&mut self, samples: &[i16]) -> Option<char> {
         let mut found = None;
         for sample in samples {
-            if let Some(slot) = self.block.get_mut(self.filled) {
-                *slot = f32::from(*sample);
-            }
-            self.filled += 1;
-            if self.filled == BLOCK {
-                self.filled = 0;
+            if self.block.push(f32::from(*sample)) {
                 let key = self.end_block();
                 found = found.or(key);
             }
@@ -123,7 +152,7 @@ impl ToneDetector {
     }
 
     fn end_block(&mut self) -> Option<char> {
-        let key = key_of(&self.block);
+        let key = self.block.key();
         if key.is_some() && key == self.pressed {
             self.missed = 0;
             return None;
@@ -200,7 +229,6 @@ impl TonePresser {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::audio::frame::NARROWBAND_FRAME;
     use crate::audio::g711::Law;
     use crate::audio::noise::PhoneLine;
     use crate::audio::wav;
@@ -209,12 +237,23 @@ mod tests {
     const ALL: &str = "0123456789*#ABCD";
 
     fn tone(key: char, samples: usize, amplitude: f32, upper_db: f32, off_percent: f32) -> Vec<i16> {
+        tone_at(SampleRate(8_000), key, samples, amplitude, upper_db, off_percent)
+    }
+
+    fn tone_at(
+        rate: SampleRate,
+        key: char,
+        samples: usize,
+        amplitude: f32,
+        upper_db: f32,
+        off_percent: f32,
+    ) -> Vec<i16> {
         let (low, high) = frequencies(key).unwrap();
         let shift = 1.0 + off_percent / 100.0;
         let upper = amplitude * 10f32.powf(upper_db / 20.0);
         (0..samples)
             .map(|n| {
-                let t = n as f32 / 8_000.0;
+                let t = n as f32 / rate.0 as f32;
                 ((t * low * shift * TAU).sin() * amplitude + (t * high * shift * TAU).sin() * upper) as i16
             })
             .collect()
@@ -273,7 +312,7 @@ mod tests {
         ] {
             assert_eq!(heard(&samples), "");
         }
-        let ringback = crate::audio::tones::samples(crate::audio::tones::Tone::Ringback);
+        let ringback = crate::audio::tones::samples(crate::audio::tones::Tone::Ringback, SampleRate::NARROWBAND);
         assert_eq!(heard(&ringback), "");
     }
 
@@ -306,13 +345,38 @@ mod tests {
 
     #[test]
     fn keys_of_ours_are_heard_by_our_own_ear_in_order() {
-        let mut presser = TonePresser::default();
-        assert!(ALL.chars().all(|key| presser.push(key)) && !presser.push('x'));
-        let (mut samples, mut frame) = (Vec::new(), [0; NARROWBAND_FRAME]);
-        while presser.fill(&mut frame) {
-            samples.extend(frame);
+        for rate in [8_000, 16_000, 24_000, 48_000].map(SampleRate) {
+            let mut presser = TonePresser::default();
+            assert!(ALL.chars().all(|key| presser.push(key)) && !presser.push('x'));
+            let (mut samples, mut frame) = (Vec::new(), vec![0; rate.samples_in_ms(20)]);
+            let mut detector = ToneDetector::new(rate);
+            let mut keys = String::new();
+            while presser.fill(&mut frame) {
+                samples.extend_from_slice(&frame);
+                keys.extend(detector.push(&frame));
+            }
+            assert_eq!(samples.len(), 16 * 8 * rate.samples_in_ms(20));
+            assert_eq!(keys, ALL, "{rate:?}");
         }
-        assert_eq!(samples.len(), 16 * 160 * 8);
-        assert_eq!(heard(&samples), ALL);
+    }
+
+    #[test]
+    fn keys_on_wide_lines_are_heard_in_noise_and_off_frequency_too() {
+        let mut random = Random::seeded(5);
+        for rate in [16_000, 48_000].map(SampleRate) {
+            for (upper_db, off) in [(0.0, 0.0), (3.0, 1.4), (-6.5, -1.4)] {
+                for key in ALL.chars() {
+                    let mut detector = ToneDetector::new(rate);
+                    let mut samples = tone_at(rate, key, rate.samples_in_ms(80), 4_000.0, upper_db, off);
+                    samples.extend(vec![0; rate.samples_in_ms(60)]);
+                    for sample in &mut samples {
+                        *sample += (random.below(1_001) as i16) - 500;
+                    }
+                    let keys: String =
+                        samples.chunks(rate.samples_in_ms(20)).filter_map(|frame| detector.push(frame)).collect();
+                    assert_eq!(keys, key.to_string(), "{rate:?} {upper_db} {off}");
+                }
+            }
+        }
     }
 }

@@ -6,6 +6,7 @@ mod publish;
 use super::bridge::BridgePort;
 use super::datagram::Datagram;
 use super::downlink::TurnFrame;
+use super::ear::Ears;
 use super::event::LegEvent;
 use super::framed::{FrameProducer, ring};
 use super::leg::{Command, LegMode};
@@ -17,7 +18,7 @@ use super::protection::Protection;
 use super::receive::Receiver;
 use super::seam::{CUT_FADE_MS, Seam, Voice};
 use super::send::{PACKET, Sender};
-use super::setup::{Ears, Retired, Setup};
+use super::setup::{Retired, Setup};
 use super::shared::Shared;
 use super::sys::{BATCH, Datagrams};
 use super::tap::TapPort;
@@ -27,6 +28,7 @@ use crate::audio::{TonePresser, VoiceDetector};
 use crate::base::{Random, SampleRate, TurnId};
 use crate::rtp::dtmf::DigitTurn;
 use crate::rtp::packet::is_rtcp_type;
+use crate::rtp::quality::LossRuns;
 use rtrb::{Consumer, Producer};
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
@@ -110,6 +112,8 @@ pub(super) struct Engine {
     sending: bool,
     report_due: Option<Instant>,
     sent: u64,
+    /// Which of the peer's frames were missing when they were to be played.
+    runs: LossRuns,
     send_errors: u64,
     /// Packets and reports that could not be protected, and reports that were not authentic.
     srtp_failures: u64,
@@ -121,7 +125,8 @@ pub(super) struct Engine {
     bridge_silent: u32,
     background: Option<Arc<[i16]>>,
     background_at: usize,
-    tap: Option<TapPort>,
+    /// For a recording and for whoever guards against echoes.
+    taps: [Option<TapPort>; 2],
     presser: TonePresser,
     seam: Seam,
     /// The addresses last published: sent to, heard from, refused.
@@ -155,13 +160,14 @@ impl Engine {
             sent: 0,
             send_errors: 0,
             srtp_failures: 0,
+            runs: LossRuns::default(),
             uplink_dropped: 0,
             sends_events: false,
             bridge: None,
             bridge_silent: 0,
             background: None,
             background_at: 0,
-            tap: None,
+            taps: [None, None],
             presser: TonePresser::default(),
             seam: Seam::default(),
             shown: [None; 3],
@@ -198,13 +204,16 @@ impl Engine {
             return;
         };
         self.serve(turn, &mut setup);
+        if self.is_closed() {
+            self.leave(turn, &mut setup);
+        }
+        self.publish(&setup.media);
         self.setup = Some(setup);
-        self.publish();
     }
 
     fn serve(&mut self, turn: &mut Turn<'_>, setup: &mut Setup) {
         let Setup { media, ears, mouth, protection, handshake, .. } = setup;
-        self.receive(turn, media, protection, handshake);
+        self.receive(turn, media, ears, protection, handshake);
         let Turn { now, missed, datagrams: _, scratch, retired, voice, .. } = turn;
         let Scratch { heard, said, packet } = &mut **scratch;
         let (Some(heard), Some(said)) = (heard.get_mut(..self.frame), said.get_mut(..self.frame)) else { return };
@@ -215,14 +224,15 @@ impl Engine {
         if let Some(destination) = self.receiver.destination().filter(|_| is_said.is_some()) {
             self.send_packets(media, mouth, protection, packet, destination);
         }
-        if let Some(mut tap) = self.tap.take() {
-            let agent = is_said.unwrap_or(false).then_some(&*said);
-            let mut is_read = tap.push(is_heard.then_some(&*heard), agent);
+        let agent = is_said.unwrap_or(false).then_some(&*said);
+        for slot in &mut self.taps {
+            let Some(mut tap) = slot.take() else { continue };
+            let mut is_read = tap.push(is_heard.then_some(&*heard), agent.map(|said| &*said));
             for _ in 0..(*missed).min(super::limits::TAP_FRAMES as u32) {
                 is_read = tap.push(None, None);
             }
             if is_read {
-                self.tap = Some(tap);
+                *slot = Some(tap);
             } else {
                 let _ = retired.push(Retired::Tap(tap));
             }
@@ -266,7 +276,11 @@ impl Engine {
                 }
                 Command::Configure(setup) => retire(self.configure(now, setup).map(Retired::Setup)),
                 Command::Digit(digit) => self.press(digit),
-                Command::Tap(port) => retire(self.tap.replace(port).map(Retired::Tap)),
+                Command::Tap(port) => {
+                    let [first, second] = &mut self.taps;
+                    let slot = if first.is_some() && second.is_none() { second } else { first };
+                    retire(slot.replace(port).map(Retired::Tap));
+                }
                 Command::Tone(digit) => drop(self.presser.push(digit)),
                 Command::Unbridge => retire(self.bridge.take().map(Retired::Bridge)),
                 #[cfg(test)]
@@ -286,7 +300,9 @@ impl Engine {
             std::mem::swap(&mut self.player, &mut rings.player);
         }
         if let Some(before) = &mut self.setup {
-            setup.take_over(before);
+            if setup.take_over(before) {
+                self.receiver.forget_audio();
+            }
             // What waits for a whole packet at another rate is not heard; its time passes.
             self.sender.session.skip(before.mouth.drop_pending());
         }
@@ -306,6 +322,7 @@ impl Engine {
         &mut self,
         turn: &mut Turn<'_>,
         media: &LegMedia,
+        ears: &mut Ears,
         protection: &mut Protection,
         handshake: &mut Option<Producer<Datagram>>,
     ) {
@@ -342,7 +359,7 @@ impl Engine {
                     continue;
                 }
                 if protection.is_open() {
-                    receiver.datagram(turn.now, arrived, from, octets, media, protection.receiver(), &mut report);
+                    receiver.datagram(turn.now, arrived, from, octets, media, ears, protection.receiver(), &mut report);
                 } else {
                     *srtp_failures += 1;
                 }
@@ -369,6 +386,9 @@ impl Engine {
         }
         let is_for_call = self.mode == LegMode::Agent && self.bridge.is_none();
         let Some(frame) = self.receiver.frame(now, ears, is_for_call.then_some(voice), heard) else { return false };
+        if !frame.idle {
+            self.runs.record(frame.concealed);
+        }
         if let Some(bridge) = &mut self.bridge {
             if !frame.idle {
                 bridge.push_audio(heard);

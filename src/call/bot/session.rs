@@ -2,7 +2,7 @@
 
 use super::ear::Ear;
 use super::limits::{MARK_INTERVAL, ONSET_FRAMES, PUMP_INTERVAL, QUEUES_DROPPED, SAYING};
-use super::link::{Link, LinkEvent};
+use super::link::{Link, LinkEvent, NORMAL};
 use super::meter::Meter;
 use super::mouth::{Mouth, Reached};
 use super::setup::{BotSetup, Connecting};
@@ -29,8 +29,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio::time::Sleep;
 
-/// WebSocket close codes (RFC 6455 §7.4.1).
-const NORMAL: u16 = 1_000;
+/// WebSocket close code of a bot that is cut off (RFC 6455 §7.4.1).
 const POLICY_VIOLATION: u16 = 1_008;
 /// A timer that nothing needs fires this late.
 const FAR_FUTURE: Duration = Duration::from_secs(3_600);
@@ -344,6 +343,7 @@ impl BotCall {
             LineEvent::Transferred(outcome) => self.legs().on_refer_decided(outcome),
             LineEvent::TransferRequested(_) => referral::refuse(&self.line),
             // Of a call that is up.
+            LineEvent::MediaFailed(reason) => self.finish(&reason),
             LineEvent::Answered(_) | LineEvent::EarlyMedia(_) | LineEvent::Ringing(_) => {}
         }
     }
@@ -511,7 +511,8 @@ impl BotCall {
         }
         match message {
             BotMessage::Audio(format) => {
-                if self.line.is_held() {
+                // Nobody would hear it, and a transfer waits until everything was said.
+                if self.line.is_held() || self.handover.is_some() {
                     return Ok(());
                 }
                 self.mouth.push(format.rate, &self.samples);
@@ -529,7 +530,7 @@ impl BotCall {
             }
             BotMessage::Hold(on) => {
                 let done = if on { self.line.hold(true).await } else { self.line.resume().await };
-                let music = on.then(|| Arc::clone(&self.switchboard.sounds.hold_music));
+                let music = on.then(|| self.switchboard.sounds.hold_music.at(self.line.sample_rate()));
                 match done {
                     Ok(()) => drop(self.line.media.set_background(music)),
                     Err(error) => {

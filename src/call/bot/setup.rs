@@ -211,7 +211,7 @@ fn tls_config(extra_roots: &[u8]) -> Result<Arc<ClientConfig>, String> {
 }
 
 fn beeps() -> Arc<[i16]> {
-    let tone = tones::samples(Tone::Reorder);
+    let tone = tones::samples(Tone::Reorder, SampleRate::NARROWBAND);
     std::iter::repeat_n(tone, BEEPS).flatten().collect()
 }
 
