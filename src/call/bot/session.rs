@@ -291,6 +291,7 @@ impl BotCall {
                 tracing::info!(call = %self.call, seconds = silent_for.as_secs(), "media_timeout");
                 self.finish("no audio came from the peer");
             }
+            LegEvent::Starved { turn, frames } => self.mouth.starved(turn, Duration::from_millis(20) * frames),
             LegEvent::Panicked => self.finish("the media worker met a bug in this call"),
             _ => {}
         }
