@@ -599,7 +599,9 @@ impl BotCall {
     fn on_said(&mut self, samples: Option<Arc<[i16]>>) {
         self.saying = self.saying.saturating_sub(1);
         match samples {
-            Some(samples) if self.speaker == Speaker::Bot => drop(self.mouth.say(SampleRate::NARROWBAND, &samples)),
+            Some(samples) if self.speaker == Speaker::Bot => {
+                self.mouth.say(SampleRate::NARROWBAND, &samples);
+            }
             Some(_) => {}
             None => self.notify(&Notice::Fault { code: "not_spoken", message: "the voice is busy or has failed" }),
         }
