@@ -63,9 +63,9 @@ fn terms(codec: Carries, protects: Protects) -> MediaTerms {
 
 /// Every codec in every protection.
 fn cells() -> Vec<Cell> {
-    [Carries::Pcmu, Carries::Pcma]
+    Carries::ALL
         .into_iter()
-        .flat_map(|codec| [Protects::Nothing].map(|protects| (codec, protects)))
+        .flat_map(|codec| [Protects::Nothing, Protects::Sdes].map(|protects| (codec, protects)))
         .collect()
 }
 
