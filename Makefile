@@ -5,6 +5,7 @@
 # make fuzz     each fuzz target for SECONDS (60)
 # make models   fetch the offline models      make peers   unpack the SIP peers of the tests
 # make interop  the tests with those peers alone, and the tables of tests/interop/README.md
+# make pipecat  install Pipecat, and hold a call with it: make test-bridge-pipecat
 # make clean    remove what was built; models and peers stay
 #
 # Every target installs what it lacks (.ci/setup says what) and does nothing twice.
@@ -19,7 +20,7 @@ FUZZ_TARGETS := $(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs)))
 FUZZ_FLAGS := --release --sanitizer none
 BENCHES := $(basename $(notdir $(wildcard benches/*.rs)))
 
-.PHONY: help setup models peers interop demo test check fmt clippy doc deny fuzz bench bench-media clean
+.PHONY: help setup models peers pipecat test-bridge-pipecat interop demo test check fmt clippy doc deny fuzz bench bench-media clean
 help:
 	@sed -n '/^# make/s/^# //p' Makefile
 
@@ -37,6 +38,12 @@ demo: models
 peers: setup
 	@tests/interop/peers.sh fetch
 
+pipecat: setup
+	@tests/interop/pipecat/fetch.sh
+
+test-bridge-pipecat: pipecat
+	@$(CARGO) nextest run --test bridge_pipecat $(TEST_ARGS)
+
 interop: peers
 	@$(CARGO) build --bins
 	@target/debug/offhook models fetch
@@ -45,7 +52,7 @@ interop: peers
 	  result=$$?; tests/interop/table.sh; exit $$result
 
 # The development build fetches the models here: it is the one that the tests need anyway.
-test: peers
+test: peers pipecat
 	@$(CARGO) build --bins --tests
 	@target/debug/offhook models fetch
 	@if $(CARGO) nextest --version > /dev/null 2>&1; then \

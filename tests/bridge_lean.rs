@@ -2,7 +2,7 @@
 
 mod support;
 
-use offhook::call::{CallEvent, PeerTerms, TransferBy};
+use offhook::call::{Approved, CallEvent, Dial, LineEvent, PeerTerms, Route, TransferBy};
 use offhook::sip::event::EndCause;
 use serde_json::json;
 use std::sync::Arc;
@@ -171,6 +171,57 @@ async fn a_caller_on_hold_is_told_to_the_bot_and_hears_nothing_of_it() {
     assert_eq!(bot.noticed("held").await, json!({"type": "held", "on": false}));
     bot.pcm(&hum(16_000)).await;
     phone.wait_for(true, 5).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bot_may_put_the_caller_on_hold_and_take_it_back() {
+    let host = BotHost::open().await;
+    let server = host.server("lean", "").await;
+    let mut phone = Phone::call(&server.server, CALLER).await.unwrap();
+    let mut bot = host.bot().await;
+    for on in [true, false] {
+        bot.say(json!({"type": "hold", "on": on})).await;
+        let held = phone.event("hold", |e| if let LineEvent::Held(held) = e { Some(*held) } else { None }).await;
+        assert_eq!(held, on);
+        if on {
+            // The music.
+            phone.wait_for(true, 5).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bot_also_talks_on_calls_that_we_place() {
+    let host = BotHost::open().await;
+    let server = host.server("lean", "  parameters: {called: \"{{ call.called_number }}\"}\n").await;
+    let mut desk = Desk::open([127, 0, 0, 3]);
+    let gateway = Arc::new(desk.gateway("test", PeerTerms::default()));
+    let dial = Dial {
+        route: Route {
+            peer: "test".into(),
+            agent: "test".into(),
+            program: server.programs["test"].clone(),
+            terms: PeerTerms::default(),
+        },
+        gateway,
+        to: Approved::by_operator("600").unwrap(),
+        identity: None,
+        headers: Vec::new(),
+        ring_for: Duration::from_secs(20),
+    };
+    let supervisor = Arc::clone(&server.server.supervisor);
+    let dialled = tokio::spawn(async move { supervisor.dial(dial).await });
+    let ringing = desk.ringing().await;
+    ringing.phone.line.ring();
+    // The connection is there while the phone rings; what the bot is told comes with the answer.
+    let mut bot = host.upgraded().await;
+    let mut phone = ringing.answer().await;
+    let start = while_talking(&mut phone, bot.noticed("start")).await;
+    assert_eq!((start["direction"].as_str(), start["parameters"]["called"].as_str()), (Some("outbound"), Some("600")));
+    bot.pcm(&hum(16_000)).await;
+    phone.wait_for(true, 10).await;
+    phone.line.hang_up();
+    dialled.await.unwrap().unwrap();
 }
 
 /// A server whose trunk hands calls over by a second call to a desk.

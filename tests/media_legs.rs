@@ -350,4 +350,11 @@ fn reports_go_to_the_peer_and_its_reports_give_the_round_trip() {
     let round_trip = near.stats().round_trip.max(far.stats().round_trip);
     assert!(round_trip < Duration::from_millis(100), "{round_trip:?}");
     assert_eq!(near.stats().rejected + far.stats().rejected, 0);
+    let stats = near.stats();
+    assert!(stats.mos > 4.0 && !stats.peer_left, "{stats:?}");
+    drop(far);
+    while !near.stats().peer_left {
+        assert!(started.elapsed() < Duration::from_secs(40), "no goodbye: {:?}", near.stats());
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
 }

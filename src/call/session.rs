@@ -525,15 +525,54 @@ impl Session {
 }
 
 /// Names of a leg's figures in the record of a call.
-pub(super) const NEAR_FIGURES: [&str; 7] =
-    ["sent", "received", "lost", "late", "rejected", "starved_frames", "uplink_dropped"];
+pub(super) const NEAR_FIGURES: [&str; 12] = [
+    "sent",
+    "received",
+    "lost",
+    "late",
+    "rejected",
+    "starved_frames",
+    "uplink_dropped",
+    "srtp_failures",
+    "jitter_us",
+    "round_trip_us",
+    "far_loss_permille",
+    "mos_hundredths",
+];
 /// The same of the leg that the call was handed to.
-pub(super) const FAR_FIGURES: [&str; 7] =
-    ["far_sent", "far_received", "far_lost", "far_late", "far_rejected", "far_starved_frames", "far_uplink_dropped"];
+pub(super) const FAR_FIGURES: [&str; 12] = [
+    "far_sent",
+    "far_received",
+    "far_lost",
+    "far_late",
+    "far_rejected",
+    "far_starved_frames",
+    "far_uplink_dropped",
+    "far_srtp_failures",
+    "far_jitter_us",
+    "far_round_trip_us",
+    "far_far_loss_permille",
+    "far_mos_hundredths",
+];
 
-pub(super) fn figures(stats: &LegStats, names: &[&'static str; 7]) -> Vec<(&'static str, u64)> {
-    let LegStats { sent, received, lost, late, rejected, starved, uplink_dropped, .. } = *stats;
-    names.iter().copied().zip([sent, received, lost, late, rejected, starved, uplink_dropped]).collect()
+pub(super) fn figures(stats: &LegStats, names: &[&'static str; 12]) -> Vec<(&'static str, u64)> {
+    let LegStats { sent, received, lost, late, rejected, starved, uplink_dropped, srtp_failures, .. } = *stats;
+    let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+    let values = [
+        sent,
+        received,
+        lost,
+        late,
+        rejected,
+        starved,
+        uplink_dropped,
+        srtp_failures,
+        micros(stats.jitter),
+        micros(stats.round_trip),
+        (stats.far_loss * 1_000.0) as u64,
+        (stats.mos * 100.0).round() as u64,
+    ];
+    names.iter().copied().zip(values).collect()
 }
 
 async fn receive_referral(referral: &mut Option<Referral>) -> Result<Line, Unanswered> {

@@ -546,12 +546,7 @@ async fn echo(call: CallId, mut line: Line, switchboard: &Arc<Switchboard>, even
         reason: describe(&cause),
         completed: cause == EndCause::Remote,
         duration: started.elapsed(),
-        media: vec![
-            ("sent", stats.sent),
-            ("received", stats.received),
-            ("lost", stats.lost),
-            ("rejected", stats.rejected),
-        ],
+        media: super::session::figures(&stats, &super::session::NEAR_FIGURES),
     });
 }
 

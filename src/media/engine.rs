@@ -6,6 +6,7 @@ mod publish;
 use super::bridge::BridgePort;
 use super::datagram::Datagram;
 use super::downlink::TurnFrame;
+use super::ear::Ears;
 use super::event::LegEvent;
 use super::framed::{FrameProducer, ring};
 use super::leg::{Command, LegMode};
@@ -17,7 +18,7 @@ use super::protection::Protection;
 use super::receive::Receiver;
 use super::seam::{CUT_FADE_MS, Seam, Voice};
 use super::send::{PACKET, Sender};
-use super::setup::{Ears, Retired, Setup};
+use super::setup::{Retired, Setup};
 use super::shared::Shared;
 use super::sys::{BATCH, Datagrams};
 use super::tap::TapPort;
@@ -27,6 +28,7 @@ use crate::audio::{TonePresser, VoiceDetector};
 use crate::base::{Random, SampleRate, TurnId};
 use crate::rtp::dtmf::DigitTurn;
 use crate::rtp::packet::is_rtcp_type;
+use crate::rtp::quality::LossRuns;
 use rtrb::{Consumer, Producer};
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
@@ -110,6 +112,8 @@ pub(super) struct Engine {
     sending: bool,
     report_due: Option<Instant>,
     sent: u64,
+    /// Which of the peer's frames were missing when they were to be played.
+    runs: LossRuns,
     send_errors: u64,
     /// Packets and reports that could not be protected, and reports that were not authentic.
     srtp_failures: u64,
@@ -155,6 +159,7 @@ impl Engine {
             sent: 0,
             send_errors: 0,
             srtp_failures: 0,
+            runs: LossRuns::default(),
             uplink_dropped: 0,
             sends_events: false,
             bridge: None,
@@ -198,13 +203,16 @@ impl Engine {
             return;
         };
         self.serve(turn, &mut setup);
+        if self.is_closed() {
+            self.leave(turn, &mut setup);
+        }
+        self.publish(&setup.media);
         self.setup = Some(setup);
-        self.publish();
     }
 
     fn serve(&mut self, turn: &mut Turn<'_>, setup: &mut Setup) {
         let Setup { media, ears, mouth, protection, handshake, .. } = setup;
-        self.receive(turn, media, protection, handshake);
+        self.receive(turn, media, ears, protection, handshake);
         let Turn { now, missed, datagrams: _, scratch, retired, voice, .. } = turn;
         let Scratch { heard, said, packet } = &mut **scratch;
         let (Some(heard), Some(said)) = (heard.get_mut(..self.frame), said.get_mut(..self.frame)) else { return };
@@ -286,7 +294,9 @@ impl Engine {
             std::mem::swap(&mut self.player, &mut rings.player);
         }
         if let Some(before) = &mut self.setup {
-            setup.take_over(before);
+            if setup.take_over(before) {
+                self.receiver.forget_audio();
+            }
             // What waits for a whole packet at another rate is not heard; its time passes.
             self.sender.session.skip(before.mouth.drop_pending());
         }
@@ -306,6 +316,7 @@ impl Engine {
         &mut self,
         turn: &mut Turn<'_>,
         media: &LegMedia,
+        ears: &mut Ears,
         protection: &mut Protection,
         handshake: &mut Option<Producer<Datagram>>,
     ) {
@@ -342,7 +353,7 @@ impl Engine {
                     continue;
                 }
                 if protection.is_open() {
-                    receiver.datagram(turn.now, arrived, from, octets, media, protection.receiver(), &mut report);
+                    receiver.datagram(turn.now, arrived, from, octets, media, ears, protection.receiver(), &mut report);
                 } else {
                     *srtp_failures += 1;
                 }
@@ -369,6 +380,9 @@ impl Engine {
         }
         let is_for_call = self.mode == LegMode::Agent && self.bridge.is_none();
         let Some(frame) = self.receiver.frame(now, ears, is_for_call.then_some(voice), heard) else { return false };
+        if !frame.idle {
+            self.runs.record(frame.concealed);
+        }
         if let Some(bridge) = &mut self.bridge {
             if !frame.idle {
                 bridge.push_audio(heard);

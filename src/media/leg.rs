@@ -85,6 +85,12 @@ pub struct LegStats {
     pub round_trip: Duration,
     /// Share of our packets that the peer says it lost lately, 0.0–1.0 (RTCP).
     pub far_loss: f32,
+    /// Interarrival jitter of our packets where the peer receives them (RTCP).
+    pub far_jitter: Duration,
+    /// The peer said goodbye by RTCP (RFC 3550 §6.6). It ends nothing: signalling does.
+    pub peer_left: bool,
+    /// Mean opinion score of what we hear, 1.0 to 4.4 by the E-model ([`crate::rtp::quality`]); 0.0 before anything came.
+    pub mos: f32,
     /// Frames of 20 ms that came over a bridge too late to be sent.
     pub bridge_dropped: u64,
     /// Where our audio goes; `None` before the first packet left.
@@ -310,6 +316,9 @@ impl Leg {
             delay: Duration::from_micros(u64::from(c.delay_us.load(Ordering::Relaxed))),
             round_trip: Duration::from_micros(u64::from(c.round_trip_us.load(Ordering::Relaxed))),
             far_loss: c.far_loss.load(Ordering::Relaxed) as f32 / 256.0,
+            far_jitter: Duration::from_micros(u64::from(c.far_jitter_us.load(Ordering::Relaxed))),
+            peer_left: c.peer_left.load(Ordering::Relaxed),
+            mos: f32::from_bits(c.mos.load(Ordering::Relaxed)),
             bridge_dropped: read(&c.bridge_dropped),
             sends_to: c.sends_to.load(),
             hears_from: c.hears_from.load(),

@@ -13,6 +13,7 @@ mod converter;
 pub mod datagram;
 pub mod downlink;
 pub mod dtls;
+mod ear;
 mod engine;
 pub mod error;
 pub mod event;

@@ -1,21 +1,21 @@
 //! From datagrams to caller frames: source lock, statistics, digits, jitter buffer, decoder, concealment.
 
+use super::ear::{Ears, narrow};
 use super::event::LegEvent;
 use super::leg_media::LegMedia;
-use super::setup::Ears;
 use super::uplink::Heard;
-use crate::audio::frame::{NARROWBAND_FRAME, level_dbfs};
-use crate::audio::g711::Law;
-use crate::audio::{Concealer, VoiceDetector};
-use crate::rtp::jitter::{GRANULE, Insertion, MAX_PAYLOAD, PLAYOUT};
-use crate::rtp::rtcp::{self, Report};
+use crate::audio::frame::level_dbfs;
+use crate::audio::{ComfortNoise, NoiseDescription, VoiceDetector};
+use crate::rtp::jitter::{Insertion, MAX_PAYLOAD, PLAYOUT};
+use crate::rtp::rtcp::{self, PeerReport, Report};
 use crate::rtp::source_lock::Refusal;
 use crate::rtp::srtp::SrtpReceiver;
-use crate::rtp::{Admission, DigitReceiver, JitterBuffer, Packet, Playout, Reception, SendSession, Source, SourceLock};
-use crate::sdp::Codec;
+use crate::rtp::{Admission, DigitReceiver, Header, JitterBuffer, Packet, Reception, SendSession, Source, SourceLock};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant, SystemTime};
 
+/// The clock of the jitter buffer.
+const TICKS_PER_SECOND: u32 = 8_000;
 /// Below this a bridged frame counts as a pause, in which the jitter buffer may move: no voice detector runs there.
 const QUIET_DBFS: f32 = -45.0;
 
@@ -41,12 +41,15 @@ pub(super) struct Receiver {
     jitter: JitterBuffer,
     digits: DigitReceiver,
     pub(super) reception: Reception,
-    concealer: Concealer,
+    /// Sounds while the peer is silent, once it described its background (RFC 3389).
+    noise: Option<ComfortNoise>,
     quiet: bool,
     /// Frames are made from the first packet on.
     heard: bool,
-    /// The codec of what lies in the jitter buffer.
-    codec: Option<Codec>,
+    /// Ticks of the codec's clock per tick of the jitter buffer's 8 kHz.
+    scale: u32,
+    /// The last timestamp in the codec's clock, and what it is without wraps.
+    unwrapped: Option<(u32, i64)>,
     expecting_since: Option<Instant>,
     timed_out: bool,
     idle_timestamp: u32,
@@ -56,14 +59,10 @@ pub(super) struct Receiver {
     peer_report: Option<(u32, Instant)>,
     pub(super) round_trip: Option<Duration>,
     pub(super) far_loss: Option<u8>,
-}
-
-/// The law of a codec.
-pub(super) const fn law(codec: Codec) -> Law {
-    match codec {
-        Codec::Pcma => Law::A,
-        Codec::Pcmu | Codec::G722 | Codec::Opus => Law::Mu,
-    }
+    /// In ticks of the codec's clock.
+    pub(super) far_jitter_ticks: Option<u32>,
+    /// The peer said that it leaves.
+    pub(super) goodbye: bool,
 }
 
 impl Receiver {
@@ -73,10 +72,11 @@ impl Receiver {
             jitter: JitterBuffer::new(now),
             digits: DigitReceiver::default(),
             reception: Reception::default(),
-            concealer: Concealer::default(),
+            noise: None,
             quiet: true,
             heard: false,
-            codec: None,
+            scale: 1,
+            unwrapped: None,
             expecting_since: None,
             timed_out: false,
             idle_timestamp: 0,
@@ -85,6 +85,8 @@ impl Receiver {
             peer_report: None,
             round_trip: None,
             far_loss: None,
+            far_jitter_ticks: None,
+            goodbye: false,
         }
     }
 
@@ -94,12 +96,28 @@ impl Receiver {
             Some(lock) => lock.renegotiated(now, media.remote, media.signalling_ip),
             None => self.lock = Some(SourceLock::new(now, media.remote, media.signalling_ip)),
         }
-        if self.codec.replace(media.codec).is_some_and(|before| before != media.codec) {
-            // What waits is of the other law and would be noise.
-            self.jitter.reset();
+        if let Some(lock) = &mut self.lock {
+            lock.set_clock_rate(media.codec.clock_rate());
         }
+        self.scale = (media.codec.clock_rate() / TICKS_PER_SECOND).max(1);
         self.expecting_since = media.receive.then_some(now);
         self.timed_out = false;
+    }
+
+    /// What was received and not played yet is of a codec that is heard no more: it would be noise.
+    pub(super) fn forget_audio(&mut self) {
+        self.jitter.reset();
+        self.unwrapped = None;
+    }
+
+    /// A timestamp in the jitter buffer's clock, without a step where the codec's clock wraps.
+    fn scaled(&mut self, timestamp: u32) -> u32 {
+        let unwrapped = match self.unwrapped {
+            Some((last, unwrapped)) => unwrapped + i64::from(timestamp.wrapping_sub(last) as i32),
+            None => i64::from(timestamp),
+        };
+        self.unwrapped = Some((timestamp, unwrapped));
+        unwrapped.div_euclid(i64::from(self.scale)) as u32
     }
 
     /// Whether a DTLS datagram from there may take part in the handshake.
@@ -119,11 +137,12 @@ impl Receiver {
         Report::new(wall, session, &mut self.reception, ssrc.map(|ssrc| (ssrc, last, since)))
     }
 
-    /// Takes an RTCP datagram; only the address that is heard may report.
+    /// Takes an RTCP datagram; only the source that is heard may report.
     pub(super) fn rtcp(&mut self, now: Instant, wall: SystemTime, from: SocketAddr, octets: &[u8], ours: u32) {
-        let heard_ip = self.lock.as_ref().and_then(SourceLock::heard_from).map(|from| from.ip());
-        let report = rtcp::parse(octets, wall, ours).filter(|_| heard_ip == Some(from.ip().to_canonical()));
-        let Some(report) = report else {
+        let report = rtcp::parse(octets, wall, ours);
+        let is_believed =
+            |report: &PeerReport| self.lock.as_ref().is_some_and(|lock| lock.admits_report(from, report.ssrc));
+        let Some(report) = report.filter(is_believed) else {
             self.counters.rejected += 1;
             return;
         };
@@ -132,6 +151,9 @@ impl Receiver {
         }
         self.round_trip = report.round_trip.or(self.round_trip);
         self.far_loss = report.fraction_lost.or(self.far_loss);
+        self.far_jitter_ticks = report.jitter_ticks.or(self.far_jitter_ticks);
+        // Signalling ends calls; a goodbye is noted and nothing more.
+        self.goodbye |= report.goodbye;
     }
 
     /// Takes a datagram.
@@ -142,19 +164,22 @@ impl Receiver {
         from: SocketAddr,
         octets: &mut [u8],
         media: &LegMedia,
+        ears: &mut Ears,
         srtp: Option<&mut SrtpReceiver>,
         report: &mut dyn FnMut(LegEvent),
     ) {
         let Some(lock) = self.lock.as_mut() else { return };
-        let Ok(Packet { header, .. }) = Packet::parse(octets) else {
+        // No more than the header: payload and padding may still be encrypted.
+        let Ok(header) = Header::read(octets) else {
             self.counters.rejected += 1;
             return;
         };
         // 255 is no payload type.
         let event = media.telephone_event.unwrap_or(255);
         let received_event = media.receive_telephone_event.unwrap_or(event);
-        let (other, other_codec) = media.alternate.unwrap_or((media.payload_type, media.codec));
-        let payload_types = [media.payload_type, other, received_event, event];
+        let other = media.alternate.map_or(media.payload_type, |(payload_type, _)| payload_type);
+        let noise = media.comfort_noise.unwrap_or(255);
+        let payload_types = [media.payload_type, other, received_event, event, noise];
         let mut len = octets.len();
         // Decrypted in place where it is to be taken; nothing moves before it is authentic.
         let authenticate = |claim| {
@@ -175,6 +200,8 @@ impl Receiver {
             Admission::AcceptedNew { from, moved } => {
                 self.counters.lost_before += u64::from(self.reception.lost());
                 self.jitter.reset();
+                self.unwrapped = None;
+                ears.current().reset();
                 self.digits.reset();
                 self.reception = Reception::default();
                 if moved {
@@ -199,42 +226,29 @@ impl Receiver {
             }
             return;
         }
-        self.reception.record(arrived, header.sequence, Some(header.timestamp));
-        let mut transcoded = [0; MAX_PAYLOAD];
-        let payload = match transcoded.get_mut(..packet.payload.len()) {
-            Some(copy) if header.payload_type != media.payload_type && other_codec != media.codec => {
-                copy.copy_from_slice(packet.payload);
-                law(other_codec).transcode(law(media.codec), copy);
-                &*copy
+        let timestamp = self.scaled(header.timestamp);
+        self.reception.record(arrived, header.sequence, Some(timestamp));
+        if header.payload_type == noise {
+            if let Some(description) = NoiseDescription::parse(packet.payload) {
+                self.noise.get_or_insert(ComfortNoise::new(header.ssrc)).describe(description);
             }
-            _ => packet.payload,
+            self.jitter.pause(header.sequence);
+            return;
+        }
+        if ears.turn_to(header.payload_type) {
+            self.jitter.reset();
+        }
+        let mut room = [0; MAX_PAYLOAD];
+        let Some(payload) = ears.current().lay(packet.payload, &mut room) else {
+            self.counters.rejected += 1;
+            return;
         };
-        match self.jitter.insert(arrived, header.sequence, header.timestamp, payload) {
+        match self.jitter.insert(arrived, header.sequence, timestamp, payload) {
             Insertion::Kept => self.heard = true,
             Insertion::Duplicate => self.counters.duplicated += 1,
             Insertion::Late => self.counters.late += 1,
             Insertion::Unusable => self.counters.rejected += 1,
         }
-    }
-
-    /// The next 20 ms, still encoded; octets that were not received are silence. `None` before the first packet.
-    fn playout(&mut self, now: Instant, codec: Codec) -> Option<Playout> {
-        if !self.heard {
-            return None;
-        }
-        let mut playout = self.jitter.pull(now, self.quiet);
-        if playout.arrived.is_some() {
-            self.held = playout.held;
-        }
-        for (half, octets) in playout.halves.iter().zip(playout.octets.chunks_exact_mut(GRANULE)) {
-            if !half.is_audio() {
-                octets.fill(law(codec).silence());
-            }
-            if *half == Source::Lost {
-                self.counters.concealed_ms += 10;
-            }
-        }
-        Some(playout)
     }
 
     /// Where the audio that is heard comes from.
@@ -251,31 +265,25 @@ impl Receiver {
         voice: Option<&mut VoiceDetector>,
         out: &mut [i16],
     ) -> Option<Heard> {
-        let codec = self.codec?;
-        let playout = self.playout(now, codec)?;
-        let mut samples = [0; NARROWBAND_FRAME];
-        law(codec).decode(&playout.octets, &mut samples);
-        for (half, granule) in playout.halves.iter().zip(samples.chunks_exact_mut(GRANULE)) {
-            match half {
-                Source::Audio => self.concealer.received(granule, false),
-                Source::AudioAfterJump => self.concealer.received(granule, true),
-                Source::Lost => self.concealer.conceal(granule),
-                Source::Idle => self.concealer.silence(granule),
-            }
+        if !self.heard {
+            return None;
         }
+        let playout = self.jitter.pull(now, self.quiet);
+        if playout.arrived.is_some() {
+            self.held = playout.held;
+        }
+        self.counters.concealed_ms += 10 * playout.halves.iter().filter(|half| **half == Source::Lost).count() as u64;
+        ears.current().hear(&playout, self.jitter.next_octets(), out);
         let idle = playout.halves == [Source::Idle; 2];
-        let rtp_timestamp = if idle { self.idle_timestamp } else { playout.timestamp };
-        self.idle_timestamp = rtp_timestamp.wrapping_add(PLAYOUT as u32);
-        let level = level_dbfs(&samples);
-        let voiced = voice.map(|voice| !idle && voice.is_voiced(&samples));
-        self.quiet = voiced.map_or(level < QUIET_DBFS, |voiced| !voiced);
-        let samples = match &mut ears.agreed.to_line {
-            Some(converter) => converter.convert(&samples),
-            None => &samples,
-        };
-        for (slot, sample) in out.iter_mut().zip(samples) {
-            *slot = *sample;
+        if let Some(noise) = self.noise.as_mut().filter(|_| idle) {
+            noise.fill(out);
         }
+        let turn = PLAYOUT as u32 * self.scale;
+        let rtp_timestamp = if idle { self.idle_timestamp } else { playout.timestamp.wrapping_mul(self.scale) };
+        self.idle_timestamp = rtp_timestamp.wrapping_add(turn);
+        let level = level_dbfs(out);
+        let voiced = voice.map(|voice| !idle && narrow(out).is_some_and(|narrow| voice.is_voiced(&narrow)));
+        self.quiet = voiced.map_or(level < QUIET_DBFS, |voiced| !voiced);
         Some(Heard {
             rtp_timestamp,
             arrived: playout.arrived.unwrap_or(now),

@@ -4,8 +4,8 @@
 //! replaced to the bell, so that the media thread neither allocates nor frees.
 
 use super::bridge::BridgePort;
-use super::converter::Converter;
 use super::datagram::Datagram;
+use super::ear::{Ear, Ears};
 use super::engine::Engine;
 use super::framed::FrameProducer;
 use super::mouth::Mouth;
@@ -14,7 +14,6 @@ use super::protection::Protection;
 use super::tap::TapPort;
 use super::uplink::Heard;
 use super::{LegMedia, MediaError};
-use crate::audio::codec::{Coding, Decoder};
 use crate::base::SampleRate;
 use rtrb::Producer;
 use std::sync::Arc;
@@ -25,38 +24,6 @@ pub(super) struct Rings {
     pub(super) sample_rate: SampleRate,
     pub(super) uplink: FrameProducer<Heard>,
     pub(super) player: Player,
-}
-
-/// One codec that may arrive.
-#[derive(Debug)]
-pub(super) struct Ear {
-    pub(super) payload_type: u8,
-    pub(super) coding: Coding,
-    pub(super) decoder: Decoder,
-    /// From the codec's rate to the line rate, where they differ.
-    pub(super) to_line: Option<Converter>,
-}
-
-/// The codecs that may arrive: the agreed one, and the one the peer may switch to.
-#[derive(Debug)]
-pub(super) struct Ears {
-    pub(super) agreed: Ear,
-    pub(super) alternate: Option<Ear>,
-}
-
-impl Ear {
-    fn new(payload_type: u8, coding: Coding, line: SampleRate) -> Result<Self, MediaError> {
-        let to_line = Converter::new(coding.sample_rate(), line)?;
-        Ok(Self { payload_type, coding, decoder: Decoder::new(coding)?, to_line })
-    }
-
-    /// What this decoder knows of the stream that goes on.
-    fn take_over(&mut self, before: &mut Self) {
-        if self.coding == before.coding {
-            std::mem::swap(&mut self.decoder, &mut before.decoder);
-            std::mem::swap(&mut self.to_line, &mut before.to_line);
-        }
-    }
 }
 
 /// One configuration of a leg, ready to use.
@@ -76,29 +43,26 @@ impl Setup {
     /// Builds it for a leg of this line rate. Allocates.
     pub(super) fn new(media: LegMedia, line: SampleRate, rings: Option<Rings>) -> Result<Box<Self>, MediaError> {
         let coding = media.coding(line);
-        let ears = Ears {
-            agreed: Ear::new(media.payload_type, coding, line)?,
-            alternate: media
-                .alternate
-                .map(|(payload_type, codec)| Ear::new(payload_type, media.coding_of(codec, line), line))
-                .transpose()?,
-        };
+        let alternate = media
+            .alternate
+            .map(|(payload_type, codec)| Ear::new(payload_type, media.coding_of(codec, line), line))
+            .transpose()?;
+        let ears = Ears::new(Ear::new(media.payload_type, coding, line)?, alternate);
         let mouth = Mouth::new(coding, line, media.ptime_ms)?;
         let protection = Protection::new(&media);
         Ok(Box::new(Self { media, ears, mouth, protection, handshake: None, rings }))
     }
 
-    /// Goes on where the configuration before was, as far as both agree. Does not allocate.
-    pub(super) fn take_over(&mut self, before: &mut Self) {
-        self.ears.agreed.take_over(&mut before.ears.agreed);
-        if let (Some(ear), Some(before)) = (&mut self.ears.alternate, &mut before.ears.alternate) {
-            ear.take_over(before);
-        }
+    /// Goes on where the configuration before was, as far as both agree; true when what was received and not played yet
+    /// is of a codec that is heard no more. Does not allocate.
+    pub(super) fn take_over(&mut self, before: &mut Self) -> bool {
+        let is_another = self.ears.take_over(&mut before.ears);
         self.mouth.take_over(&mut before.mouth);
         self.protection.take_over(&mut before.protection);
         if self.handshake.is_none() {
             std::mem::swap(&mut self.handshake, &mut before.handshake);
         }
+        is_another
     }
 }
 

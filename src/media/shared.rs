@@ -46,6 +46,10 @@ pub(super) struct Counters {
     pub(super) delay_us: AtomicU32,
     pub(super) round_trip_us: AtomicU32,
     pub(super) far_loss: AtomicU32,
+    pub(super) far_jitter_us: AtomicU32,
+    pub(super) peer_left: AtomicBool,
+    /// The bits of an `f32`.
+    pub(super) mos: AtomicU32,
     pub(super) bridge_dropped: AtomicU64,
     pub(super) sends_to: SharedAddress,
     pub(super) hears_from: SharedAddress,

@@ -350,6 +350,19 @@ impl JitterBuffer {
         0
     }
 
+    /// The octets behind the last playout, when they have come.
+    #[must_use]
+    pub fn next_octets(&self) -> Option<&[u8]> {
+        let granule = self.line.get(self.cursor.rem_euclid(GRANULES as i64) as usize)?;
+        (granule.number == self.cursor && usize::from(granule.filled) >= GRANULE).then_some(&granule.octets[..])
+    }
+
+    /// The sender says that it is silent from here on (RFC 3389): nothing is made up for what does not come.
+    pub fn pause(&mut self, sequence: u16) {
+        self.note_sequence(sequence);
+        self.stalled = MAX_STALLED;
+    }
+
     /// How far granule `number` is behind the fastest packet, in microseconds.
     fn behind_us(&self, now: Instant, number: i64) -> i64 {
         let now_us = now.saturating_duration_since(self.epoch).as_micros() as i64;

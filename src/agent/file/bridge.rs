@@ -317,6 +317,6 @@ mod tests {
                       {url: \"wss://b.example/\", protocol: lean}\n";
         let checked = super::super::check("a.yaml", source, &[]);
         let error = checked.report.errors().next().unwrap();
-        assert_eq!((error.at.line, error.at.column), (3, 42));
+        assert_eq!((error.at.line, error.at.column), (3, 43));
     }
 }

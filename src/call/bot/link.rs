@@ -9,6 +9,9 @@ use crate::base::backoff::Backoff;
 use std::sync::Arc;
 use std::time::Instant;
 
+/// WebSocket close code of an end in good order (RFC 6455 §7.4.1).
+pub(super) const NORMAL: u16 = 1_000;
+
 /// Where the link stands.
 enum State {
     Opening(Connecting),
@@ -101,7 +104,7 @@ impl Link {
             self.attempts = 0;
             self.backoff.reset();
         }
-        self.state = State::Gone;
+        self.give_up(NORMAL, "");
         self.attempts += 1;
         if self.attempts > self.setup.bridge.reconnects {
             return false;

@@ -2,7 +2,7 @@
 
 use super::ear::Ear;
 use super::limits::{MARK_INTERVAL, ONSET_FRAMES, PUMP_INTERVAL, QUEUES_DROPPED, SAYING};
-use super::link::{Link, LinkEvent};
+use super::link::{Link, LinkEvent, NORMAL};
 use super::meter::Meter;
 use super::mouth::{Mouth, Reached};
 use super::setup::{BotSetup, Connecting};
@@ -29,8 +29,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio::time::Sleep;
 
-/// WebSocket close codes (RFC 6455 §7.4.1).
-const NORMAL: u16 = 1_000;
+/// WebSocket close code of a bot that is cut off (RFC 6455 §7.4.1).
 const POLICY_VIOLATION: u16 = 1_008;
 /// A timer that nothing needs fires this late.
 const FAR_FUTURE: Duration = Duration::from_secs(3_600);
@@ -511,7 +510,8 @@ impl BotCall {
         }
         match message {
             BotMessage::Audio(format) => {
-                if self.line.is_held() {
+                // Nobody would hear it, and a transfer waits until everything was said.
+                if self.line.is_held() || self.handover.is_some() {
                     return Ok(());
                 }
                 self.mouth.push(format.rate, &self.samples);

@@ -171,9 +171,9 @@ impl Socket {
         let frame = CloseFrame { code: code.into(), reason: Utf8Bytes::from(reason) };
         tokio::spawn(async move {
             let goodbye = async {
-                if self.queue(Message::Close(Some(frame))).is_ok() {
-                    while !matches!(self.next().await, SocketEvent::Lost(_)) {}
-                }
+                // Where the bot has closed first, the answer to that is what waits to be written.
+                let _ = self.queue(Message::Close(Some(frame)));
+                while !matches!(self.next().await, SocketEvent::Lost(_)) {}
             };
             let _ = tokio::time::timeout(GOODBYE, goodbye).await;
         });

@@ -4,11 +4,13 @@ use super::{Engine, Turn};
 use crate::media::leg_media::LegMedia;
 use crate::media::mouth::Mouth;
 use crate::media::protection::Protection;
+use crate::media::setup::Setup;
+use crate::rtp::rtcp::MAX_REPORT;
 use crate::rtp::srtp::MAX_RTCP_OVERHEAD;
 use std::net::SocketAddr;
 
-/// Octets of the buffer for a report: larger than any of ours, and the tag of SRTCP.
-const REPORT: usize = 256 + MAX_RTCP_OVERHEAD;
+/// Octets of the buffer for a report, with the tag of SRTCP.
+const REPORT: usize = MAX_REPORT + MAX_RTCP_OVERHEAD;
 
 impl Engine {
     /// RTCP, every five seconds: reads what came to its port, sends a report.
@@ -41,8 +43,22 @@ impl Engine {
         if let Some(lost) = self.receiver.far_loss {
             mouth.set_expected_loss((u32::from(lost) * 100 / 256) as u8);
         }
+        self.report_to_peer(turn, media, protection, false);
+    }
+
+    /// The last report, with a goodbye (RFC 3550 §6.6), where anything was sent at all.
+    pub(super) fn leave(&mut self, turn: &Turn<'_>, setup: &mut Setup) {
+        if self.sent > 0 {
+            self.report_to_peer(turn, &setup.media, &mut setup.protection, true);
+        }
+    }
+
+    fn report_to_peer(&mut self, turn: &Turn<'_>, media: &LegMedia, protection: &mut Protection, is_last: bool) {
         let Some(rtp) = self.receiver.destination() else { return };
-        let report = self.receiver.report(turn.now, turn.wall, &self.sender.session);
+        let mut report = self.receiver.report(turn.now, turn.wall, &self.sender.session);
+        if is_last {
+            report = report.with_goodbye();
+        }
         let mut packet = [0; REPORT];
         for (slot, octet) in packet.iter_mut().zip(report.octets()) {
             *slot = *octet;

@@ -1,11 +1,14 @@
 //! The figures of a leg, for whoever reads them on the call's side.
 
 use super::Engine;
+use crate::media::LegMedia;
+use crate::rtp::quality::{Impairment, Quality, mouth_to_ear};
+use crate::sdp::Codec;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 impl Engine {
-    pub(super) fn publish(&mut self) {
+    pub(super) fn publish(&mut self, media: &LegMedia) {
         let shared = &self.shared.stats;
         let sends_to = self.receiver.destination().filter(|_| self.sent > 0);
         let addresses = [sends_to, self.receiver.hears_from(), self.receiver.counters.refused_from];
@@ -39,5 +42,27 @@ impl Engine {
         stats.round_trip_us.store(self.receiver.round_trip.map_or(0, micros), Ordering::Relaxed);
         stats.far_loss.store(u32::from(self.receiver.far_loss.unwrap_or(0)), Ordering::Relaxed);
         stats.delay_us.store(micros(self.receiver.held), Ordering::Relaxed);
+        let far_jitter = self.receiver.far_jitter_ticks.map_or(0, |ticks| {
+            u32::try_from(u64::from(ticks) * 1_000_000 / u64::from(media.codec.clock_rate())).unwrap_or(u32::MAX)
+        });
+        stats.far_jitter_us.store(far_jitter, Ordering::Relaxed);
+        stats.peer_left.store(self.receiver.goodbye, Ordering::Relaxed);
+        stats.mos.store(self.mos(media).to_bits(), Ordering::Relaxed);
+    }
+
+    /// What a listener on our side would say; zero before anything was heard.
+    fn mos(&self, media: &LegMedia) -> f32 {
+        if self.receiver.counters.packets == 0 {
+            return 0.0;
+        }
+        let codec = match media.codec {
+            Codec::Pcmu | Codec::Pcma => Impairment::G711,
+            Codec::G722 => Impairment::G722,
+            Codec::Opus if media.opus.fec => Impairment::OPUS_REDUNDANT,
+            Codec::Opus => Impairment::OPUS,
+        };
+        let ptime = Duration::from_millis(u64::from(media.ptime_ms));
+        let delay = mouth_to_ear(self.receiver.round_trip, self.receiver.held, ptime);
+        Quality::estimate(codec, self.runs.loss(), self.runs.burst_ratio(), delay).mos as f32
     }
 }

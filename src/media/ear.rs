@@ -1,0 +1,265 @@
+//! From payloads to samples at the line rate: the jitter buffer's time line on one side, a decoder on the other.
+//!
+//! The jitter buffer holds octets of an 8 kHz clock, 80 for each 10 ms. G.711 and G.722 have just that many. A packet of
+//! Opus has not: it is kept beside the line, and a mark that leads to it is laid upon the line in its place.
+
+use super::MediaError;
+use super::converter::Converter;
+use crate::audio::codec::{Coding, Decoder};
+use crate::audio::frame::{FULLBAND_FRAME, NARROWBAND_FRAME};
+use crate::base::SampleRate;
+use crate::rtp::jitter::{GRANULE, MAX_PAYLOAD, Playout, Source};
+
+/// Packets kept beside the line: as many of 10 ms as it holds.
+const PACKETS: usize = 128;
+/// Octets kept beside the line: 1.28 s at 128 kbit/s. A peer that sends more loses what waits longest.
+const KEPT: usize = 20_480;
+/// Ticks of the jitter buffer in a millisecond.
+const TICKS_PER_MS: usize = 8;
+/// Shortest packet of Opus that is played, in ticks of the jitter buffer: 10 ms. Shorter ones save no delay on a telephone.
+const SHORTEST: usize = GRANULE;
+/// Set in every mark, so that a piece of silence is not taken for one.
+const MARK: u8 = 0xA5;
+/// Octets of a mark.
+const MARK_LEN: usize = 4;
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Kept {
+    /// Counted from the first octet ever kept.
+    start: u64,
+    len: usize,
+}
+
+/// The packets of a codec whose octets do not tell time.
+#[derive(Debug)]
+struct Packets {
+    octets: Box<[u8; KEPT]>,
+    entries: Box<[Kept; PACKETS]>,
+    written: u64,
+    next: u8,
+    /// The packet that was decoded last, and what it held.
+    decoded: Option<u8>,
+    samples: Box<[i16]>,
+    len: usize,
+}
+
+impl Packets {
+    fn new(rate: SampleRate) -> Self {
+        Self {
+            octets: Box::new([0; KEPT]),
+            entries: Box::new([Kept::default(); PACKETS]),
+            written: 0,
+            next: 0,
+            decoded: None,
+            samples: vec![0; rate.samples_in_ms(crate::audio::codec::MAX_PACKET_MS)].into_boxed_slice(),
+            len: 0,
+        }
+    }
+
+    /// Keeps a packet; its number.
+    fn keep(&mut self, payload: &[u8]) -> Option<u8> {
+        let at = (self.written % KEPT as u64) as usize;
+        // A packet lies in one piece.
+        let skipped = if at + payload.len() > KEPT { KEPT - at } else { 0 };
+        let start = self.written + skipped as u64;
+        let at = (start % KEPT as u64) as usize;
+        self.octets.get_mut(at..at + payload.len())?.copy_from_slice(payload);
+        let number = self.next;
+        *self.entries.get_mut(usize::from(number))? = Kept { start, len: payload.len() };
+        self.written = start + payload.len() as u64;
+        self.next = (number + 1) % PACKETS as u8;
+        if self.decoded == Some(number) {
+            self.decoded = None;
+        }
+        Some(number)
+    }
+
+    /// The packet of that number, unless it was overwritten.
+    fn get(&self, number: u8) -> Option<&[u8]> {
+        let Kept { start, len } = *self.entries.get(usize::from(number))?;
+        if len == 0 || start + (KEPT as u64) < self.written {
+            return None;
+        }
+        let at = (start % KEPT as u64) as usize;
+        self.octets.get(at..at + len)
+    }
+}
+
+/// What a mark says: which packet, and which 10 ms of it.
+fn read_mark(octets: &[u8]) -> Option<(u8, usize)> {
+    match octets {
+        [number, piece, MARK, MARK, ..] => Some((*number, usize::from(*piece))),
+        _ => None,
+    }
+}
+
+/// One codec that may arrive.
+#[derive(Debug)]
+pub(super) struct Ear {
+    pub(super) payload_type: u8,
+    pub(super) coding: Coding,
+    decoder: Decoder,
+    packets: Option<Packets>,
+    /// From the codec's rate to the line rate, where they differ.
+    to_line: Option<Converter>,
+}
+
+impl Ear {
+    /// An ear on a leg of this line rate. Allocates.
+    pub(super) fn new(payload_type: u8, coding: Coding, line: SampleRate) -> Result<Self, MediaError> {
+        let to_line = Converter::new(coding.sample_rate(), line)?;
+        let packets = matches!(coding, Coding::Opus(_)).then(|| Packets::new(coding.sample_rate()));
+        Ok(Self { payload_type, coding, decoder: Decoder::new(coding)?, packets, to_line })
+    }
+
+    /// Goes on where another ear of the same codec was.
+    pub(super) fn take_over(&mut self, before: &mut Self) {
+        if self.coding == before.coding {
+            std::mem::swap(&mut self.decoder, &mut before.decoder);
+            std::mem::swap(&mut self.packets, &mut before.packets);
+            std::mem::swap(&mut self.to_line, &mut before.to_line);
+        }
+    }
+
+    /// What is laid on the jitter buffer's line for a payload: itself, or marks in `room`. `None` for what cannot be
+    /// played.
+    pub(super) fn lay<'a>(&mut self, payload: &'a [u8], room: &'a mut [u8; MAX_PAYLOAD]) -> Option<&'a [u8]> {
+        let Some(packets) = &mut self.packets else { return Some(payload) };
+        let samples = self.decoder.duration(payload);
+        let ticks = samples * TICKS_PER_MS * 1_000 / self.coding.sample_rate().0 as usize;
+        let room = room.get_mut(..ticks).filter(|_| ticks >= SHORTEST)?;
+        let number = packets.keep(payload)?;
+        for (n, mark) in room.chunks_mut(MARK_LEN).enumerate() {
+            let piece = (n * MARK_LEN / GRANULE) as u8;
+            for (slot, octet) in mark.iter_mut().zip([number, piece, MARK, MARK]) {
+                *slot = octet;
+            }
+        }
+        Some(room)
+    }
+
+    /// Decodes a playout, makes up what is missing, and puts 20 ms at the line rate into `out`. `next` is what lies on the line behind the playout.
+    pub(super) fn hear(&mut self, playout: &Playout, next: Option<&[u8]>, out: &mut [i16]) {
+        let frame = self.coding.sample_rate().samples_in_ms(20);
+        let mut samples = [0; FULLBAND_FRAME];
+        let Some(samples) = samples.get_mut(..frame) else { return };
+        if playout.halves == [Source::Lost; 2] && self.recover(next, samples) {
+            return self.put(samples, out);
+        }
+        let halves = playout.halves.iter().zip(playout.octets.chunks_exact(GRANULE));
+        for ((half, octets), piece) in halves.zip(samples.chunks_exact_mut(frame / 2)) {
+            match half {
+                Source::Audio | Source::AudioAfterJump => {
+                    if *half == Source::AudioAfterJump {
+                        self.decoder.skipped();
+                    }
+                    if !self.decode(octets, piece) {
+                        self.decoder.conceal(piece);
+                    }
+                }
+                Source::Lost => self.decoder.conceal(piece),
+                Source::Idle => self.decoder.silence(piece),
+            }
+        }
+        self.put(samples, out);
+    }
+
+    fn put(&mut self, samples: &[i16], out: &mut [i16]) {
+        let samples = match &mut self.to_line {
+            Some(converter) => converter.convert(samples),
+            None => samples,
+        };
+        for (slot, sample) in out.iter_mut().zip(samples) {
+            *slot = *sample;
+        }
+    }
+
+    /// Decodes 10 ms of the line; false when they cannot be.
+    fn decode(&mut self, octets: &[u8], piece: &mut [i16]) -> bool {
+        let Some(packets) = &mut self.packets else {
+            return self.decoder.decode(octets, piece).is_ok_and(|made| made == piece.len());
+        };
+        let Some((number, place)) = read_mark(octets) else { return false };
+        if packets.decoded != Some(number) {
+            let mut samples = std::mem::take(&mut packets.samples);
+            let decoded = packets.get(number).map(|payload| self.decoder.decode(payload, &mut samples));
+            packets.samples = samples;
+            let Some(Ok(len)) = decoded else { return false };
+            (packets.decoded, packets.len) = (Some(number), len);
+        }
+        let start = place * piece.len();
+        match packets.samples.get(start..start + piece.len()).filter(|_| start + piece.len() <= packets.len) {
+            Some(made) => {
+                piece.copy_from_slice(made);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Takes 20 ms that were lost out of the packet behind them, where it has a copy.
+    fn recover(&mut self, next: Option<&[u8]>, samples: &mut [i16]) -> bool {
+        let Some(packets) = &self.packets else { return false };
+        let Some((number, 0)) = next.and_then(read_mark) else { return false };
+        let Some(following) = packets.get(number).filter(|_| packets.decoded != Some(number)) else { return false };
+        self.decoder.recover(following, samples) == samples.len()
+    }
+
+    /// The stream is another one.
+    pub(super) fn reset(&mut self) {
+        self.decoder.reset();
+    }
+}
+
+/// The codecs that may arrive: the agreed one, and the one the peer may switch to.
+#[derive(Debug)]
+pub(super) struct Ears {
+    agreed: Ear,
+    alternate: Option<Ear>,
+    uses_alternate: bool,
+}
+
+impl Ears {
+    pub(super) fn new(agreed: Ear, alternate: Option<Ear>) -> Self {
+        Self { agreed, alternate, uses_alternate: false }
+    }
+
+    /// The ear that is in use.
+    pub(super) fn current(&mut self) -> &mut Ear {
+        match &mut self.alternate {
+            Some(alternate) if self.uses_alternate => alternate,
+            _ => &mut self.agreed,
+        }
+    }
+
+    /// Turns to the codec of a payload type; true when it is another than before, and what waits is of the wrong kind.
+    pub(super) fn turn_to(&mut self, payload_type: u8) -> bool {
+        let wants_alternate = payload_type != self.agreed.payload_type
+            && self.alternate.as_ref().is_some_and(|alternate| alternate.payload_type == payload_type);
+        std::mem::replace(&mut self.uses_alternate, wants_alternate) != wants_alternate
+    }
+
+    /// Goes on where the ears before were; true when what waits in the jitter buffer is of another codec.
+    pub(super) fn take_over(&mut self, before: &mut Self) -> bool {
+        let coding = before.current().coding;
+        self.uses_alternate = before.uses_alternate && self.alternate.is_some();
+        self.agreed.take_over(&mut before.agreed);
+        if let (Some(ear), Some(before)) = (&mut self.alternate, &mut before.alternate) {
+            ear.take_over(before);
+        }
+        self.current().coding != coding
+    }
+}
+
+/// 20 ms of any line rate as the voice detector wants them, 8 kHz: neighbours averaged. `None` for another length.
+pub(super) fn narrow(frame: &[i16]) -> Option<[i16; NARROWBAND_FRAME]> {
+    let each = frame.len() / NARROWBAND_FRAME;
+    if each == 0 || frame.len() % NARROWBAND_FRAME != 0 {
+        return None;
+    }
+    let mut narrow = [0; NARROWBAND_FRAME];
+    for (slot, samples) in narrow.iter_mut().zip(frame.chunks_exact(each)) {
+        *slot = (samples.iter().map(|sample| i32::from(*sample)).sum::<i32>() / each as i32) as i16;
+    }
+    Some(narrow)
+}
