@@ -90,7 +90,7 @@ fn a_minimal_file_gets_working_defaults() {
     assert_eq!((extension.user.as_str(), extension.auth_user.as_str()), ("1001", "1001"));
     assert_eq!(extension.password.expose(), "hunter2");
     assert_eq!(extension.profile.name, "generic");
-    assert_eq!(extension.profile.codecs, [Codec::Pcmu, Codec::Pcma]);
+    assert_eq!(extension.profile.codecs, [Codec::Pcmu, Codec::Pcma, Codec::G722]);
     assert_eq!(extension.profile.dtmf, DigitsBy::Rfc4733);
     assert!(config.trunks.is_empty());
 }
@@ -487,7 +487,14 @@ fn signalling_mistakes_of_extensions() {
     mistake("tls = { certificate = \"a\" }", 23, "go together", "both");
     mistake("tls = { ca = \"a\", danger_accept_any_certificate = true }", 9, "no effect", "danger");
     mistake("overrides = { dtfm = \"info\" }", 15, "no key `dtfm`", "write `dtmf`");
-    mistake("overrides = { srtp = \"required\" }", 1, "SRTP", "Secure Trunking");
+    mistake(
+        "overrides = { srtp = \"required\", transport = \"udp\" }",
+        1,
+        "keys would travel in clear",
+        "keying = \"dtls\"",
+    );
+    mistake("overrides = { srtp = true }", 22, "is true", "write \"required\"");
+    mistake("overrides = { keying = \"zrtp\" }", 24, "not a way", "\"dtls\"");
     mistake("headers = { Via = \"x\" }", 11, "protocol itself", "remove");
     mistake("headers = { \"X Y\" = \"x\" }", 11, "not a header name", "hyphens");
     mistake("headers = { X-Y = \"a\\r\\nb\" }", 11, "cannot stand", "one line");
@@ -551,6 +558,16 @@ fn switches_that_weaken_security_are_named() {
     assert_eq!(dangers.len(), 2, "{dangers:?}");
     assert!(dangers[0].contains("`reception` accepts any certificate"), "{dangers:?}");
     assert!(dangers[1].contains("`carrier` takes calls from a large part"), "{dangers:?}");
+}
+
+#[test]
+fn calls_are_recorded_only_where_a_directory_is_named() {
+    let config = |section: &str| parse(&format!("{section}{AGENTS}{EXTENSION}")).unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(config("").recording, None);
+    let recording = config("[recording]\ndirectory = \"kept\"\n").recording.unwrap();
+    assert_eq!(recording.directory, Path::new("/etc/offhook/kept"));
+    mistake_in("[recording]\n", 1, 1, "directory", "directory = ");
+    mistake_in("[recording]\ndirectory = \"a\"\nkeep = 3\n", 3, 1, "keep", "directory");
 }
 
 #[test]

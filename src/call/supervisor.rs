@@ -5,8 +5,9 @@ use super::dial_policy::{Approved, Callee};
 use super::gateway::CallerIdentity;
 use super::line::describe;
 use super::outbound::{Outbound, place};
+use super::recording::Recordings;
 use super::session::{Session, SessionSeed};
-use super::sounds::Sounds;
+use super::sounds::{Sounds, at_rate};
 use super::switchboard::{Switchboard, Takeover};
 use super::terms::{BeforeAnswer, PeerTerms, Program, Route};
 use super::{CallEvent, EventStream, Gateway, Line, LineError, LineEvent, Unanswered};
@@ -32,6 +33,8 @@ pub struct SupervisorConfig {
     pub gateways: HashMap<String, Arc<Gateway>>,
     /// What callers hear while nobody talks to them.
     pub sounds: Sounds,
+    /// Where calls are recorded, if they are.
+    pub recordings: Option<Recordings>,
 }
 
 /// A call to place.
@@ -54,6 +57,7 @@ pub struct Dial {
 pub struct Supervisor {
     switchboard: Arc<Switchboard>,
     events: EventStream,
+    recordings: Option<Recordings>,
     trunks: HashMap<String, Route>,
     neighbours: HashMap<String, Vec<String>>,
     registrations: Mutex<HashMap<RegistrationId, Route>>,
@@ -70,6 +74,7 @@ impl Supervisor {
         Arc::new(Self {
             switchboard: Switchboard::new(sip, workers, config.gateways, config.sounds),
             events,
+            recordings: config.recordings,
             trunks: config.trunks,
             neighbours: config.neighbours,
             registrations: Mutex::default(),
@@ -350,7 +355,8 @@ impl Supervisor {
             }
             BeforeAnswer::Announcement(samples) => {
                 line.progress();
-                line.media.set_background(Some(Arc::clone(samples)))?;
+                let rate = line.sample_rate();
+                line.media.set_background(Some(at_rate(samples, SampleRate::NARROWBAND, rate)))?;
                 SampleRate::NARROWBAND.duration_of(samples.len())
             }
         };
@@ -398,7 +404,7 @@ impl Supervisor {
     }
 
     async fn drive(&self, started: Started) {
-        let Started { call, line, route, gateway, variables, direction, setup, begun, caller_name, called_number } =
+        let Started { call, mut line, route, gateway, variables, direction, setup, begun, caller_name, called_number } =
             started;
         tracing::info!(%call, direction, peer = route.peer, agent = route.agent, "call_started");
         self.events.send(CallEvent::CallStarted {
@@ -409,6 +415,12 @@ impl Supervisor {
             codec: line.codec().map_or_else(|| "pending".to_owned(), |c| c.to_string()),
             setup,
         });
+        if let Some(recordings) = &self.recordings
+            && let Ok(tap) = line.media.tap()
+            && !recordings.record(call, tap.sample_rate(), tap)
+        {
+            tracing::warn!(%call, "recording_refused");
+        }
         match route.program {
             Program::Agent(agent, engines) => {
                 let seed = SessionSeed {

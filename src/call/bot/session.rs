@@ -343,6 +343,7 @@ impl BotCall {
             LineEvent::Transferred(outcome) => self.legs().on_refer_decided(outcome),
             LineEvent::TransferRequested(_) => referral::refuse(&self.line),
             // Of a call that is up.
+            LineEvent::MediaFailed(reason) => self.finish(&reason),
             LineEvent::Answered(_) | LineEvent::EarlyMedia(_) | LineEvent::Ringing(_) => {}
         }
     }
@@ -529,7 +530,7 @@ impl BotCall {
             }
             BotMessage::Hold(on) => {
                 let done = if on { self.line.hold(true).await } else { self.line.resume().await };
-                let music = on.then(|| Arc::clone(&self.switchboard.sounds.hold_music));
+                let music = on.then(|| self.switchboard.sounds.hold_music.at(self.line.sample_rate()));
                 match done {
                     Ok(()) => drop(self.line.media.set_background(music)),
                     Err(error) => {
