@@ -227,7 +227,7 @@ impl Engine {
         let agent = is_said.unwrap_or(false).then_some(&*said);
         for slot in &mut self.taps {
             let Some(mut tap) = slot.take() else { continue };
-            let mut is_read = tap.push(is_heard.then_some(&*heard), agent.map(|said| &*said));
+            let mut is_read = tap.push(is_heard.then_some(&*heard), agent.as_deref());
             for _ in 0..(*missed).min(super::limits::TAP_FRAMES as u32) {
                 is_read = tap.push(None, None);
             }
