@@ -554,6 +554,16 @@ fn switches_that_weaken_security_are_named() {
 }
 
 #[test]
+fn calls_are_recorded_only_where_a_directory_is_named() {
+    let config = |section: &str| parse(&format!("{section}{AGENTS}{EXTENSION}")).unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(config("").recording, None);
+    let recording = config("[recording]\ndirectory = \"kept\"\n").recording.unwrap();
+    assert_eq!(recording.directory, Path::new("/etc/offhook/kept"));
+    mistake_in("[recording]\n", 1, 1, "directory", "directory = ");
+    mistake_in("[recording]\ndirectory = \"a\"\nkeep = 3\n", 3, 1, "keep", "directory");
+}
+
+#[test]
 fn what_waiting_callers_hear_is_read_with_files_beside_the_configuration() {
     let media = "[media]\nhold_music = \"music.wav\"\nringback = \"north-america\"\n";
     let extension = EXTENSION.replace("user = ", "announcement = \"welcome.wav\"\nuser = ");

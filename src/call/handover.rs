@@ -172,7 +172,7 @@ impl Legs<'_> {
             Some(name) => self.switchboard.gateways.get(name).cloned().ok_or_else(|| {
                 format!("destination {} goes through {name}, which is no extension or trunk with a way out", to.id)
             })?,
-            None => Arc::clone(&self.gateway),
+            None => Arc::clone(self.gateway),
         };
         let written = match &to.target {
             Target::Extension(number) => number,
@@ -197,7 +197,7 @@ impl Legs<'_> {
         refer.headers = context_headers(self.terms.context_header.as_ref());
         if self.terms.refer_with_diversion {
             let called = self.called_number.as_ref().map_or(self.gateway.user.as_str(), |number| number.expose());
-            refer.headers.push(diversion(&self.gateway, called));
+            refer.headers.push(diversion(self.gateway, called));
         }
         let by_other_way = to.through.as_ref().is_some_and(|name| *name != self.gateway.peer);
         let plan = TransferPlan {
@@ -298,7 +298,7 @@ impl Legs<'_> {
     fn call_target(&mut self) {
         let Some(handover) = &self.handover else { return };
         let (gateway, outbound) = (Arc::clone(&handover.gateway), handover.outbound.clone());
-        let switchboard = Arc::clone(&self.switchboard);
+        let switchboard = Arc::clone(self.switchboard);
         let (placed, placing) = oneshot::channel();
         tokio::spawn(async move {
             let line = place(&switchboard.sip, &switchboard.workers, &gateway, &outbound, LegMode::Agent).await;

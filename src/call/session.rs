@@ -3,6 +3,7 @@
 use super::ears::Ears;
 use super::gateway::Gateway;
 use super::handover::{FarSide, Handover};
+use super::hearing::Hearing;
 use super::line::describe;
 use super::playout::{Downlink, Playout, Spoken};
 use super::referral::Referral;
@@ -88,6 +89,7 @@ pub(super) struct Session {
     speech: Option<Box<dyn SttStream>>,
     speech_events: Option<mpsc::Receiver<SttEvent>>,
     ears: Ears,
+    hearing: Option<Hearing>,
     synthesis: Option<(UtteranceId, SpeechStream)>,
     synthesis_retry: Option<(Instant, u32)>,
     barge_in: Option<Instant>,
@@ -130,6 +132,7 @@ impl Session {
             playout: Playout::default(),
             gate: Gate::new(call, Arc::clone(&setup.tool_set), setup.budget),
             ears: Ears::open(engines.voice.as_ref()),
+            hearing: None,
             setup,
             engines,
             events,
@@ -164,6 +167,7 @@ impl Session {
         };
         let local_time = session.setup.local_time();
         session.conversation.handle(now, Input::CallStarted { variables, local_time });
+        session.hearing = Hearing::on(session.setup.agent.listening, &mut session.line.media);
         session.open_speech(now);
         session
     }
@@ -227,12 +231,15 @@ impl Session {
 
     /// Caller audio and what the media worker reports.
     fn hear(&mut self) {
-        while let Some(frame) = self.line.media.uplink.try_pop() {
+        while let Some(mut frame) = self.line.media.uplink.try_pop() {
             if self.line.is_held() {
                 continue;
             }
             if let Some(key) = self.line.key_in(&frame) {
                 self.on_key(key);
+            }
+            if let Some(hearing) = &mut self.hearing {
+                hearing.hear(&mut frame);
             }
             if let Some(speech) = &mut self.speech {
                 speech.push(frame.samples.samples());

@@ -5,6 +5,7 @@ use super::dial_policy::{Approved, Callee};
 use super::gateway::CallerIdentity;
 use super::line::describe;
 use super::outbound::{Outbound, place};
+use super::recording::Recordings;
 use super::session::{Session, SessionSeed};
 use super::sounds::Sounds;
 use super::switchboard::{Switchboard, Takeover};
@@ -32,6 +33,8 @@ pub struct SupervisorConfig {
     pub gateways: HashMap<String, Arc<Gateway>>,
     /// What callers hear while nobody talks to them.
     pub sounds: Sounds,
+    /// Where calls are recorded, if they are.
+    pub recordings: Option<Recordings>,
 }
 
 /// A call to place.
@@ -54,6 +57,7 @@ pub struct Dial {
 pub struct Supervisor {
     switchboard: Arc<Switchboard>,
     events: EventStream,
+    recordings: Option<Recordings>,
     trunks: HashMap<String, Route>,
     neighbours: HashMap<String, Vec<String>>,
     registrations: Mutex<HashMap<RegistrationId, Route>>,
@@ -70,6 +74,7 @@ impl Supervisor {
         Arc::new(Self {
             switchboard: Switchboard::new(sip, workers, config.gateways, config.sounds),
             events,
+            recordings: config.recordings,
             trunks: config.trunks,
             neighbours: config.neighbours,
             registrations: Mutex::default(),
@@ -398,7 +403,7 @@ impl Supervisor {
     }
 
     async fn drive(&self, started: Started) {
-        let Started { call, line, route, gateway, variables, direction, setup, begun, caller_name, called_number } =
+        let Started { call, mut line, route, gateway, variables, direction, setup, begun, caller_name, called_number } =
             started;
         tracing::info!(%call, direction, peer = route.peer, agent = route.agent, "call_started");
         self.events.send(CallEvent::CallStarted {
@@ -409,6 +414,12 @@ impl Supervisor {
             codec: line.codec().map_or_else(|| "pending".to_owned(), |c| c.to_string()),
             setup,
         });
+        if let Some(recordings) = &self.recordings
+            && let Ok(tap) = line.media.tap()
+            && !recordings.record(call, tap.sample_rate(), tap)
+        {
+            tracing::warn!(%call, "recording_refused");
+        }
         match route.program {
             Program::Agent(agent, engines) => {
                 let seed = SessionSeed {

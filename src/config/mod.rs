@@ -8,6 +8,7 @@ pub mod diagnostic;
 pub mod peers;
 pub mod profile;
 mod reader;
+mod recording;
 mod secret;
 mod sections;
 mod server;
@@ -15,6 +16,7 @@ mod server;
 pub use diagnostic::{ConfigError, ConfigErrors};
 pub use peers::{Extension, Outgoing, OwnCredentials, PeerAddress, Trunk};
 pub use profile::{Questions, ReferTarget, SipProfile};
+pub use recording::Recording;
 pub use secret::Secret;
 pub use sections::{AgentEntry, Inference, LogFormat, Logging, Media, PortRange, ToolHost, Tools};
 pub use server::{Advertised, Server};
@@ -39,6 +41,8 @@ pub struct Config {
     pub server: Server,
     /// `[media]`.
     pub media: Media,
+    /// `[recording]`, when calls are to be recorded.
+    pub recording: Option<Recording>,
     /// `[models] dir`, when it is given.
     pub models_dir: Option<PathBuf>,
     /// `[inference]`.
@@ -122,6 +126,7 @@ impl Config {
             root.table("server", "[server]").map_or_else(|| Some(Server::default()), |t| Server::read(t, base));
         let media =
             root.table("media", "[media]").map_or_else(|| Some(Media::default()), |table| Media::read(table, base));
+        let recording = root.table("recording", "[recording]").map(|table| Recording::read(table, base));
         let models_dir = root.table("models", "[models]").and_then(|table| sections::read_models(table, base));
         let inference =
             root.table("inference", "[inference]").map_or_else(|| Some(Inference::default()), Inference::read);
@@ -152,6 +157,7 @@ impl Config {
             Some(Self {
                 server: server?,
                 media: media?,
+                recording: recording.map_or(Some(None), |read| read.map(Some))?,
                 models_dir,
                 inference: inference?,
                 agents: agents.clone(),

@@ -125,7 +125,8 @@ pub(super) struct Engine {
     bridge_silent: u32,
     background: Option<Arc<[i16]>>,
     background_at: usize,
-    tap: Option<TapPort>,
+    /// For a recording and for whoever guards against echoes.
+    taps: [Option<TapPort>; 2],
     presser: TonePresser,
     seam: Seam,
     /// The addresses last published: sent to, heard from, refused.
@@ -166,7 +167,7 @@ impl Engine {
             bridge_silent: 0,
             background: None,
             background_at: 0,
-            tap: None,
+            taps: [None, None],
             presser: TonePresser::default(),
             seam: Seam::default(),
             shown: [None; 3],
@@ -223,14 +224,15 @@ impl Engine {
         if let Some(destination) = self.receiver.destination().filter(|_| is_said.is_some()) {
             self.send_packets(media, mouth, protection, packet, destination);
         }
-        if let Some(mut tap) = self.tap.take() {
-            let agent = is_said.unwrap_or(false).then_some(&*said);
-            let mut is_read = tap.push(is_heard.then_some(&*heard), agent);
+        let agent = is_said.unwrap_or(false).then_some(&*said);
+        for slot in &mut self.taps {
+            let Some(mut tap) = slot.take() else { continue };
+            let mut is_read = tap.push(is_heard.then_some(&*heard), agent.map(|said| &*said));
             for _ in 0..(*missed).min(super::limits::TAP_FRAMES as u32) {
                 is_read = tap.push(None, None);
             }
             if is_read {
-                self.tap = Some(tap);
+                *slot = Some(tap);
             } else {
                 let _ = retired.push(Retired::Tap(tap));
             }
@@ -274,7 +276,11 @@ impl Engine {
                 }
                 Command::Configure(setup) => retire(self.configure(now, setup).map(Retired::Setup)),
                 Command::Digit(digit) => self.press(digit),
-                Command::Tap(port) => retire(self.tap.replace(port).map(Retired::Tap)),
+                Command::Tap(port) => {
+                    let [first, second] = &mut self.taps;
+                    let slot = if first.is_some() && second.is_none() { second } else { first };
+                    retire(slot.replace(port).map(Retired::Tap));
+                }
                 Command::Tone(digit) => drop(self.presser.push(digit)),
                 Command::Unbridge => retire(self.bridge.take().map(Retired::Bridge)),
                 #[cfg(test)]

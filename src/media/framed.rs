@@ -51,6 +51,11 @@ impl<H: Copy> FrameProducer<H> {
 }
 
 impl<H: Copy> FrameConsumer<H> {
+    /// Whether the writing end is gone.
+    pub(super) fn is_abandoned(&self) -> bool {
+        self.heads.is_abandoned()
+    }
+
     /// What is known about the oldest frame, and its length in samples.
     pub(super) fn peek(&self) -> Option<(H, usize)> {
         self.heads.peek().ok().map(|(head, len)| (*head, usize::from(*len)))

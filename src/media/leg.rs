@@ -214,7 +214,7 @@ impl Leg {
         self.socket.send_to(octets, to).map(|_| ())
     }
 
-    /// Both directions from here on, for a recording. A further tap ends the one before. A leg that was not configured
+    /// Both directions from here on, for a recording or a guard against echoes. There may be two; a third ends the first. A leg that was not configured
     /// yet has a line rate of 8 kHz after it.
     ///
     /// # Errors

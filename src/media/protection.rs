@@ -23,7 +23,7 @@ pub(super) enum Protection {
 /// A key as the contexts want it. The lengths of a suite are the same wherever it is named.
 fn master(key: &SrtpKey) -> Option<MasterKey> {
     let octets = [key.master_key(), key.master_salt()].concat();
-    MasterKey::new(Suite::from_name(key.suite().name())?, &octets)
+    Some(MasterKey::new(Suite::from_name(key.suite().name())?, &octets)?.with_lifetime(key.lifetime()))
 }
 
 impl Protection {

@@ -59,6 +59,12 @@ impl Tap {
         self.sample_rate
     }
 
+    /// Whether the leg has ended this tap or is gone itself: what waits is all there will be.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.ring.is_abandoned()
+    }
+
     /// Frames that were lost because nobody took them in time.
     #[must_use]
     pub fn dropped(&self) -> u64 {

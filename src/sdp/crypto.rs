@@ -42,7 +42,7 @@ fn is_tag(tag: &str) -> bool {
 }
 
 /// `inline:<key and salt>[|lifetime][|MKI:length]`. Several keys, and keys with an identifier that every packet would
-/// have to carry, are not taken. The lifetime is the writer's own care: it changes the key by a new offer.
+/// have to carry, are not taken; nor is a lifetime that is none.
 fn inline_key(suite: SrtpSuite, parameter: &str) -> Option<SrtpKey> {
     let (method, rest) = parameter.split_once(':')?;
     if !method.eq_ignore_ascii_case("inline") || rest.contains(';') {
@@ -50,8 +50,24 @@ fn inline_key(suite: SrtpSuite, parameter: &str) -> Option<SrtpKey> {
     }
     let mut parts = rest.split('|');
     let octets = octets_of_base64(parts.next()?)?;
-    let has_identifier = parts.any(|part| part.contains(':'));
-    SrtpKey::new(suite, &octets).filter(|_| !has_identifier)
+    let lifetime = match (parts.next(), parts.next()) {
+        (None, None) => None,
+        (Some(lifetime), None) => Some(packets(lifetime)?),
+        // The third part could only be an identifier.
+        _ => return None,
+    };
+    Some(SrtpKey::new(suite, &octets)?.with_lifetime(lifetime))
+}
+
+/// A lifetime: a number of packets, or a power of two (RFC 4568 §6.1), at most what SRTP allows (RFC 3711 §9.2).
+fn packets(lifetime: &str) -> Option<u64> {
+    let number =
+        |digits: &str| digits.bytes().all(|octet| octet.is_ascii_digit()).then(|| digits.parse::<u64>().ok()).flatten();
+    let packets = match lifetime.strip_prefix("2^") {
+        Some(power) => 1_u64.checked_shl(u32::try_from(number(power)?).ok()?)?,
+        None => number(lifetime)?,
+    };
+    (1..=1 << 48).contains(&packets).then_some(packets)
 }
 
 /// Session parameters (RFC 4568 §6.3): what does not change the packets may be ignored, and so may what the writer marks
@@ -110,10 +126,26 @@ mod tests {
 
     #[test]
     fn the_example_of_rfc_4568_is_read() {
-        let crypto = read(&format!("1 AES_CM_128_HMAC_SHA1_80 {INLINE}|2^20|FEC_ORDER")).unwrap();
+        let crypto = read(&format!("1 AES_CM_128_HMAC_SHA1_80 {INLINE}|2^20")).unwrap();
         assert_eq!((crypto.tag.as_str(), crypto.key.suite()), ("1", SrtpSuite::AesCm128HmacSha1Tag80));
         assert_eq!(crypto.key.master_key(), b"YS___semctl () {");
         assert_eq!(crypto.key.master_salt(), b"\t220;}\n}\nunles");
+        assert_eq!(crypto.key.lifetime(), Some(1 << 20));
+    }
+
+    #[test]
+    fn a_lifetime_is_a_number_of_packets_or_a_power_of_two() {
+        let lifetime = |text: &str| {
+            let crypto = read(&format!("1 AES_CM_128_HMAC_SHA1_80 {INLINE}|{text}"))?;
+            crypto.key.lifetime()
+        };
+        for (text, packets) in [("1", 1), ("1000", 1_000), ("2^31", 1 << 31), ("2^48", 1 << 48)] {
+            assert_eq!(lifetime(text), Some(packets), "{text}");
+        }
+        for text in ["", "0", "2^49", "2^64", "2^", "281474976710657", "-1", "2^-1", "1e3"] {
+            assert_eq!(lifetime(text), None, "{text}");
+        }
+        assert_eq!(read(&format!("1 AES_CM_128_HMAC_SHA1_80 {INLINE}")).unwrap().key.lifetime(), None);
     }
 
     #[test]

@@ -91,6 +91,7 @@ const KEYING_MATERIAL: usize = 32 + 12;
 pub struct SrtpKey {
     suite: SrtpSuite,
     octets: [u8; KEYING_MATERIAL],
+    lifetime: Option<u64>,
 }
 
 impl SrtpKey {
@@ -98,10 +99,23 @@ impl SrtpKey {
     /// the suite.
     #[must_use]
     pub fn new(suite: SrtpSuite, octets: &[u8]) -> Option<Self> {
-        let mut key = Self { suite, octets: [0; KEYING_MATERIAL] };
+        let mut key = Self { suite, octets: [0; KEYING_MATERIAL], lifetime: None };
         let room = key.octets.get_mut(..octets.len())?;
         room.copy_from_slice(octets);
         (octets.len() == suite.key_length() + suite.salt_length()).then_some(key)
+    }
+
+    /// The same key, good for so many RTP or RTCP packets only (RFC 4568 §6.1).
+    #[must_use]
+    pub fn with_lifetime(mut self, packets: Option<u64>) -> Self {
+        self.lifetime = packets;
+        self
+    }
+
+    /// How many RTP or RTCP packets it may protect, where its writer limits that.
+    #[must_use]
+    pub fn lifetime(&self) -> Option<u64> {
+        self.lifetime
     }
 
     /// The suite it is for.

@@ -49,6 +49,12 @@
 //!   bye: {hangup: done, say: Goodbye.}
 //! ```
 //!
+//! For lines that are noisy, faint or send the agent's own voice back, all off by default:
+//!
+//! ```yaml
+//! listening: {echo_guard: true, gain_control: true, noise_suppression: true}
+//! ```
+//!
 //! An agent whose talking a bot outside does has `bridge` in place of the flow (`examples/bridge.yaml`):
 //!
 //! ```yaml
@@ -69,6 +75,7 @@
 mod bridge;
 mod check;
 mod conversation;
+mod listening;
 mod nodes;
 mod reader;
 mod services;
@@ -81,6 +88,7 @@ use super::diagnostic::{LoadError, Report, Severity, suggestion};
 use super::flow::{Failure, Handler, Node, NodeIndex};
 use super::intent::{Intent, Thresholds};
 use super::limits::FILE_BYTES;
+use super::listening::Listening;
 use super::rule::Variable;
 use super::source;
 use super::template::Templates;
@@ -98,6 +106,7 @@ const KEYS: &[&str] = &[
     "destinations",
     "intents",
     "language",
+    "listening",
     "no_input_after",
     "nodes",
     "on",
@@ -136,6 +145,8 @@ pub struct Agent {
     pub destinations: Vec<Destination>,
     /// The bot outside that talks instead of a flow. Without nodes, then.
     pub bridge: Option<Bridge>,
+    /// What is done to the caller's audio before it is listened to.
+    pub listening: Listening,
     /// The flow graph.
     pub nodes: Vec<Node>,
     /// Where a call starts.
@@ -305,6 +316,7 @@ fn read(reader: &mut Reader, root: &source::Node, overrides: &[(String, String)]
     let nodes = nodes::read_nodes(reader, &fields, &names, &variables, &tools, retries);
 
     let bridge = bridge::read_bridge(reader, &fields, &names, &settings);
+    let listening = listening::read_listening(reader, &fields);
     let mut start = None;
     if fields.key("bridge").is_none() {
         let start_node = reader.require(&fields, "start", "an agent file");
@@ -324,6 +336,7 @@ fn read(reader: &mut Reader, root: &source::Node, overrides: &[(String, String)]
         tools,
         destinations,
         bridge,
+        listening,
         nodes,
         start: start.unwrap_or(0),
         on,

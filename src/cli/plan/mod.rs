@@ -106,6 +106,7 @@ pub fn server_plan(config: &Config) -> Result<ServerPlan, String> {
     };
     Ok(ServerPlan {
         sounds,
+        recordings: config.recording.as_ref().map(|recording| recording.directory.clone()),
         advertised: config.server.advertised.clone(),
         stun: config.server.stun.as_ref().map(|server| Destination {
             host: server.host.clone(),

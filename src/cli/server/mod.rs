@@ -6,7 +6,7 @@ mod plan;
 mod qualify;
 
 use crate::base::Random;
-use crate::call::{EventStream, Gateway, PeerTerms, Program, Route, Supervisor, SupervisorConfig};
+use crate::call::{EventStream, Gateway, PeerTerms, Program, Recordings, Route, Supervisor, SupervisorConfig};
 use crate::media::{MediaError, Workers};
 use crate::net::{self, Listen, NetConfig, NetError, Sip};
 use crate::sip::event::RegistrationState;
@@ -36,6 +36,9 @@ pub enum ServerError {
     /// Media workers.
     #[error(transparent)]
     Media(#[from] MediaError),
+    /// The directory of the recordings cannot be used: the configuration's fault, or the file system's.
+    #[error("[recording] directory: {0}: let this user write to it, or name another")]
+    Recording(#[source] std::io::Error),
     /// A route names an agent that does not exist.
     #[error("{peer} is answered by agent {agent}, which is not declared under [agents]")]
     UnknownAgent {
@@ -101,8 +104,15 @@ impl Server {
                 ..EndpointConfig::udp(first, first)
             }
         })?;
-        let config =
-            SupervisorConfig { trunks, neighbours: neighbours(&plan.trunks), gateways, sounds: plan.sounds.clone() };
+        let recordings =
+            plan.recordings.as_deref().map(Recordings::start).transpose().map_err(ServerError::Recording)?;
+        let config = SupervisorConfig {
+            trunks,
+            neighbours: neighbours(&plan.trunks),
+            gateways,
+            sounds: plan.sounds.clone(),
+            recordings,
+        };
         let supervisor = Supervisor::new(sip.clone(), workers, events.clone(), config);
         tokio::spawn(Arc::clone(&supervisor).run(inbox));
         let plan = Arc::new(plan);

@@ -7,6 +7,7 @@ use crate::net::{Destination, Listen};
 use crate::sip::{KnownPeer, RegistrationConfig};
 use ipnet::IpNet;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// A peer that calls from known addresses, or takes our calls.
@@ -91,6 +92,8 @@ pub struct ServerPlan {
     pub media: MediaConfig,
     /// What callers hear while nobody talks to them.
     pub sounds: Sounds,
+    /// Where calls are recorded, if they are.
+    pub recordings: Option<PathBuf>,
     /// User-Agent and Server.
     pub user_agent: Option<String>,
     /// Who may call, and who takes our calls.
@@ -110,6 +113,7 @@ impl ServerPlan {
             dns_servers: Vec::new(),
             media,
             sounds: Sounds::default(),
+            recordings: None,
             user_agent: Some("Offhook".to_owned()),
             trunks: Vec::new(),
             extensions: Vec::new(),

@@ -5,6 +5,7 @@ use bytes::BytesMut;
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 const INVALID: u8 = 0xFF;
 
+#[expect(clippy::indexing_slicing, reason = "computed by the compiler, which would stop at an index out of bounds")]
 const VALUES: [u8; 256] = {
     let mut values = [INVALID; 256];
     let mut index = 0;

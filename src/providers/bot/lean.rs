@@ -146,7 +146,7 @@ impl Lean {
         Opcode::Binary
     }
 
-    pub(super) fn notice(&mut self, notice: &Notice<'_>, out: &mut BytesMut) -> Option<Opcode> {
+    pub(super) fn notice(&self, notice: &Notice<'_>, out: &mut BytesMut) -> Option<Opcode> {
         let message = match *notice {
             Notice::BargeIn { timestamp } => json!({"type": "barge_in", "timestamp": timestamp}),
             Notice::Digit(digit) => json!({"type": "dtmf", "digits": digit.to_string()}),

@@ -135,7 +135,7 @@ impl Twilio {
         Some(Opcode::Text)
     }
 
-    pub(super) fn read(&mut self, text: &str, samples: &mut Vec<i16>) -> Result<BotMessage, WireError> {
+    pub(super) fn read(&self, text: &str, samples: &mut Vec<i16>) -> Result<BotMessage, WireError> {
         let message: Message<'_> = serde_json::from_str(text).map_err(|_| WireError::Json)?;
         let known = matches!(&*message.event, "media" | "mark" | "clear");
         if !known {
