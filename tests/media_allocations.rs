@@ -26,7 +26,7 @@ fn count() {
     let thread = unsafe { libc::gettid() };
     let own = THREADS.iter().find(|(id, _)| {
         let taken = id.compare_exchange(0, thread, Ordering::Relaxed, Ordering::Relaxed);
-        matches!(taken, Ok(_)) || taken == Err(thread)
+        taken.is_ok() || taken == Err(thread)
     });
     if let Some((_, calls)) = own {
         calls.fetch_add(1, Ordering::Relaxed);
@@ -198,10 +198,10 @@ impl Pair {
                 let send = |to: usize, octets: &[u8]| {
                     let _ = self.sockets[to].send_to(octets, self.legs[to].local_addr());
                 };
-                if self.passed % 11 == 0 {
+                if self.passed.is_multiple_of(11) {
                     continue;
                 }
-                if self.passed % 7 == 0 && self.held.is_none() {
+                if self.passed.is_multiple_of(7) && self.held.is_none() {
                     self.held = Some((1 - from, buffer[..len].to_vec()));
                     continue;
                 }
@@ -218,7 +218,7 @@ impl Pair {
         let frame = vec![6_000; self.legs[0].sample_rate().samples_in_ms(20)];
         for (at, leg) in self.legs.iter_mut().enumerate() {
             // Turns with pauses between them, one of them flushed.
-            if n / 50 % 2 == 0 {
+            if (n / 50).is_multiple_of(2) {
                 leg.downlink.push(TurnId(n / 100 + 1), &frame);
             } else {
                 leg.downlink.end_of_turn(TurnId(n / 100 + 1));
@@ -268,7 +268,7 @@ fn no_codec_allocates_or_frees_on_the_media_thread_in_clear_or_encrypted() {
         if n == 150 {
             tap = None;
         }
-        std::thread::sleep(Duration::from_millis(15));
+        std::thread::park_timeout(Duration::from_millis(15));
     }
     ARMED.store(false, Ordering::Relaxed);
     assert!(tap.is_none());

@@ -370,7 +370,7 @@ fn a_worker_that_is_late_takes_no_further_call_and_says_when_to_come_again() {
         for leg in &mut legs {
             leg.configure(media(peer.address())).unwrap();
         }
-        std::thread::sleep(Duration::from_millis(600));
+        std::thread::park_timeout(Duration::from_millis(600));
         match workers.open(LegMode::Agent) {
             Err(error) if is_refused => {
                 assert!(matches!(error, MediaError::Overloaded { .. }), "{error}");
@@ -381,7 +381,7 @@ fn a_worker_that_is_late_takes_no_further_call_and_says_when_to_come_again() {
         }
         // With fewer legs than it takes to make a worker late, it is not their fault.
         drop(legs.pop());
-        std::thread::sleep(Duration::from_millis(100));
+        std::thread::park_timeout(Duration::from_millis(100));
         assert!(workers.open(LegMode::Agent).is_ok());
     }
 }

@@ -254,7 +254,7 @@ impl Ears {
 /// 20 ms of any line rate as the voice detector wants them, 8 kHz: neighbours averaged. `None` for another length.
 pub(super) fn narrow(frame: &[i16]) -> Option<[i16; NARROWBAND_FRAME]> {
     let each = frame.len() / NARROWBAND_FRAME;
-    if each == 0 || frame.len() % NARROWBAND_FRAME != 0 {
+    if each == 0 || !frame.len().is_multiple_of(NARROWBAND_FRAME) {
         return None;
     }
     let mut narrow = [0; NARROWBAND_FRAME];
