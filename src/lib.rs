@@ -9,14 +9,14 @@
 //! | third | [`call`] | one call from ring to hang-up; the only place an effect is executed |
 //! | second | [`net`] | SIP messages in and out: sockets, streams, names to addresses |
 //! | second | [`media`] | worker threads that move audio between RTP and the call every 20 ms |
-//! | second | [`providers`] | speech-to-text, text-to-speech, embeddings; the offline engines |
+//! | second | [`providers`] | speech-to-text, text-to-speech, embeddings, bots outside; the offline engines |
 //! | second | [`tools`] | actions during the call, behind a gate |
 //! | first | [`agent`] | what to say and do: flow, slots, templates |
 //! | first | [`turn`] | when to speak: end of turn, barge-in, the latency ledger |
 //! | ground | [`sip`] | messages, admission, transactions, dialogs, registrations |
 //! | ground | [`sdp`] | offer and answer |
-//! | ground | [`rtp`] | packets, jitter buffer, digits, source lock |
-//! | ground | [`audio`] | frames, G.711, resampling, voice activity, concealment |
+//! | ground | [`rtp`] | packets, jitter buffer, digits, source lock, SRTP, RTCP |
+//! | ground | [`audio`] | frames, codecs, resampling, voice activity, concealment, what is heard made clearer |
 //! | cellar | [`base`] | ids, redaction, randomness, units |
 
 pub mod agent;

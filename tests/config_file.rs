@@ -90,7 +90,7 @@ fn a_minimal_file_gets_working_defaults() {
     assert_eq!((extension.user.as_str(), extension.auth_user.as_str()), ("1001", "1001"));
     assert_eq!(extension.password.expose(), "hunter2");
     assert_eq!(extension.profile.name, "generic");
-    assert_eq!(extension.profile.codecs, [Codec::Pcmu, Codec::Pcma]);
+    assert_eq!(extension.profile.codecs, [Codec::Pcmu, Codec::Pcma, Codec::G722]);
     assert_eq!(extension.profile.dtmf, DigitsBy::Rfc4733);
     assert!(config.trunks.is_empty());
 }
@@ -487,7 +487,14 @@ fn signalling_mistakes_of_extensions() {
     mistake("tls = { certificate = \"a\" }", 23, "go together", "both");
     mistake("tls = { ca = \"a\", danger_accept_any_certificate = true }", 9, "no effect", "danger");
     mistake("overrides = { dtfm = \"info\" }", 15, "no key `dtfm`", "write `dtmf`");
-    mistake("overrides = { srtp = \"required\" }", 1, "SRTP", "Secure Trunking");
+    mistake(
+        "overrides = { srtp = \"required\", transport = \"udp\" }",
+        1,
+        "keys would travel in clear",
+        "keying = \"dtls\"",
+    );
+    mistake("overrides = { srtp = true }", 22, "is true", "write \"required\"");
+    mistake("overrides = { keying = \"zrtp\" }", 24, "not a way", "\"dtls\"");
     mistake("headers = { Via = \"x\" }", 11, "protocol itself", "remove");
     mistake("headers = { \"X Y\" = \"x\" }", 11, "not a header name", "hyphens");
     mistake("headers = { X-Y = \"a\\r\\nb\" }", 11, "cannot stand", "one line");
@@ -573,4 +580,17 @@ fn what_waiting_callers_hear_is_read_with_files_beside_the_configuration() {
     assert_eq!(config.extensions[0].announcement.as_deref(), Some(Path::new("/etc/offhook/welcome.wav")));
     mistake_in("[media]\nringback = \"uk\"\n", 2, 12, "ringback", "itu");
     mistake_in_extension("user = ", "announcement = \"a.wav\"\nring = \"2s\"\nuser = ", 4, 16, "exclude", "keep one");
+}
+
+#[test]
+fn media_settings_arrive_and_mistakes_in_them_are_placed() {
+    let media = "[media]\nquarantine = \"20s\"\ncomfort_noise = true\nopus = { sample_rate = 48000, bitrate = 32000, dtx = true }\n";
+    let config = parse(&format!("{media}{AGENTS}{EXTENSION}")).unwrap_or_else(|errors| panic!("{errors}"));
+    assert_eq!((config.media.quarantine, config.media.comfort_noise), (Duration::from_secs(20), true));
+    let opus = config.media.opus;
+    assert_eq!((opus.sample_rate.0, opus.bitrate, opus.dtx, opus.fec), (48_000, 32_000, true, true));
+    mistake_in("[media]\nopus = { sample_rate = 44100 }", 2, 10, "does not run", "48000");
+    mistake_in("[media]\nopus = { bitrate = 1000 }", 2, 20, "outside 6000 to 510000", "6000");
+    mistake_in("[media]\nopus = { bit_rate = 16000 }", 2, 10, "no key `bit_rate`", "`bitrate`");
+    mistake_in("[media]\nquarantine = \"1h\"", 2, 14, "outside 1s to 2m", "1s");
 }

@@ -515,8 +515,15 @@ fn who_has_no_registrations_is_not_registered_with() {
 }
 
 #[test]
-fn a_trunk_that_needs_encrypted_media_is_refused_in_words() {
+fn a_secure_trunk_offers_keys_and_refuses_plain_media() {
     let text = "[[trunk]]\nname = \"t\"\nagent = \"echo\"\nprofile = \"twilio\"\noverrides = { srtp = \"required\" }\n";
-    let errors = Config::parse(Path::new("o.toml"), text, &|_| None).unwrap_err();
-    assert!(errors.to_string().contains("SRTP") && errors.to_string().contains("Secure Trunking"), "{errors}");
+    let config = Config::parse(Path::new("o.toml"), text, &|_| None).unwrap_or_else(|errors| panic!("{errors}"));
+    let plan = server_plan(&config).unwrap();
+    let terms = plan.trunks[0].terms.media.stream(true);
+    let mut ours = Negotiation::new(US.parse().unwrap(), 30_000, terms, &mut Random::seeded(1));
+    let offer = ours.offer(Direction::SendRecv);
+    assert!(offer.contains("RTP/SAVP") && offer.contains("AES_CM_128_HMAC_SHA1_80 inline:"), "{offer}");
+    let plain = offer.lines().filter(|line| !line.starts_with("a=crypto")).collect::<Vec<_>>().join("\r\n");
+    let refused = ours.answer(plain.replace("RTP/SAVP", "RTP/AVP").as_bytes(), Direction::SendRecv).unwrap_err();
+    assert_eq!(refused.sip_status(), 488);
 }

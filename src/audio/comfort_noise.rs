@@ -385,7 +385,9 @@ mod tests {
         let mut sender = SilenceSender::default();
         let quiet = noise_of(NoiseDescription::white(60), 160 * 12);
         let louder = noise_of(NoiseDescription::white(40), 160);
-        quiet.chunks(160).for_each(|frame| drop(sender.push(frame, false)));
+        quiet.chunks(160).for_each(|frame| {
+            sender.push(frame, false);
+        });
         assert!(matches!(sender.push(&louder, false), SilenceTurn::Describe(_)));
     }
 }

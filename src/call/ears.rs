@@ -1,5 +1,7 @@
 //! The neural voice detector of one call, its verdicts brought back to the arrival times of the frames they judge.
 
+use crate::audio::Resampler;
+use crate::base::SampleRate;
 use crate::providers::{OpenVoice, VoiceDetector, VoiceVerdict};
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -12,23 +14,43 @@ pub(super) struct Ears {
     open: Option<OpenVoice>,
     pushed: u64,
     arrivals: VecDeque<(u64, Instant)>,
+    /// From the line's rate to the detector's; `None` where both are 8 kHz.
+    converter: Option<Resampler>,
+    converted: Vec<i16>,
+    rate: SampleRate,
 }
 
 impl Ears {
     /// Opens the detector; without one the call relies on the cheap detector.
-    pub(super) fn open(detector: &dyn VoiceDetector) -> Self {
-        Self { open: detector.open().ok(), pushed: 0, arrivals: VecDeque::new() }
+    pub(super) fn open(detector: &dyn VoiceDetector, rate: SampleRate) -> Self {
+        let converter = (rate != SampleRate::NARROWBAND).then(|| Resampler::new(rate, SampleRate::NARROWBAND).ok());
+        Self {
+            open: detector.open().ok(),
+            pushed: 0,
+            arrivals: VecDeque::new(),
+            converter: converter.flatten(),
+            converted: Vec::new(),
+            rate,
+        }
     }
 
     /// One frame that arrived `at`.
     pub(super) fn push(&mut self, samples: &[i16], at: Instant, gate_open: bool) {
-        self.pushed += samples.len() as u64;
+        // In samples of the detector's rate.
+        let narrow = samples.len() as u64 * u64::from(SampleRate::NARROWBAND.0) / u64::from(self.rate.0.max(1));
+        self.pushed += narrow;
         self.arrivals.push_back((self.pushed, at));
         if self.arrivals.len() > FRAMES_REMEMBERED {
             self.arrivals.pop_front();
         }
-        if let Some((stream, _)) = &mut self.open {
-            stream.push(samples, gate_open);
+        let Some((stream, _)) = &mut self.open else { return };
+        match &mut self.converter {
+            Some(converter) => {
+                self.converted.clear();
+                converter.push(samples, &mut self.converted);
+                stream.push(&self.converted, gate_open);
+            }
+            None => stream.push(samples, gate_open),
         }
     }
 
@@ -86,11 +108,22 @@ mod tests {
     #[tokio::test]
     async fn a_verdict_is_dated_by_the_last_frame_it_covers_whole() {
         let t0 = Instant::now();
-        let mut ears = Ears::open(&Detector);
+        let mut ears = Ears::open(&Detector, SampleRate::NARROWBAND);
         for frame in 0..4 {
             ears.push(&[0; 160], t0 + Duration::from_millis(20 * frame), true);
         }
         assert_eq!(ears.verdict().await.0, t0, "sample 280 lies in the second frame, the first is whole");
+        assert_eq!(ears.verdict().await.0, t0 + Duration::from_millis(40));
+    }
+
+    #[tokio::test]
+    async fn a_wide_line_is_heard_at_the_detector_s_rate() {
+        let t0 = Instant::now();
+        let mut ears = Ears::open(&Detector, SampleRate::WIDEBAND);
+        for frame in 0..4 {
+            ears.push(&[0; 320], t0 + Duration::from_millis(20 * frame), true);
+        }
+        assert_eq!(ears.verdict().await.0, t0);
         assert_eq!(ears.verdict().await.0, t0 + Duration::from_millis(40));
     }
 }

@@ -7,6 +7,7 @@ use super::gateway::{CallerIdentity, Gateway};
 use super::line::{Line, LineError, LineEvent};
 use super::outbound::{Outbound, diversion, place};
 use super::session::Session;
+use super::sounds::at_rate;
 use super::switchboard::{Seat, Switchboard};
 use super::terms::PeerTerms;
 use super::transfer::{Transfer, TransferEffect, TransferInput, TransferPlan};
@@ -258,7 +259,8 @@ impl Legs<'_> {
             TransferEffect::Announce => self.far.is_announcing = true,
             TransferEffect::Call => self.call_target(),
             TransferEffect::Ringback(on) => {
-                self.set_background(on.then(|| Arc::clone(&self.switchboard.sounds.ringback)));
+                let rate = self.line.sample_rate();
+                self.set_background(on.then(|| self.switchboard.sounds.ringback.at(rate)));
             }
             TransferEffect::Couple => self.couple(),
             TransferEffect::Uncouple => {
@@ -325,8 +327,10 @@ impl Legs<'_> {
         let (Some(samples), Some(far)) = (samples, &mut self.far.line) else {
             return self.tell(now, TransferInput::Announced);
         };
-        let length = SampleRate::NARROWBAND.duration_of(samples.len());
-        let pause = std::iter::repeat_n(0, SampleRate::NARROWBAND.samples_in_ms(1_000));
+        let rate = far.sample_rate();
+        let samples = at_rate(&samples, SampleRate::NARROWBAND, rate);
+        let length = rate.duration_of(samples.len());
+        let pause = std::iter::repeat_n(0, rate.samples_in_ms(1_000));
         let once: Arc<[i16]> = samples.iter().copied().chain(pause).collect();
         if let Err(error) = far.media.set_background(Some(once)) {
             tracing::warn!(call = %self.call, %error, "announcement_not_played");
@@ -360,9 +364,9 @@ impl Legs<'_> {
 
     /// Whoever's other side is on hold hears music; the side that holds plays its own, where it sends any.
     pub(super) fn play_to_who_waits(&mut self) {
-        let music = |on: bool| on.then(|| Arc::clone(&self.switchboard.sounds.hold_music));
+        let music = |on: bool, line: &Line| on.then(|| self.switchboard.sounds.hold_music.at(line.sample_rate()));
         let Some(far) = &mut self.far.line else { return };
-        let (for_caller, for_target) = (music(far.is_held()), music(self.line.is_held()));
+        let (for_caller, for_target) = (music(far.is_held(), self.line), music(self.line.is_held(), far));
         let failed = [self.line.media.set_background(for_caller), far.media.set_background(for_target)];
         for error in failed.into_iter().filter_map(Result::err) {
             tracing::warn!(call = %self.call, %error, "music_not_played");
@@ -458,7 +462,10 @@ impl Legs<'_> {
                     super::referral::refuse(line);
                 }
             }
-            LineEvent::HoldRefused(_) | LineEvent::TransferProgress(_) | LineEvent::Transferred(_) => {}
+            LineEvent::HoldRefused(_)
+            | LineEvent::MediaFailed(_)
+            | LineEvent::TransferProgress(_)
+            | LineEvent::Transferred(_) => {}
         }
     }
 

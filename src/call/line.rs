@@ -1,5 +1,7 @@
 //! A telephone line as the call holds it: the SIP leg, the media leg and what offer and answer agreed.
 
+use super::event::LineQuality;
+use super::handshake::{Agreement, LineHandshake};
 use super::media_terms::MediaTerms;
 use super::signals::Signals;
 use super::terms::DigitsBy;
@@ -12,6 +14,7 @@ use crate::sdp::{Codec, Direction, Negotiated, Negotiation, SdpError, Security, 
 use crate::sip::event::{EndCause, Header, IncomingCall, Missing, TransferOutcome};
 use crate::sip::{CommandError, Event, LegId, OutgoingInvite, Transport, Uri};
 use std::net::IpAddr;
+use std::time::Instant;
 
 /// Content-Type of keys that we send by SIP INFO.
 const DTMF_RELAY: &str = "application/dtmf-relay";
@@ -71,6 +74,8 @@ pub enum LineEvent {
     Ended(EndCause),
     /// The peer put us on hold (`true`) or took us back.
     Held(bool),
+    /// There will be no media, and why in words; the call is being hung up. Only where encryption failed.
+    MediaFailed(String),
     /// Our hold or resume was refused with this status; the session is as it was.
     HoldRefused(u16),
     /// The callee's phone rings, or whatever its side says with a provisional response.
@@ -117,12 +122,17 @@ pub struct Line {
     codec: Option<Codec>,
     /// How the agreed stream is encrypted; `None` in clear.
     suite: Option<SrtpSuite>,
+    /// What the leg was configured with last.
+    agreed: Option<LegMedia>,
+    /// Where keys are agreed by DTLS.
+    handshake: Option<LineHandshake>,
     held: bool,
     /// The direction that we want: less than both ways while we hold the peer.
     wanted: Direction,
     digits: DigitsBy,
     has_events: bool,
     detector: ToneDetector,
+    detector_rate: SampleRate,
     /// For the peer's undecided INVITE.
     prepared: Option<Prepared>,
     early_fork: Option<u8>,
@@ -164,11 +174,14 @@ impl Line {
         random: &mut Random,
     ) -> Result<Self, LineError> {
         let terms = terms.into();
-        let stream = terms.stream(call.transport == Transport::Tls, None);
-        let media = workers.open(LegOptions { mode, max_sample_rate: terms.max_sample_rate() })?;
+        let stream = terms.stream(call.transport == Transport::Tls);
+        let mut options = LegOptions { mode, max_sample_rate: terms.max_sample_rate() };
         if call.sdp.is_none() {
             stream.check_offer()?;
+            // The agent begins to speak before the ACK says which codec it is.
+            options.max_sample_rate = SampleRate::NARROWBAND;
         }
+        let media = workers.open(options)?;
         let mut negotiation = Negotiation::new(call.local.ip(), media.local_addr().port(), stream, random);
         let prepared = match &call.sdp {
             Some(offer) => {
@@ -194,11 +207,14 @@ impl Line {
             terms,
             codec: None,
             suite: None,
+            agreed: None,
+            handshake: None,
             held: false,
             wanted: Direction::SendRecv,
             digits: DigitsBy::default(),
             has_events: false,
             detector: ToneDetector::default(),
+            detector_rate: SampleRate::NARROWBAND,
             prepared: None,
             early_fork: None,
             fault: None,
@@ -269,7 +285,7 @@ impl Line {
         let terms = terms.into();
         let mut invite = prepare(Vec::new());
         let over_tls = invite.targets.iter().all(|target| target.transport == Transport::Tls);
-        let stream = terms.stream(over_tls, None);
+        let stream = terms.stream(over_tls);
         stream.check_offer()?;
         let media = workers.open(LegOptions { mode, max_sample_rate: terms.max_sample_rate() })?;
         let mut negotiation = Negotiation::new(local_ip, media.local_addr().port(), stream, random);
@@ -295,12 +311,11 @@ impl Line {
     /// The peer did not answer.
     pub async fn answered(&mut self) -> Result<Vec<Header>, LineError> {
         loop {
-            let event = self.signals.next().await.ok_or(NetError::Stopped)?;
-            self.leg = self.signals.leg;
-            match self.take(event) {
+            match self.next().await {
                 Some(LineEvent::Answered(headers)) => return Ok(headers),
                 Some(LineEvent::Ended(cause)) => return Err(LineError::NotAnswered(self.unanswered(&cause))),
-                _ => {}
+                Some(_) => {}
+                None => while self.media.events.try_pop().is_some() || self.media.uplink.try_pop().is_some() {},
             }
         }
     }
@@ -336,6 +351,12 @@ impl Line {
         self.suite
     }
 
+    /// How its audio is carried, and what was measured of it so far.
+    #[must_use]
+    pub fn quality(&self) -> LineQuality {
+        LineQuality { codec: self.codec, suite: self.suite, stats: self.media.stats() }
+    }
+
     /// Where the signalling comes from.
     #[must_use]
     pub fn signalling_ip(&self) -> IpAddr {
@@ -352,9 +373,23 @@ impl Line {
     /// Cancel-safe.
     pub async fn next(&mut self) -> Option<LineEvent> {
         loop {
+            let wake_at = self.handshake.as_ref().and_then(LineHandshake::wake_at);
             let event = tokio::select! {
                 event = self.signals.next() => event,
-                () = self.media.ready() => return None,
+                () = self.media.ready() => {
+                    let failed = self.drive_handshake();
+                    if failed.is_some() {
+                        return failed;
+                    }
+                    return None;
+                }
+                () = sleep_until(wake_at) => {
+                    let failed = self.drive_handshake();
+                    if failed.is_some() {
+                        return failed;
+                    }
+                    continue;
+                }
             };
             let Some(event) = event else { return Some(LineEvent::Ended(EndCause::Transport)) };
             self.leg = self.signals.leg;
@@ -362,6 +397,43 @@ impl Line {
                 return Some(event);
             }
         }
+    }
+
+    /// Lets the handshake go on; with its keys media begins.
+    fn drive_handshake(&mut self) -> Option<LineEvent> {
+        let Some(handshake) = &mut self.handshake else {
+            // Of a handshake that nobody wants any more.
+            while self.media.next_datagram().is_some() {}
+            return None;
+        };
+        match handshake.drive(Instant::now(), &mut self.media) {
+            Ok(false) => None,
+            Ok(true) => {
+                self.suite = handshake.suite();
+                let media = LegMedia { security: handshake.security(), ..self.agreed.clone()? };
+                self.configure(media)
+            }
+            Err(error) => Some(self.fail(error.to_string())),
+        }
+    }
+
+    fn configure(&mut self, media: LegMedia) -> Option<LineEvent> {
+        match self.media.configure(media) {
+            Ok(()) => None,
+            Err(error @ MediaError::Busy(_)) => {
+                tracing::warn!(leg = %self.leg, %error, "media_not_configured");
+                None
+            }
+            Err(error) => Some(self.fail(error.to_string())),
+        }
+    }
+
+    /// No media: the call ends.
+    fn fail(&mut self, fault: String) -> LineEvent {
+        tracing::info!(leg = %self.leg, fault, "media_failed");
+        self.fault = Some(Unanswered::Unusable(fault.clone()));
+        self.hang_up();
+        LineEvent::MediaFailed(fault)
     }
 
     /// Ends the call. [`LineEvent::Ended`] follows.
@@ -550,20 +622,46 @@ impl Line {
         }
     }
 
+    /// The handshake in use goes on while its two sides stay the same; otherwise one begins anew.
+    fn agree_on_handshake(&mut self, agreement: Agreement, negotiated: &Negotiated) {
+        let Some(identity) = &self.terms.identity else { return };
+        if self.handshake.as_ref().is_none_or(|handshake| !handshake.is_for(&agreement)) {
+            let now = Instant::now();
+            self.handshake = Some(LineHandshake::begin(now, identity, agreement, negotiated.remote));
+        }
+    }
+
     fn settle(&mut self, negotiated: &Negotiated) -> Option<LineEvent> {
         self.codec = Some(negotiated.codec);
-        self.suite = match &negotiated.security {
-            Security::Plain | Security::Dtls { .. } => None,
-            Security::Sdes { suite, .. } => Some(*suite),
-        };
         self.has_events = negotiated.telephone_event.is_some();
-        let media = LegMedia {
+        let mut media = LegMedia {
             opus: self.terms.opus_towards(&negotiated.opus),
             suppress_silence: negotiated.comfort_noise.is_some(),
             ..LegMedia::new(negotiated, self.signals.from)
         };
-        if let Err(error) = self.media.configure(media) {
-            tracing::warn!(leg = %self.leg, %error, "media_not_configured");
+        self.suite = match &negotiated.security {
+            Security::Plain | Security::Dtls { .. } => None,
+            Security::Sdes { suite, .. } => Some(*suite),
+        };
+        match &negotiated.security {
+            Security::Dtls { fingerprints, setup, tls_id } => {
+                let (fingerprints, tls_id) = (fingerprints.clone(), tls_id.clone());
+                self.agree_on_handshake(Agreement { fingerprints, setup: *setup, tls_id }, negotiated);
+                if let Some(handshake) = &self.handshake {
+                    (media.security, self.suite) = (handshake.security(), handshake.suite());
+                }
+            }
+            Security::Plain | Security::Sdes { .. } => self.handshake = None,
+        }
+        self.agreed = Some(media.clone());
+        let failed = self.configure(media).or_else(|| self.drive_handshake());
+        if failed.is_some() {
+            return failed;
+        }
+        // The line's rate is fixed from the first time on.
+        if self.detector_rate != self.media.sample_rate() {
+            self.detector_rate = self.media.sample_rate();
+            self.detector = ToneDetector::new(self.detector_rate);
         }
         // While we hold, not sending is our own wish.
         let held = negotiated.is_held() && self.wanted.sends();
@@ -575,6 +673,13 @@ impl Drop for Line {
     fn drop(&mut self) {
         // Usually the leg has ended already.
         self.hang_up();
+    }
+}
+
+async fn sleep_until(deadline: Option<Instant>) {
+    match deadline {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
     }
 }
 

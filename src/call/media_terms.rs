@@ -2,11 +2,12 @@
 
 use crate::audio::codec::OpusSettings;
 use crate::base::SampleRate;
-use crate::sdp::{Codec, CodecPreference, Fingerprint, Keying, OpusParameters, SrtpPolicy, StreamTerms};
+use crate::media::dtls::Identity;
+use crate::sdp::{Codec, CodecPreference, Keying, OpusParameters, SrtpPolicy, StreamTerms};
 
 /// The part of a peer's terms that offers and answers are made from. A list of codecs makes terms with everything else as
 /// it is by default: in clear, the offerer's order, no comfort noise.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Debug)]
 pub struct MediaTerms {
     /// Codecs, best first.
     pub codecs: Vec<Codec>,
@@ -18,6 +19,8 @@ pub struct MediaTerms {
     pub keying: Vec<Keying>,
     /// Keys may be agreed in signalling that anybody on the way can read.
     pub danger_sdes_without_tls: bool,
+    /// Our certificate; [`Keying::Dtls`] needs it.
+    pub identity: Option<Identity>,
     /// Comfort noise is offered, and agreed where the peer offers it: neither side then sends silence.
     pub comfort_noise: bool,
     /// How Opus is run; its sample rate is the most that a line has.
@@ -32,6 +35,7 @@ impl Default for MediaTerms {
             srtp: SrtpPolicy::default(),
             keying: vec![Keying::Sdes],
             danger_sdes_without_tls: false,
+            identity: None,
             comfort_noise: false,
             opus: OpusSettings::default(),
         }
@@ -58,9 +62,9 @@ impl<const N: usize> From<&[Codec; N]> for MediaTerms {
 
 impl MediaTerms {
     /// What offers and answers of one call are made from. `over_tls`: whether its signalling is encrypted on the way to
-    /// the peer. `fingerprint` is that of our certificate.
+    /// the peer.
     #[must_use]
-    pub fn stream(&self, over_tls: bool, fingerprint: Option<Fingerprint>) -> StreamTerms {
+    pub fn stream(&self, over_tls: bool) -> StreamTerms {
         StreamTerms {
             preference: self.preference,
             comfort_noise: self.comfort_noise,
@@ -74,7 +78,7 @@ impl MediaTerms {
             srtp: self.srtp,
             keying: self.keying.clone(),
             private_signalling: over_tls || self.danger_sdes_without_tls,
-            fingerprint,
+            fingerprint: self.identity.as_ref().map(|identity| identity.fingerprint().clone()),
             ..StreamTerms::from(self.codecs.as_slice())
         }
     }
@@ -131,8 +135,8 @@ mod tests {
     #[test]
     fn keys_go_into_descriptions_over_tls_or_by_a_danger_switch() {
         let mut terms = MediaTerms { srtp: SrtpPolicy::Required, ..MediaTerms::default() };
-        assert!(terms.stream(true, None).private_signalling && !terms.stream(false, None).private_signalling);
+        assert!(terms.stream(true).private_signalling && !terms.stream(false).private_signalling);
         terms.danger_sdes_without_tls = true;
-        assert!(terms.stream(false, None).private_signalling);
+        assert!(terms.stream(false).private_signalling);
     }
 }

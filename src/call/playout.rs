@@ -4,7 +4,8 @@
 //! the part that was really played is known to the sample. A held utterance goes on from the word it was in.
 
 use crate::agent::UtteranceId;
-use crate::base::TurnId;
+use crate::audio::resample;
+use crate::base::{SampleRate, TurnId};
 use crate::providers::{TtsChunk, WordMark};
 use std::collections::VecDeque;
 
@@ -189,6 +190,19 @@ impl Playout {
         downlink.flush_through(self.last_turn);
     }
 
+    /// What was not played goes on at another rate. Rule for the caller: [`Self::hold`] first.
+    pub fn change_rate(&mut self, from: SampleRate, to: SampleRate) {
+        for u in &mut self.queue {
+            let all = TtsChunk {
+                samples: std::mem::take(&mut u.samples),
+                marks: std::mem::take(&mut u.marks),
+                ..TtsChunk::default()
+            };
+            TtsChunk { samples: u.samples, marks: u.marks, .. } = at_rate(all, from, to);
+            u.offset = scaled(u.offset, from, to).min(u.samples.len());
+        }
+    }
+
     /// Lets a held agent go on.
     pub fn resume(&mut self) {
         self.held = false;
@@ -208,6 +222,21 @@ impl Playout {
         self.held = false;
         spoken
     }
+}
+
+/// A piece of audio at another rate, its marks with it.
+pub(super) fn at_rate(mut chunk: TtsChunk, from: SampleRate, to: SampleRate) -> TtsChunk {
+    if from != to {
+        chunk.samples = resample::convert(&chunk.samples, from, to).unwrap_or_default();
+        for mark in &mut chunk.marks {
+            mark.sample_end = scaled(mark.sample_end, from, to);
+        }
+    }
+    chunk
+}
+
+fn scaled(at: usize, from: SampleRate, to: SampleRate) -> usize {
+    (at as u64 * u64::from(to.0) / u64::from(from.0.max(1))) as usize
 }
 
 #[cfg(test)]
@@ -303,6 +332,26 @@ mod tests {
         assert_eq!(ring.waiting.iter().map(|(_, n)| n).sum::<usize>(), 800, "from the start of the second word");
         ring.play(800);
         assert!(playout.pump(&mut ring)[0].complete);
+    }
+
+    #[test]
+    fn a_held_utterance_goes_on_at_the_same_word_on_a_line_of_another_rate() {
+        let (mut playout, mut ring) = (Playout::default(), Ring::default());
+        playout.speak(UtteranceId(1), "Hello there".into(), true);
+        playout.audio(UtteranceId(1), two_words());
+        playout.synthesised(UtteranceId(1));
+        playout.pump(&mut ring);
+        ring.play(900);
+        playout.hold(&mut ring);
+        playout.change_rate(SampleRate::NARROWBAND, SampleRate::WIDEBAND);
+        playout.resume();
+        playout.pump(&mut ring);
+        ring.play(1_000);
+        playout.pump(&mut ring);
+        let second = 1_000 + ring.waiting.iter().map(|(_, n)| n).sum::<usize>();
+        assert!((1_580..=1_620).contains(&second), "{second}: the second word, twice as many samples");
+        ring.play(1_000);
+        assert_eq!(playout.pump(&mut ring)[0].heard, "Hello there");
     }
 
     #[test]

@@ -172,6 +172,7 @@ impl Session {
         self.seat.hold(line.leg);
         self.playout.hold(&mut self.line.media.downlink);
         let old = std::mem::replace(&mut self.line, line);
+        self.follow_rate(old.sample_rate());
         self.playout.resume();
         if self.far.coupled {
             self.couple();

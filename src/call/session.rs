@@ -5,8 +5,9 @@ use super::gateway::Gateway;
 use super::handover::{FarSide, Handover};
 use super::hearing::Hearing;
 use super::line::describe;
-use super::playout::{Downlink, Playout, Spoken};
+use super::playout::{self, Downlink, Playout, Spoken};
 use super::referral::Referral;
+use super::sounds::at_rate;
 use super::switchboard::{Seat, Switchboard, Takeover};
 use super::terms::{AgentSetup, Engines, PeerTerms};
 use super::{CallEvent, EventStream, Line, LineEvent, Unanswered};
@@ -21,13 +22,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
-/// Rate of the line; every G.711 leg has it.
-const LINE_RATE: SampleRate = SampleRate::NARROWBAND;
 /// How often the shallow ring of the media worker is topped up while the agent speaks.
 const PUMP_INTERVAL: Duration = Duration::from_millis(100);
 /// A busy text-to-speech engine is asked again after this long, this often, before the call hears the spare line.
 const SYNTHESIS_RETRY: Duration = Duration::from_millis(150);
 const SYNTHESIS_ATTEMPTS: u32 = 6;
+/// How often the quality of the legs is told.
+const QUALITY_INTERVAL: Duration = Duration::from_secs(10);
 /// Rounds of the machines feeding each other before the driver looks at the outside world again.
 const ROUNDS: usize = 64;
 
@@ -91,10 +92,13 @@ pub(super) struct Session {
     ears: Ears,
     hearing: Option<Hearing>,
     synthesis: Option<(UtteranceId, SpeechStream)>,
+    /// The rate that it was asked for.
+    synthesis_rate: SampleRate,
     synthesis_retry: Option<(Instant, u32)>,
     barge_in: Option<Instant>,
     queued: bool,
     pub(super) ended: Option<String>,
+    quality_at: Instant,
     started: Instant,
 }
 
@@ -118,6 +122,7 @@ impl Session {
     pub(super) fn new(seed: SessionSeed) -> Self {
         let SessionSeed { call, line, setup, engines, events, variables, switchboard, gateway, terms, .. } = seed;
         let now = Instant::now();
+        let rate = line.sample_rate();
         let (seat, takeovers) = switchboard.seat(line.leg, LegMode::Agent);
         let (refer_failures, refer_failed) = mpsc::unbounded_channel();
         let (answers, answered) = mpsc::unbounded_channel();
@@ -131,7 +136,7 @@ impl Session {
             ledger: Ledger::default(),
             playout: Playout::default(),
             gate: Gate::new(call, Arc::clone(&setup.tool_set), setup.budget),
-            ears: Ears::open(engines.voice.as_ref()),
+            ears: Ears::open(engines.voice.as_ref(), rate),
             hearing: None,
             setup,
             engines,
@@ -159,10 +164,12 @@ impl Session {
             speech: None,
             speech_events: None,
             synthesis: None,
+            synthesis_rate: rate,
             synthesis_retry: None,
             barge_in: None,
             queued: false,
             ended: None,
+            quality_at: now + QUALITY_INTERVAL,
             started: now,
         };
         let local_time = session.setup.local_time();
@@ -173,7 +180,7 @@ impl Session {
     }
 
     fn open_speech(&mut self, now: Instant) {
-        let request = SttRequest { rate: LINE_RATE, pre_roll: self.setup.turn.pre_roll };
+        let request = SttRequest { rate: self.line.sample_rate(), pre_roll: self.setup.turn.pre_roll };
         match self.engines.stt.open(request) {
             Ok((stream, events)) => {
                 self.speech = Some(stream);
@@ -217,13 +224,17 @@ impl Session {
         let pump = (!self.playout.is_empty()).then(|| Instant::now() + PUMP_INTERVAL);
         let retry = self.synthesis_retry.map(|(at, _)| at);
         let machines = [self.turn.poll_timeout(), self.digits.poll_timeout(), self.handover_timeout()];
-        machines.into_iter().chain([pump, retry]).flatten().min()
+        machines.into_iter().chain([pump, retry, Some(self.quality_at)]).flatten().min()
     }
 
     fn on_deadline(&mut self) {
         let now = Instant::now();
         self.turn.handle_timeout(now);
         self.on_handover_timeout(now);
+        if now >= self.quality_at {
+            self.quality_at = now + QUALITY_INTERVAL;
+            self.report_quality();
+        }
         if let Some(answer) = self.digits.expire(now) {
             self.answer_by_key(now, answer);
         }
@@ -326,6 +337,7 @@ impl Session {
             LineEvent::TransferRequested(request) => self.on_transfer_requested(&request),
             LineEvent::Transferred(outcome) => self.on_refer_decided(outcome),
             // Of a call that is up, or of a hold that the agent did not ask for.
+            LineEvent::MediaFailed(reason) => self.finish(&reason),
             LineEvent::Answered(_) | LineEvent::EarlyMedia(_) | LineEvent::HoldRefused(_) | LineEvent::Ringing(_) => {}
         }
     }
@@ -357,7 +369,8 @@ impl Session {
         match chunk {
             Some(Ok(chunk)) => {
                 self.ledger.mark(Stage::FirstAudio, now);
-                self.playout.audio(utterance, chunk);
+                let rate = self.line.sample_rate();
+                self.playout.audio(utterance, playout::at_rate(chunk, self.synthesis_rate, rate));
             }
             Some(Err(error)) => {
                 self.synthesis = None;
@@ -441,6 +454,20 @@ impl Session {
         }
     }
 
+    /// The line is another one than before, whose rate was this: the engines and what is still to be said follow.
+    pub(super) fn follow_rate(&mut self, before: SampleRate) {
+        let rate = self.line.sample_rate();
+        self.hearing = Hearing::on(self.setup.agent.listening, &mut self.line.media);
+        if before == rate {
+            return;
+        }
+        self.playout.change_rate(before, rate);
+        self.ears = Ears::open(self.engines.voice.as_ref(), rate);
+        if self.speech.is_some() {
+            self.open_speech(Instant::now());
+        }
+    }
+
     /// Lets go of the engines: the call belongs to people, whom nobody listens to.
     pub(super) fn rest_engines(&mut self) {
         (self.speech, self.speech_events, self.synthesis) = (None, None, None);
@@ -482,10 +509,11 @@ impl Session {
             return;
         }
         let Some((utterance, text)) = self.playout.next_to_synthesise() else { return };
-        let request = SpeakRequest { text: text.to_owned(), rate: LINE_RATE, speed: self.setup.speed };
+        let request = SpeakRequest { text: text.to_owned(), rate: self.line.sample_rate(), speed: self.setup.speed };
         match self.engines.tts.speak(request) {
             Ok(stream) => {
                 self.synthesis = Some((utterance, stream));
+                self.synthesis_rate = self.line.sample_rate();
                 self.synthesis_retry = None;
             }
             Err(ProviderError::Busy { .. }) if attempts + 1 < SYNTHESIS_ATTEMPTS => {
@@ -500,7 +528,8 @@ impl Session {
 
     /// Text-to-speech is down: the caller hears the line that was made while the server started.
     fn say_spare_line(&mut self, now: Instant, utterance: UtteranceId, error: &ProviderError) {
-        self.playout.audio(utterance, TtsChunk { samples: self.setup.spare_line.to_vec(), ..TtsChunk::default() });
+        let spare = at_rate(&self.setup.spare_line, SampleRate::NARROWBAND, self.line.sample_rate());
+        self.playout.audio(utterance, TtsChunk { samples: spare.to_vec(), ..TtsChunk::default() });
         self.playout.synthesised(utterance);
         self.trouble(now, "text_to_speech", error);
     }
@@ -516,7 +545,15 @@ impl Session {
         self.line.hang_up();
     }
 
+    fn report_quality(&self) {
+        let legs = [("near", Some(&self.line)), ("far", self.far.line.as_ref())];
+        for (leg, line) in legs.into_iter().filter_map(|(leg, line)| Some((leg, line?))) {
+            self.events.send(CallEvent::MediaQuality { call: self.call, leg, quality: line.quality() });
+        }
+    }
+
     fn report_end(&self, reason: String) {
+        self.report_quality();
         let mut media = figures(&self.line.media.stats(), &NEAR_FIGURES);
         if let Some(far) = &self.far.line {
             media.extend(figures(&far.media.stats(), &FAR_FIGURES));

@@ -7,7 +7,7 @@ use super::line::describe;
 use super::outbound::{Outbound, place};
 use super::recording::Recordings;
 use super::session::{Session, SessionSeed};
-use super::sounds::Sounds;
+use super::sounds::{Sounds, at_rate};
 use super::switchboard::{Switchboard, Takeover};
 use super::terms::{BeforeAnswer, PeerTerms, Program, Route};
 use super::{CallEvent, EventStream, Gateway, Line, LineError, LineEvent, Unanswered};
@@ -355,7 +355,8 @@ impl Supervisor {
             }
             BeforeAnswer::Announcement(samples) => {
                 line.progress();
-                line.media.set_background(Some(Arc::clone(samples)))?;
+                let rate = line.sample_rate();
+                line.media.set_background(Some(at_rate(samples, SampleRate::NARROWBAND, rate)))?;
                 SampleRate::NARROWBAND.duration_of(samples.len())
             }
         };

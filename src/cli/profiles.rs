@@ -4,6 +4,7 @@ use super::fail;
 use super::terminal::table;
 use crate::call::{DigitsBy, NumberFormat, TransferBy};
 use crate::config::{ReferTarget, SipProfile};
+use crate::sdp::{CodecPreference, Keying, SrtpPolicy};
 use crate::sip::{Refresher, ReliableProvisional};
 use clap::Args;
 use serde_json::{Value, json};
@@ -93,7 +94,20 @@ fn to_json(profile: &SipProfile) -> Value {
         "transport": profile.transport.map_or_else(|| "none".to_owned(), |t| t.via_name().to_ascii_lowercase()),
         "port": profile.port,
         "codecs": profile.codecs.iter().map(|codec| codec.encoding_name()).collect::<Vec<_>>(),
-        "srtp": if profile.srtp_required { "required" } else { "off" },
+        "codec_preference": match profile.codec_preference {
+            CodecPreference::Ours => "ours",
+            CodecPreference::Theirs => "theirs",
+        },
+        "srtp": match profile.srtp {
+            SrtpPolicy::Off => "off",
+            SrtpPolicy::Preferred => "preferred",
+            SrtpPolicy::Required => "required",
+        },
+        "keying": profile.keying.iter().map(|keying| match keying {
+            Keying::Dtls => "dtls",
+            Keying::Sdes => "sdes",
+        }).collect::<Vec<_>>(),
+        "danger_sdes_without_tls": profile.danger_sdes_without_tls,
         "session_timer": session_timer,
         "reliable_provisional": match profile.reliable_provisional {
             ReliableProvisional::Off => "off",

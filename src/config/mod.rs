@@ -109,7 +109,12 @@ impl Config {
                     None => format!("`{name}` takes calls from a large part of the internet"),
                 }
             });
-        any_certificate.chain(any_host).collect()
+        let profiles = self.extensions.iter().map(|extension| (&extension.name, &extension.profile));
+        let profiles = profiles.chain(self.trunks.iter().map(|trunk| (&trunk.name, &trunk.profile)));
+        let open_keys = profiles.filter(|(_, profile)| profile.danger_sdes_without_tls).map(|(name, _)| {
+            format!("`{name}` may agree on SRTP keys without TLS: whoever reads the signalling hears the calls")
+        });
+        any_certificate.chain(any_host).chain(open_keys).collect()
     }
 
     /// Reads `text` as if it stood in `file`; `environment` looks up the variables it names.

@@ -232,6 +232,12 @@ impl<'r, 'a> Table<'r, 'a> {
         on
     }
 
+    /// A `true` or `false` in the place of a word, with its place: for keys that want something else.
+    pub fn misplaced_boolean(&self, key: &'static str) -> Option<(bool, Range<usize>)> {
+        let value = self.get(key)?;
+        value.get_ref().as_bool().map(|on| (on, value.span()))
+    }
+
     /// `true` or `false`; false when it is not there.
     pub fn switch(&self, key: &'static str) -> bool {
         self.boolean(key).unwrap_or(false)

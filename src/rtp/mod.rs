@@ -1,7 +1,8 @@
-//! RTP as pure machines: packets, jitter buffer, digits, source lock, send session.
+//! RTP as pure machines: packets, encryption, jitter buffer, digits, source lock, reports, send session.
 //!
-//! A datagram passes, in this order, [`Packet::parse`], [`SourceLock::admit`], then [`Reception`] for the
-//! statistics and either [`DigitReceiver`] or [`JitterBuffer`]. What is sent comes from [`SendSession`].
+//! A datagram passes, in this order, [`Header::read`], [`SourceLock::admit_with`] (which asks [`SrtpReceiver::open`] where
+//! media is encrypted), [`Packet::parse`], then [`Reception`] for the statistics and either [`DigitReceiver`] or
+//! [`JitterBuffer`]. What is sent comes from [`SendSession`] and goes through [`SrtpSender`].
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic))]
 

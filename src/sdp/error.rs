@@ -37,7 +37,9 @@ pub enum SdpError {
         wanted: &'static str,
     },
     /// Media in clear, where encryption is required here.
-    #[error("the peer wants {offered}, media in clear, and SRTP is required here: switch SRTP on for us at the peer")]
+    #[error(
+        "the peer wants {offered}, media in clear, where SRTP is required here or was agreed before: switch SRTP on for us at the peer"
+    )]
     OnlyPlain {
         /// The transport.
         offered: String,

@@ -71,6 +71,10 @@ impl OwnKeys {
                 return Ok(found);
             }
         }
+        // A stream that was encrypted stays so: a change to clear would be a downgrade that nobody hears.
+        if peer.profile == Profile::Plain && agreed.is_some_and(Security::is_secure) {
+            return Err(SdpError::OnlyPlain { offered: offered() });
+        }
         let is_clear = !peer.crypto.is_empty() && !terms.private_signalling && terms.keying.contains(&Keying::Sdes);
         match (peer.profile, terms.srtp) {
             (Profile::Plain, SrtpPolicy::Off | SrtpPolicy::Preferred) => Ok((Security::Plain, Vec::new())),
@@ -101,7 +105,12 @@ impl OwnKeys {
         };
         match found {
             Some((security, _)) => Ok(security),
-            None if peer.profile == Profile::Plain && terms.srtp != SrtpPolicy::Required => Ok(Security::Plain),
+            None if peer.profile == Profile::Plain
+                && terms.srtp != SrtpPolicy::Required
+                && !agreed.is_some_and(Security::is_secure) =>
+            {
+                Ok(Security::Plain)
+            }
             None if peer.profile == Profile::Plain => {
                 Err(SdpError::OnlyPlain { offered: media.proto.chars().take(40).collect() })
             }

@@ -291,6 +291,7 @@ impl BotCall {
                 tracing::info!(call = %self.call, seconds = silent_for.as_secs(), "media_timeout");
                 self.finish("no audio came from the peer");
             }
+            LegEvent::Starved { turn, frames } => self.mouth.starved(turn, Duration::from_millis(20) * frames),
             LegEvent::Panicked => self.finish("the media worker met a bug in this call"),
             _ => {}
         }
@@ -343,6 +344,7 @@ impl BotCall {
             LineEvent::Transferred(outcome) => self.legs().on_refer_decided(outcome),
             LineEvent::TransferRequested(_) => referral::refuse(&self.line),
             // Of a call that is up.
+            LineEvent::MediaFailed(reason) => self.finish(&reason),
             LineEvent::Answered(_) | LineEvent::EarlyMedia(_) | LineEvent::Ringing(_) => {}
         }
     }
@@ -529,7 +531,7 @@ impl BotCall {
             }
             BotMessage::Hold(on) => {
                 let done = if on { self.line.hold(true).await } else { self.line.resume().await };
-                let music = on.then(|| Arc::clone(&self.switchboard.sounds.hold_music));
+                let music = on.then(|| self.switchboard.sounds.hold_music.at(self.line.sample_rate()));
                 match done {
                     Ok(()) => drop(self.line.media.set_background(music)),
                     Err(error) => {
@@ -598,7 +600,9 @@ impl BotCall {
     fn on_said(&mut self, samples: Option<Arc<[i16]>>) {
         self.saying = self.saying.saturating_sub(1);
         match samples {
-            Some(samples) if self.speaker == Speaker::Bot => drop(self.mouth.say(SampleRate::NARROWBAND, &samples)),
+            Some(samples) if self.speaker == Speaker::Bot => {
+                self.mouth.say(SampleRate::NARROWBAND, &samples);
+            }
             Some(_) => {}
             None => self.notify(&Notice::Fault { code: "not_spoken", message: "the voice is busy or has failed" }),
         }

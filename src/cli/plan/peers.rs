@@ -1,11 +1,13 @@
 //! Extensions and trunks of the configuration, as registrations, known peers and ways out.
 
 use crate::audio::wav;
-use crate::base::{Pii, SampleRate};
+use crate::base::{Pii, Random, SampleRate};
 use crate::call::{BeforeAnswer, CallerIdentity, Gateway, MediaTerms, PeerTerms};
 use crate::cli::server::{ExtensionPlan, RegistrationPlan, TrunkPlan};
 use crate::config::{Extension, Outgoing, PeerAddress, ReferTarget, SipProfile, Trunk};
+use crate::media::dtls::Identity;
 use crate::net::{ClientTls, Destination};
+use crate::sdp::{Keying, SrtpPolicy};
 use crate::sip::digest::Credentials;
 use crate::sip::{Account, CallLimits, KnownPeer, RegistrationConfig, Transport, Uri};
 use sha2::{Digest, Sha256};
@@ -213,8 +215,17 @@ fn before_answer(ring: Option<Duration>, announcement: Option<&Path>) -> Result<
 
 /// The part of a profile that calls need.
 fn terms(profile: &SipProfile, before_answer: BeforeAnswer) -> PeerTerms {
+    let may_handshake = profile.srtp != SrtpPolicy::Off && profile.keying.contains(&Keying::Dtls);
     PeerTerms {
-        media: MediaTerms { codecs: profile.codecs.clone(), ..MediaTerms::default() },
+        media: MediaTerms {
+            codecs: profile.codecs.clone(),
+            preference: profile.codec_preference,
+            srtp: profile.srtp,
+            keying: profile.keying.clone(),
+            danger_sdes_without_tls: profile.danger_sdes_without_tls,
+            identity: may_handshake.then(|| Identity::new(&mut Random::system())).flatten(),
+            ..MediaTerms::default()
+        },
         context_header: profile.context_header.clone(),
         refer_as_tel: profile.refer_target == ReferTarget::Tel,
         refer_with_diversion: profile.refer_diversion,

@@ -11,6 +11,8 @@ use super::profile::SipProfile;
 use super::reader::{Located, Table};
 use super::secret::Secrets;
 use crate::net::{ClientTls, TlsIdentity};
+use crate::sdp::{Keying, SrtpPolicy};
+use crate::sip::Transport;
 use address::NAME_CHARS;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -122,9 +124,12 @@ impl Surroundings<'_> {
         if let Some(transport) = table.choice("transport", &address::TRANSPORTS) {
             own.transport = Some(transport.value);
         }
-        if own.srtp_required {
-            let message = format!("profile `{}` needs encrypted media (SRTP), which there is not yet", own.name);
-            let fix = "switch it off at the peer (Twilio: Secure Trunking; others: media encryption) and set `srtp = \"off\"`";
+        let keys_in_clear = own.keying == [Keying::Sdes] && !own.danger_sdes_without_tls;
+        let never_tls = matches!(own.transport, Some(Transport::Tcp | Transport::Udp));
+        if own.srtp == SrtpPolicy::Required && keys_in_clear && never_tls {
+            let message =
+                format!("`{}` requires SRTP, but its keys would travel in clear: signalling is not TLS", own.name);
+            let fix = "set `transport = \"tls\"`, or `keying = \"dtls\"` where the peer does DTLS-SRTP";
             let at = if table.has("overrides") { table.key_span("overrides") } else { profile.span.clone() };
             table.error(at, message, fix);
         }

@@ -5,7 +5,7 @@ mod read;
 use super::diagnostic::{ConfigError, ConfigErrors, nearest};
 use super::reader::{Reader, Table};
 use crate::call::{DigitsBy, NumberFormat, TransferBy};
-use crate::sdp::Codec;
+use crate::sdp::{Codec, CodecPreference, Keying, SrtpPolicy};
 use crate::sip::{DialogPolicy, ReliableProvisional, SessionTimer, Transport};
 use ipnet::IpNet;
 use std::path::Path;
@@ -49,8 +49,14 @@ pub struct SipProfile {
     pub port: Option<u16>,
     /// Codecs in order of preference.
     pub codecs: Vec<Codec>,
-    /// `srtp`: whether the peer refuses media without encryption.
-    pub srtp_required: bool,
+    /// Whose order of codecs decides when we answer.
+    pub codec_preference: CodecPreference,
+    /// Whether media is encrypted.
+    pub srtp: SrtpPolicy,
+    /// How its keys are agreed, best first.
+    pub keying: Vec<Keying>,
+    /// Whether keys may be agreed over signalling without TLS.
+    pub danger_sdes_without_tls: bool,
     /// Session timers; `None` leaves them to the peer.
     pub session_timer: Option<SessionTimer>,
     /// Reliable provisional responses.
@@ -240,7 +246,10 @@ impl SipProfile {
             transport: None,
             port: None,
             codecs: Codec::G711.to_vec(),
-            srtp_required: false,
+            codec_preference: CodecPreference::Theirs,
+            srtp: SrtpPolicy::Off,
+            keying: vec![Keying::Sdes],
+            danger_sdes_without_tls: false,
             session_timer: Some(SessionTimer::default()),
             reliable_provisional: ReliableProvisional::default(),
             refer_target: ReferTarget::Sip,
@@ -273,8 +282,9 @@ mod tests {
         for name in SipProfile::built_in_names() {
             let profile = SipProfile::load(name, Path::new("")).unwrap_or_else(|e| panic!("{name}: {}", e.unwrap()));
             assert_eq!(profile.name, name);
-            assert_eq!(profile.codecs, [Codec::Pcmu, Codec::Pcma], "{name}");
-            assert!(!profile.accept_refer && !profile.accept_replaces && !profile.srtp_required, "{name}");
+            assert!(profile.codecs.contains(&Codec::Pcmu) && profile.codecs.contains(&Codec::Pcma), "{name}");
+            assert!(!profile.accept_refer && !profile.accept_replaces && !profile.danger_sdes_without_tls, "{name}");
+            assert_ne!(profile.srtp, SrtpPolicy::Required, "{name}: a peer as it is delivered takes plain calls");
             assert!(profile.questions.host.is_some(), "{name} is asked for its host");
         }
         assert!(SipProfile::built_in("3cx").unwrap().auth_user_required);
@@ -336,7 +346,21 @@ mod tests {
             ("inherits = \"generic\"\ntransport = \"sctp\"", 2, 13, "known are", "\"tls\""),
             ("inherits = \"generic\"\nkeep_alive = \"1s\"", 2, 14, "outside 10s", "10s"),
             ("inherits = \"generic\"\ndtmf = \"rfc2833\"", 2, 8, "known are", "\"rfc4733\""),
-            ("inherits = \"generic\"\ncodecs = [\"PCMU\", \"opus\"]", 2, 19, "no codec `opus`", "PCMU"),
+            ("inherits = \"generic\"\ncodecs = [\"PCMU\", \"G729\"]", 2, 19, "no codec `G729`", "\"G722\""),
+            ("inherits = \"generic\"\ncodec_preference = \"mine\"", 2, 20, "known are", "\"ours\""),
+            ("inherits = \"generic\"\nsrtp = true", 2, 8, "is true", "write \"required\""),
+            ("inherits = \"generic\"\nsrtp = false", 2, 8, "is false", "write \"off\""),
+            ("inherits = \"generic\"\nsrtp = \"optional\"", 2, 8, "known are", "\"preferred\""),
+            ("inherits = \"generic\"\nkeying = \"zrtp\"", 2, 10, "not a way to agree on keys", "\"sdes\""),
+            ("inherits = \"generic\"\nkeying = [\"sdes\", \"sdes\"]", 2, 19, "twice", "remove"),
+            ("inherits = \"generic\"\nkeying = []", 2, 1, "empty", "\"sdes\""),
+            (
+                "inherits = \"generic\"\nsrtp = \"off\"\ndanger_sdes_without_tls = true",
+                3,
+                1,
+                "no effect",
+                "srtp = \"preferred\"",
+            ),
             ("inherits = \"generic\"\ncodecs = []", 2, 1, "empty", "PCMU"),
             ("inherits = \"generic\"\ncodecs = [\"PCMU\", \"PCMU\"]", 2, 19, "twice", "remove"),
             ("inherits = \"generic\"\nregister_expires = \"5s\"", 2, 20, "outside 1m to 24h", "1m to 24h"),

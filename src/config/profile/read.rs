@@ -4,7 +4,7 @@ use super::{EXPIRES_MAX, EXPIRES_MIN, Questions, ReferTarget, SipProfile};
 use crate::call::{DigitsBy, NumberFormat, TransferBy};
 use crate::config::peers::address::{PeerAddress, TRANSPORTS, header_name, header_names, network};
 use crate::config::reader::Table;
-use crate::sdp::Codec;
+use crate::sdp::{Codec, CodecPreference, Keying, SrtpPolicy};
 use crate::sip::{Refresher, ReliableProvisional, SessionTimer};
 use std::time::Duration;
 
@@ -43,6 +43,7 @@ pub(super) fn check_complete(table: &Table<'_, '_>) -> bool {
 pub(super) fn overlaid(base: SipProfile, table: &Table<'_, '_>) -> SipProfile {
     let choice =
         |key, no, yes, before| table.choice(key, &[(no, false), (yes, true)]).map_or(before, |found| found.value);
+    let encryption = Encryption::read(table, &base);
     SipProfile {
         auth_user_required: choice("auth_user", "optional", "required", base.auth_user_required),
         takes_registrations: table.boolean("register").unwrap_or(base.takes_registrations),
@@ -54,7 +55,12 @@ pub(super) fn overlaid(base: SipProfile, table: &Table<'_, '_>) -> SipProfile {
         }),
         port: table.integer("port", 1..=65_535).and_then(|port| u16::try_from(port).ok()).or(base.port),
         codecs: codecs(table).unwrap_or(base.codecs),
-        srtp_required: choice("srtp", "off", "required", base.srtp_required),
+        codec_preference: table
+            .choice("codec_preference", &[("ours", CodecPreference::Ours), ("theirs", CodecPreference::Theirs)])
+            .map_or(base.codec_preference, |found| found.value),
+        srtp: encryption.srtp,
+        keying: encryption.keying,
+        danger_sdes_without_tls: encryption.danger_sdes_without_tls,
         session_timer: session_timer(table, base.session_timer),
         reliable_provisional: table
             .choice(
@@ -139,13 +145,74 @@ fn none_or<T>(
     if table.holds(key, "none") { None } else { read().or(before) }
 }
 
+/// What a profile says about encrypted media.
+struct Encryption {
+    srtp: SrtpPolicy,
+    keying: Vec<Keying>,
+    danger_sdes_without_tls: bool,
+}
+
+impl Encryption {
+    fn read(table: &Table<'_, '_>, base: &SipProfile) -> Self {
+        let read = Self {
+            srtp: srtp(table).unwrap_or(base.srtp),
+            keying: keying(table).unwrap_or_else(|| base.keying.clone()),
+            danger_sdes_without_tls: table.boolean("danger_sdes_without_tls").unwrap_or(base.danger_sdes_without_tls),
+        };
+        let uses_sdes = read.srtp != SrtpPolicy::Off && read.keying.contains(&Keying::Sdes);
+        if table.has("danger_sdes_without_tls") && read.danger_sdes_without_tls && !uses_sdes {
+            table.error(
+                table.key_span("danger_sdes_without_tls"),
+                "`danger_sdes_without_tls` has no effect: no keys are agreed by SDES",
+                "remove it, or set `srtp = \"preferred\"` or \"required\" with `keying = \"sdes\"`",
+            );
+        }
+        read
+    }
+}
+
+fn srtp(table: &Table<'_, '_>) -> Option<SrtpPolicy> {
+    if let Some((on, span)) = table.misplaced_boolean("srtp") {
+        let word = if on { "required" } else { "off" };
+        let message = format!("`srtp` is {on}, but one of \"off\", \"preferred\", \"required\" is wanted");
+        table.error(span, message, format!("write \"{word}\""));
+        return None;
+    }
+    let words = [("off", SrtpPolicy::Off), ("preferred", SrtpPolicy::Preferred), ("required", SrtpPolicy::Required)];
+    table.choice("srtp", &words).map(|found| found.value)
+}
+
+fn keying(table: &Table<'_, '_>) -> Option<Vec<Keying>> {
+    let written = table.text_or_texts("keying", "\"sdes\", \"dtls\" or a list of both, best first")?;
+    if written.is_empty() {
+        table.error(table.key_span("keying"), "`keying` is empty", "write \"sdes\" or \"dtls\"");
+    }
+    let mut keying = Vec::new();
+    for name in written {
+        let found = match name.value.as_str() {
+            "dtls" => Keying::Dtls,
+            "sdes" => Keying::Sdes,
+            other => {
+                let message = format!("`{other}` is not a way to agree on keys");
+                table.error(name.span, message, "write \"sdes\" or \"dtls\"");
+                continue;
+            }
+        };
+        if keying.contains(&found) {
+            table.error(name.span, format!("`{}` is listed twice", name.value), "remove one of the two");
+        }
+        keying.push(found);
+    }
+    Some(keying)
+}
+
 fn codecs(table: &Table<'_, '_>) -> Option<Vec<Codec>> {
     let names = table.texts("codecs")?;
     let mut codecs = Vec::new();
     for name in names {
-        let Some(codec) = Codec::G711.into_iter().find(|codec| codec.encoding_name().eq_ignore_ascii_case(&name.value))
+        let Some(codec) = Codec::ALL.into_iter().find(|codec| codec.encoding_name().eq_ignore_ascii_case(&name.value))
         else {
-            let known = Codec::G711.map(|codec| format!("\"{}\"", codec.encoding_name())).join(" or ");
+            let known = Codec::ALL.map(|codec| format!("\"{}\"", codec.encoding_name())).join(" or ");
             table.error(name.span, format!("there is no codec `{}`", name.value), format!("write {known}"));
             continue;
         };

@@ -371,10 +371,8 @@ impl Attempt {
                 Output::CloseNotify => return false,
                 Output::Connected => self.connected = true,
                 Output::KeyingMaterial(material, profile) => self.keys = keys_of(&material, profile, client),
-                Output::Packet(packet) => {
-                    if waiting.len() < MAX_WAITING {
-                        waiting.push_back(Transmit { to: self.from, datagram: packet.to_vec() });
-                    }
+                Output::Packet(packet) if waiting.len() < MAX_WAITING => {
+                    waiting.push_back(Transmit { to: self.from, datagram: packet.to_vec() });
                 }
                 Output::PeerCert(certificate) => {
                     self.found = wanted.iter().map(|wanted| fingerprint_of(wanted.hash, certificate)).collect();

@@ -118,7 +118,10 @@ impl SrtpReceiver {
         if self.packets >= self.master.lifetime().unwrap_or(MAX_RTP_PACKETS).min(MAX_RTP_PACKETS) {
             return Err(SrtpError::KeyExhausted);
         }
-        let index = stream.window.highest().map_or(Some(u64::from(sequence)), |highest| estimate(highest, sequence));
+        let index = match stream.window.highest() {
+            Some(highest) => estimate(highest, sequence),
+            None => Some(u64::from(sequence)),
+        };
         let index = index.filter(|index| stream.window.is_fresh(*index)).ok_or(SrtpError::Replayed)?;
         let len = self.rtp.open_rtp(packet, header, ssrc, index)?;
         if let Some(stream) = &mut self.stream {
@@ -175,7 +178,7 @@ impl SrtpReceiver {
     pub fn unprotect_rtcp(&mut self, packet: &mut [u8]) -> Result<usize, SrtpError> {
         let ssrc = rtcp_source(packet)?;
         let word = self.rtcp.rtcp_index(packet).ok_or(SrtpError::Truncated)?;
-        let followed = self.ssrc().or(self.reports.map(|reports| reports.ssrc));
+        let followed = self.ssrc().or_else(|| self.reports.map(|reports| reports.ssrc));
         if followed.is_some_and(|followed| followed != ssrc) {
             return Err(SrtpError::OtherSource);
         }

@@ -75,7 +75,7 @@ fn the_offer_matrix_policy_by_kind_of_offer() {
 fn refusals_say_whose_fault_it_is_and_the_fix() {
     for (policy, private, offer, part) in [
         (SrtpPolicy::Off, true, &["m=audio 4000 RTP/SAVP 0", KEY_80][..], "srtp is \"off\" here"),
-        (SrtpPolicy::Required, true, &["m=audio 4000 RTP/AVP 0"], "SRTP is required here: switch SRTP on"),
+        (SrtpPolicy::Required, true, &["m=audio 4000 RTP/AVP 0"], "SRTP is required here"),
         (SrtpPolicy::Required, false, &["m=audio 4000 RTP/SAVP 0", KEY_80], "use TLS for the signalling"),
         (SrtpPolicy::Preferred, false, &["m=audio 4000 RTP/SAVP 0", KEY_80], "danger_sdes_without_tls"),
         (SrtpPolicy::Required, true, &["m=audio 4000 RTP/SAVP 0"], "a=crypto with one key"),
@@ -270,4 +270,18 @@ fn keys_are_in_no_debug_output_and_in_no_error() {
         let error = with(terms(SrtpPolicy::Required)).answer(&audio(lines), Direction::SendRecv).unwrap_err();
         assert!(!format!("{error} {error:?} {:?}", error.warning()).contains("WVNf"), "{error}");
     }
+}
+
+#[test]
+fn a_stream_that_was_encrypted_does_not_become_plain() {
+    let mut ours = with(terms(SrtpPolicy::Preferred));
+    ours.answer(&audio(&["m=audio 4000 RTP/SAVP 0", KEY_80]), Direction::SendRecv).unwrap();
+    let plain = audio(&["m=audio 4000 RTP/AVP 0"]);
+    assert!(matches!(ours.answer(&plain, Direction::SendRecv), Err(SdpError::OnlyPlain { .. })));
+    ours.offer(Direction::SendRecv);
+    assert!(matches!(ours.accept_answer(&plain), Err(SdpError::OnlyPlain { .. })));
+    let mut plain_first = with(terms(SrtpPolicy::Preferred));
+    plain_first.answer(&plain, Direction::SendRecv).unwrap();
+    let later = plain_first.answer(&audio(&["m=audio 4000 RTP/SAVP 0", KEY_80]), Direction::SendRecv).unwrap();
+    assert!(later.negotiated.security.is_secure());
 }
