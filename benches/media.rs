@@ -155,7 +155,12 @@ fn bridge(bench: &Bench) {
         let _bot = spawn(bench, "bot", "websocket", &[bot]);
         let agent =
             format!("agent: bot\nbridge: {{url: \"ws://{bot}/\", protocol: lean, encoding: pcm16, rate: 16000}}\n");
-        let agent = format!("[agents]\nbot = \"{}\"\n", bench.write("bot.yaml", &agent).display());
+        let agent = format!(
+            "[agents]\nbot = \"{}\"\n[[tools.host]]\nname = \"{}\"\nports = [{BOT_PORT}]\ndanger_allow_http = true\n\
+             danger_allow_private_addresses = true\n",
+            bench.write("bot.yaml", &agent).display(),
+            bot.ip()
+        );
         let mut offhook = Server::start(bench, &trunk(here, "bot", &agent));
         rows.push(measure("Offhook bridge, 16 kHz", offhook.pid(), &tones(load(here, sip(there), "bot", n))));
         offhook.stop();

@@ -26,7 +26,7 @@ use offhook::{
     sdp::{Codec, Keying, SrtpPolicy},
     sip::Transport,
 };
-use own::Own;
+use own::{Conversation, Own};
 use phones::{
     Carries, Line, Pjsua, Protects, call_once,
     rates::{lower, raise, write_wav_at},
@@ -63,9 +63,9 @@ fn terms(codec: Carries, protects: Protects) -> MediaTerms {
 
 /// Every codec in every protection.
 fn cells() -> Vec<Cell> {
-    [Carries::Pcmu, Carries::Pcma]
+    Carries::ALL
         .into_iter()
-        .flat_map(|codec| [Protects::Nothing].map(|protects| (codec, protects)))
+        .flat_map(|codec| [Protects::Nothing, Protects::Sdes].map(|protects| (codec, protects)))
         .collect()
 }
 
@@ -91,19 +91,25 @@ struct Exchanged {
     by_them: Found,
 }
 
+/// The factor of a call's line, once something was heard on it.
+fn heard_factor(call: &Conversation) -> usize {
+    call.wait_until(Duration::from_secs(20), "audio", |call| call.stats().received > 0);
+    call.factor()
+}
+
 /// One call of a telephone to the exchange: `phone` makes it and gives what the telephone heard.
 fn call(hub: &Hub, name: &str, phone: impl FnOnce() -> Vec<i16> + Send) -> Exchanged {
     thread::scope(|scope| {
         let ours = scope.spawn(|| {
             let call = hub.call(name, Duration::from_secs(30))?;
-            let rate = call.rate as usize / 8_000;
+            let rate = heard_factor(&call);
             call.say(&raise(&vec![0; BEFORE * 8_000], rate));
             call.say(&raise(&music(SPEECH), rate));
             Some(call)
         });
         let theirs = phone();
         let call = ours.join().expect("no panic").expect("the telephone called");
-        let heard = lower(&call.take_heard(), call.rate as usize / 8_000);
+        let heard = lower(&call.take_heard(), call.factor());
         Exchanged { by_us: compare(&babble(SPEECH), &heard), by_them: compare(&music(SPEECH), &theirs) }
     })
 }
@@ -196,7 +202,7 @@ async fn call_the_pbx(own: &Own, asterisk: &Asterisk, number: usize, (codec, pro
     let (name, extension) = (hub::name(codec, protects), format!("627{number:02}"));
     let call = own.dial_as(asterisk, transport, &extension, &name, terms(codec, protects)).await;
     let call = call.unwrap_or_else(|why| panic!("{name}: {why}"));
-    let rate = call.rate as usize / 8_000;
+    let rate = heard_factor(&call);
     call.say(&raise(&vec![0; BEFORE * 8_000], rate));
     call.say(&raise(&babble(SPEECH), rate));
     tokio::time::sleep(Duration::from_secs(CALL_SECONDS.into())).await;

@@ -25,6 +25,12 @@ impl Row {
         );
     }
 
+    /// Whether the calls were up and their audio came back.
+    fn is_whole(&self) -> bool {
+        let sound = &self.seen.sound;
+        self.cost_ms.is_finite() && sound.received as f64 >= sound.sent as f64 * 0.99
+    }
+
     fn print(&self, setup: Option<f64>) {
         let sound = &self.seen.sound;
         let ms = |value: Option<f64>| value.map_or_else(|| "–".to_owned(), |value| format!("{value:.2}"));
@@ -126,7 +132,8 @@ impl Goals {
         worst("CPU, ms per call-second", self.most_ms, of(|row| Some(row.cost_ms)));
         let ratios = ours.iter().filter_map(|row| {
             let theirs = rows.iter().find(|r| r.name == self.theirs && r.calls == row.calls)?;
-            Some((row.calls, Some(row.cost_ms / theirs.cost_ms).filter(|ratio| ratio.is_finite())))
+            // One that is saturated, or did not take the calls, is no measure.
+            theirs.is_whole().then(|| (row.calls, Some(row.cost_ms / theirs.cost_ms)))
         });
         worst(&format!("CPU, as a share of {}", self.theirs), self.most_ratio, ratios.collect());
         worst("memory, kB per call", 100.0, of(|row| Some(row.kb_per_call)));

@@ -216,13 +216,12 @@ struct Happened {
     events: Vec<LineEvent>,
     digits: String,
     stats: LegStats,
+    rate: u32,
 }
 
 /// A call that is up: it goes on by itself, keeps what is heard and does what it is told.
 pub struct Conversation {
     pub leg: LegId,
-    /// Samples per second of what is said and heard.
-    pub rate: u32,
     wishes: mpsc::UnboundedSender<Wish>,
     speech: mpsc::UnboundedSender<Vec<i16>>,
     happened: Arc<Mutex<Happened>>,
@@ -232,7 +231,7 @@ pub struct Conversation {
 impl Conversation {
     /// Lets a call that is up go on by itself.
     pub fn begin(mut line: Line) -> Self {
-        let (leg, rate) = (line.leg, line.media.sample_rate().0);
+        let leg = line.leg;
         let (wishes, mut wished) = mpsc::unbounded_channel::<Wish>();
         let (speech, mut spoken) = mpsc::unbounded_channel::<Vec<i16>>();
         let happened = Arc::new(Mutex::new(Happened::default()));
@@ -260,6 +259,7 @@ impl Conversation {
                 let taken = line.media.downlink.push(TurnId(1), &left);
                 left.drain(..taken);
                 seen.stats = line.media.stats();
+                seen.rate = line.media.sample_rate().0;
                 if let Some(LineEvent::Digit(digit)) = event {
                     seen.digits.push(digit);
                 }
@@ -272,7 +272,7 @@ impl Conversation {
                 }
             }
         });
-        Self { leg, rate, wishes, speech, happened, task }
+        Self { leg, wishes, speech, happened, task }
     }
 
     /// Says this after what it has still to say.
@@ -313,6 +313,11 @@ impl Conversation {
     /// What happened so far.
     pub fn events(&self) -> Vec<LineEvent> {
         self.happened().events.clone()
+    }
+
+    /// Samples of what is said and heard per sample at 8 kHz, from the answer on.
+    pub fn factor(&self) -> usize {
+        self.happened().rate as usize / 8_000
     }
 
     /// Counters of the media leg.

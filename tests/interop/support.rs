@@ -656,14 +656,15 @@ pub fn compare(sent: &[i16], received: &[i16]) -> Found {
         let place = (index * FRAME) as isize + delay;
         let from = (place - SLACK as isize).clamp(0, received.len() as isize) as usize;
         let to = (place + (FRAME + SLACK) as isize).clamp(0, received.len() as isize) as usize;
-        let best = received[from..to]
-            .windows(FRAME)
-            .map(|window| {
-                let dot: f64 = window.iter().zip(frame).map(|(a, b)| a * b).sum();
-                let norm: f64 = window.iter().map(|s| s * s).sum::<f64>().max(1.0);
-                dot / (norm * energy).sqrt()
-            })
-            .fold(0.0, f64::max);
+        let place = &received[from..to];
+        let likeness = correlation(frame, place, place.len().max(FRAME).next_power_of_two());
+        let mut energy_here: f64 = place.iter().take(FRAME).map(|s| s * s).sum();
+        let mut best = 0.0_f64;
+        for (at, dot) in likeness.iter().enumerate().take((place.len() + 1).saturating_sub(FRAME)) {
+            best = best.max(dot / (energy_here.max(1.0) * energy).sqrt());
+            let entering = place.get(at + FRAME).copied().unwrap_or_default();
+            energy_here += entering * entering - place[at] * place[at];
+        }
         if best > SAME {
             found += 1;
         }
@@ -674,6 +675,13 @@ pub fn compare(sent: &[i16], received: &[i16]) -> Found {
 /// The shift, in samples, at which `received` is most like `sent`.
 fn best_delay(sent: &[f64], received: &[f64]) -> isize {
     let length = (sent.len() + received.len()).next_power_of_two();
+    let correlation = correlation(sent, received, length);
+    let best = correlation.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1)).map_or(0, |(at, _)| at);
+    if best < received.len() { best as isize } else { best as isize - length as isize }
+}
+
+/// The sum of products of `sent` with `received` from each place on, modulo `length`, which neither exceeds.
+fn correlation(sent: &[f64], received: &[f64], length: usize) -> Vec<f64> {
     let mut planner = realfft::RealFftPlanner::<f64>::new();
     let forward = planner.plan_fft_forward(length);
     let backward = planner.plan_fft_inverse(length);
@@ -694,6 +702,6 @@ fn best_delay(sent: &[f64], received: &[f64]) -> isize {
         product[edge].im = 0.0;
     }
     backward.process(&mut product, &mut correlation).expect("lengths match");
-    let best = correlation.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1)).map_or(0, |(at, _)| at);
-    if best < received.len() { best as isize } else { best as isize - length as isize }
+    // The transform there and back multiplies by the length.
+    correlation.iter().map(|sum| sum / length as f64).collect()
 }

@@ -105,3 +105,57 @@ fn aes_gcm_rtcp_of_rfc_7714_17() {
         assert_eq!(room[..plain.len()], plain);
     }
 }
+
+/// What libsrtp 2.5 makes of the same packets under the key 1, 2, 3 …: two RTP packets around a wrap and an RTCP packet with
+/// index 1. Unlike the vectors above these go from master key to wire.
+#[test]
+fn packets_are_those_of_libsrtp() {
+    let rtp = |sequence: u16| {
+        let mut packet = bytes("8000 0000 00000009 cafebabe");
+        packet[2..4].copy_from_slice(&sequence.to_be_bytes());
+        packet.extend(b"twenty octets of talk");
+        packet
+    };
+    let rtcp = bytes("80c90001 cafebabe 81ca0001 cafebabe");
+    for (suite, before_wrap, after_wrap, report) in [
+        (
+            Suite::AeadAes256Gcm,
+            "8000ffff00000009cafebabe03b01002c5b955e625bbbd3082530f7939f3acb6484f9374c01db2b68d024089afa2e86982",
+            "8000000000000009cafebabef5b86626c98953ada0d91b3815e781a251cab4a669c8afc32e519b63867970734cee95ee56",
+            "80c90001cafebabeaf994aa1d34eeb2fa74f22e067c4b04d3eef05545426bdd080000001",
+        ),
+        (
+            Suite::AeadAes128Gcm,
+            "8000ffff00000009cafebabe672ba6f8253088e10460c2b2558517d4aca511c039acd66d26b60421bdce0858c80206829f",
+            "8000000000000009cafebabe928ff1ef9bffa801f0e74a505d53a9a23f1df22b2b7a4bcef8d5ecd7fe8fd0c59da8895a45",
+            "80c90001cafebabef11dc81e126e354aa0fc7c7e8e73e02720290257b71de03880000001",
+        ),
+        (
+            Suite::AesCm128HmacSha1Tag80,
+            "8000ffff00000009cafebabe9bd76d01e6bd24430a0e85f45f1a2199a2e6e9517a29ced13999588659aae4",
+            "8000000000000009cafebabeafe3f81f753abe2cffed42cef148c2525b3dac19ecbb1bf370afc2b734d5ba",
+            "80c90001cafebabe29910959ff8307438000000171370875b2119bafd70d",
+        ),
+        (
+            Suite::AesCm128HmacSha1Tag32,
+            "8000ffff00000009cafebabe9bd76d01e6bd24430a0e85f45f1a2199a2e6e9517a29ced139",
+            "8000000000000009cafebabeafe3f81f753abe2cffed42cef148c2525b3dac19ecbb1bf370",
+            "80c90001cafebabe29910959ff8307438000000171370875b2119bafd70d",
+        ),
+    ] {
+        let octets: Vec<u8> = (1..=44).collect();
+        let key = MasterKey::new(suite, &octets[..suite.key_length() + suite.salt_length()]).unwrap();
+        let (mut sender, mut receiver) = (SrtpSender::new(&key), SrtpReceiver::new(&key));
+        for (sequence, expected) in [(65_535, before_wrap), (0, after_wrap)] {
+            let sealed = protected(&mut sender, &rtp(sequence));
+            assert_eq!(sealed, bytes(expected), "{suite} {sequence}");
+            assert_eq!(opened(&mut receiver, &sealed), Ok(rtp(sequence)));
+        }
+        // Our first index is 0.
+        sealed_rtcp(&mut sender, &rtcp);
+        let mut sealed = sealed_rtcp(&mut sender, &rtcp);
+        assert_eq!(sealed, bytes(report), "{suite}");
+        assert_eq!(receiver.unprotect_rtcp(&mut sealed), Ok(rtcp.len()));
+        assert_eq!(sealed[..rtcp.len()], rtcp);
+    }
+}
