@@ -581,3 +581,16 @@ fn what_waiting_callers_hear_is_read_with_files_beside_the_configuration() {
     mistake_in("[media]\nringback = \"uk\"\n", 2, 12, "ringback", "itu");
     mistake_in_extension("user = ", "announcement = \"a.wav\"\nring = \"2s\"\nuser = ", 4, 16, "exclude", "keep one");
 }
+
+#[test]
+fn media_settings_arrive_and_mistakes_in_them_are_placed() {
+    let media = "[media]\nquarantine = \"20s\"\ncomfort_noise = true\nopus = { sample_rate = 48000, bitrate = 32000, dtx = true }\n";
+    let config = parse(&format!("{media}{AGENTS}{EXTENSION}")).unwrap_or_else(|errors| panic!("{errors}"));
+    assert_eq!((config.media.quarantine, config.media.comfort_noise), (Duration::from_secs(20), true));
+    let opus = config.media.opus;
+    assert_eq!((opus.sample_rate.0, opus.bitrate, opus.dtx, opus.fec), (48_000, 32_000, true, true));
+    mistake_in("[media]\nopus = { sample_rate = 44100 }", 2, 10, "does not run", "48000");
+    mistake_in("[media]\nopus = { bitrate = 1000 }", 2, 20, "outside 6000 to 510000", "6000");
+    mistake_in("[media]\nopus = { bit_rate = 16000 }", 2, 10, "no key `bit_rate`", "`bitrate`");
+    mistake_in("[media]\nquarantine = \"1h\"", 2, 14, "outside 1s to 2m", "1s");
+}

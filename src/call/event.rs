@@ -1,6 +1,8 @@
 //! What happens in calls, as one stream that the console, the log, `--json` and tests read.
 
 use crate::base::{CallId, Pii};
+use crate::media::LegStats;
+use crate::sdp::{Codec, SrtpSuite};
 use crate::turn::{Stage, TurnRecord};
 use serde_json::{Map, Value, json};
 use std::time::Duration;
@@ -8,6 +10,17 @@ use tokio::sync::broadcast;
 
 /// Events kept for a slow reader before it loses the oldest.
 const BACKLOG: usize = 4_096;
+
+/// How the audio of one line is carried, and what was measured of it so far.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct LineQuality {
+    /// The codec; `None` before offer and answer are complete.
+    pub codec: Option<Codec>,
+    /// How it is encrypted; `None` in clear.
+    pub suite: Option<SrtpSuite>,
+    /// The counters of the leg.
+    pub stats: LegStats,
+}
 
 /// One happening.
 #[derive(Clone, Debug)]
@@ -217,6 +230,15 @@ pub enum CallEvent {
         /// What it said.
         detail: String,
     },
+    /// How a leg sounds: every ten seconds while an agent talks, and when the call ends.
+    MediaQuality {
+        /// Which call.
+        call: CallId,
+        /// `near` is the caller's, `far` the one that the call was handed to.
+        leg: &'static str,
+        /// What was measured.
+        quality: LineQuality,
+    },
     /// A call is over.
     CallEnded {
         /// Which.
@@ -305,6 +327,29 @@ impl CallEvent {
             Self::EngineTrouble { call, stage, detail } => {
                 ("engine_trouble", Some(call), json!({"stage": stage, "detail": detail}))
             }
+            Self::MediaQuality { call, leg, quality } => {
+                let LineQuality { codec, suite, stats } = quality;
+                let share = |part: u64, of: u64| if of == 0 { 0.0 } else { part as f64 / of as f64 };
+                let rounded = |value: f64| (value * 1_000.0).round() / 1_000.0;
+                (
+                    "media_quality",
+                    Some(call),
+                    json!({
+                        "leg": leg,
+                        "codec": codec.map(Codec::encoding_name),
+                        "srtp": suite.map(SrtpSuite::name),
+                        "mos": rounded(f64::from(stats.mos)),
+                        "loss": rounded(share(stats.lost, stats.lost + stats.received)),
+                        "far_loss": rounded(f64::from(stats.far_loss)),
+                        "jitter_ms": ms(&stats.jitter),
+                        "delay_ms": ms(&stats.delay),
+                        "round_trip_ms": ms(&stats.round_trip),
+                        "late": stats.late,
+                        "concealed_ms": ms(&stats.concealed),
+                        "srtp_failures": stats.srtp_failures,
+                    }),
+                )
+            }
             Self::CallEnded { call, reason, completed, duration, media } => {
                 let media: Map<String, Value> = media.iter().map(|(k, v)| ((*k).to_owned(), json!(v))).collect();
                 (
@@ -364,6 +409,17 @@ mod tests {
             event.to_exposed_json(),
             json!({"event": "caller_said", "call": "call-000007", "text": "my number is 555", "confidence": 0.87})
         );
+    }
+
+    #[test]
+    fn the_quality_of_a_leg_is_told_with_codec_and_suite() {
+        let stats =
+            LegStats { received: 90, lost: 10, mos: 4.1, jitter: Duration::from_micros(3_200), ..LegStats::default() };
+        let suite = Some(SrtpSuite::AeadAes256Gcm);
+        let quality = LineQuality { codec: Some(Codec::Opus), suite, stats };
+        let json = CallEvent::MediaQuality { call: CallId(1), leg: "near", quality }.to_exposed_json();
+        assert_eq!((&json["codec"], &json["srtp"]), (&json!("opus"), &json!("AEAD_AES_256_GCM")));
+        assert_eq!((&json["loss"], &json["mos"], &json["jitter_ms"]), (&json!(0.1), &json!(4.1), &json!(3.2)));
     }
 
     #[test]

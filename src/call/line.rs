@@ -1,5 +1,6 @@
 //! A telephone line as the call holds it: the SIP leg, the media leg and what offer and answer agreed.
 
+use super::event::LineQuality;
 use super::handshake::{Agreement, LineHandshake};
 use super::media_terms::MediaTerms;
 use super::signals::Signals;
@@ -348,6 +349,12 @@ impl Line {
     #[must_use]
     pub fn suite(&self) -> Option<SrtpSuite> {
         self.suite
+    }
+
+    /// How its audio is carried, and what was measured of it so far.
+    #[must_use]
+    pub fn quality(&self) -> LineQuality {
+        LineQuality { codec: self.codec, suite: self.suite, stats: self.media.stats() }
     }
 
     /// Where the signalling comes from.

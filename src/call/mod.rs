@@ -36,7 +36,7 @@ pub mod transfer;
 pub mod unanswered;
 
 pub use dial_policy::Approved;
-pub use event::{CallEvent, EventStream};
+pub use event::{CallEvent, EventStream, LineQuality};
 pub use gateway::{CallerIdentity, Gateway};
 pub use hearing::Hearing;
 pub use line::{Line, LineError, LineEvent, TransferRequest};

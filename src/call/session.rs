@@ -27,6 +27,8 @@ const PUMP_INTERVAL: Duration = Duration::from_millis(100);
 /// A busy text-to-speech engine is asked again after this long, this often, before the call hears the spare line.
 const SYNTHESIS_RETRY: Duration = Duration::from_millis(150);
 const SYNTHESIS_ATTEMPTS: u32 = 6;
+/// How often the quality of the legs is told.
+const QUALITY_INTERVAL: Duration = Duration::from_secs(10);
 /// Rounds of the machines feeding each other before the driver looks at the outside world again.
 const ROUNDS: usize = 64;
 
@@ -96,6 +98,7 @@ pub(super) struct Session {
     barge_in: Option<Instant>,
     queued: bool,
     pub(super) ended: Option<String>,
+    quality_at: Instant,
     started: Instant,
 }
 
@@ -166,6 +169,7 @@ impl Session {
             barge_in: None,
             queued: false,
             ended: None,
+            quality_at: now + QUALITY_INTERVAL,
             started: now,
         };
         let local_time = session.setup.local_time();
@@ -220,13 +224,17 @@ impl Session {
         let pump = (!self.playout.is_empty()).then(|| Instant::now() + PUMP_INTERVAL);
         let retry = self.synthesis_retry.map(|(at, _)| at);
         let machines = [self.turn.poll_timeout(), self.digits.poll_timeout(), self.handover_timeout()];
-        machines.into_iter().chain([pump, retry]).flatten().min()
+        machines.into_iter().chain([pump, retry, Some(self.quality_at)]).flatten().min()
     }
 
     fn on_deadline(&mut self) {
         let now = Instant::now();
         self.turn.handle_timeout(now);
         self.on_handover_timeout(now);
+        if now >= self.quality_at {
+            self.quality_at = now + QUALITY_INTERVAL;
+            self.report_quality();
+        }
         if let Some(answer) = self.digits.expire(now) {
             self.answer_by_key(now, answer);
         }
@@ -537,7 +545,15 @@ impl Session {
         self.line.hang_up();
     }
 
+    fn report_quality(&self) {
+        let legs = [("near", Some(&self.line)), ("far", self.far.line.as_ref())];
+        for (leg, line) in legs.into_iter().filter_map(|(leg, line)| Some((leg, line?))) {
+            self.events.send(CallEvent::MediaQuality { call: self.call, leg, quality: line.quality() });
+        }
+    }
+
     fn report_end(&self, reason: String) {
+        self.report_quality();
         let mut media = figures(&self.line.media.stats(), &NEAR_FIGURES);
         if let Some(far) = &self.far.line {
             media.extend(figures(&far.media.stats(), &FAR_FIGURES));

@@ -2,7 +2,9 @@
 //! [logging]`.
 
 use super::reader::Table;
+use crate::audio::codec::OpusSettings;
 use crate::audio::tones::Tone;
+use crate::base::SampleRate;
 use crate::tools::{CallBudget, EgressPolicy, HostRule, limits};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -14,6 +16,12 @@ use toml::de::DeValue;
 const PORT_MIN: u16 = 1024;
 /// Fewest ports of a range: each call needs two.
 const PORTS_MIN: u16 = 8;
+/// Rates at which Opus runs (RFC 6716 §2).
+const OPUS_RATES: [u32; 4] = [8_000, 16_000, 24_000, 48_000];
+/// Shortest and longest rest of a port: late packets of the old call are gone within seconds, and a port that rests for
+/// minutes is a port that is missing.
+const QUARANTINE_MIN: Duration = Duration::from_secs(1);
+const QUARANTINE_MAX: Duration = Duration::from_secs(120);
 /// Most worker or inference threads.
 const THREADS_MAX: i64 = 256;
 /// Most requests that may wait for inference.
@@ -45,6 +53,12 @@ pub struct Media {
     pub rtp_ports: PortRange,
     /// Worker threads; `None`: half the cores, at least one.
     pub workers: Option<usize>,
+    /// How long a port rests before another call gets it. Default 5 s.
+    pub quarantine: Duration,
+    /// How Opus is run, where it is the codec.
+    pub opus: OpusSettings,
+    /// Comfort noise instead of silence, where the peer does it too. Default off.
+    pub comfort_noise: bool,
     /// WAV file for whoever waits on hold; `None`: two soft notes every six seconds.
     pub hold_music: Option<PathBuf>,
     /// What a caller hears while the target of a transfer rings. Default `"itu"`, 425 Hz.
@@ -57,6 +71,9 @@ impl Default for Media {
             bind: Ipv4Addr::UNSPECIFIED.into(),
             rtp_ports: PortRange { first: 20_000, last: 29_999 },
             workers: None,
+            quarantine: Duration::from_secs(5),
+            opus: OpusSettings::VOICE,
+            comfort_noise: false,
             hold_music: None,
             ringback: Tone::RingbackItu,
         }
@@ -105,12 +122,39 @@ impl Media {
             bind,
             rtp_ports,
             workers: table.integer("workers", 1..=THREADS_MAX).map(|n| n as usize),
+            quarantine: table.duration("quarantine", QUARANTINE_MIN..=QUARANTINE_MAX).unwrap_or(default.quarantine),
+            opus: table.table("opus", "opus").map_or(default.opus, read_opus),
+            comfort_noise: table.switch("comfort_noise"),
             hold_music: table.text("hold_music").map(|file| base.join(file.value)),
             ringback: ringback.map_or(default.ringback, |tone| tone.value),
         };
         table.finish();
         Some(media)
     }
+}
+
+/// `opus = { … }` of `[media]`.
+fn read_opus(table: Table<'_, '_>) -> OpusSettings {
+    let default = OpusSettings::VOICE;
+    let mut opus = default;
+    if let Some(rate) = table.integer("sample_rate", 8_000..=48_000).and_then(|rate| u32::try_from(rate).ok()) {
+        if OPUS_RATES.contains(&rate) {
+            opus.sample_rate = SampleRate(rate);
+        } else {
+            let message = format!("`sample_rate` is {rate}, at which Opus does not run");
+            table.error(table.key_span("sample_rate"), message, "write 8000, 16000, 24000 or 48000");
+        }
+    }
+    let number = |key, range, before: u32| {
+        table.integer(key, range).and_then(|number| u32::try_from(number).ok()).unwrap_or(before)
+    };
+    opus.bitrate = number("bitrate", 6_000..=510_000, default.bitrate);
+    opus.complexity = number("complexity", 0..=10, default.complexity.into()) as u8;
+    opus.expected_loss_percent = number("expected_loss", 0..=100, default.expected_loss_percent.into()) as u8;
+    opus.fec = table.boolean("fec").unwrap_or(default.fec);
+    opus.dtx = table.boolean("dtx").unwrap_or(default.dtx);
+    table.finish();
+    opus
 }
 
 pub(super) fn read_models(table: Table<'_, '_>, base: &Path) -> Option<PathBuf> {

@@ -15,6 +15,9 @@ use std::time::{Duration, Instant};
 /// Units of time of a position, per second.
 const UNITS: u64 = 48_000;
 
+/// Samples below this are silence: −54 dBFS at their peak.
+const SILENT: u16 = 64;
+
 /// A mark that was reached, or voided.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Reached {
@@ -50,6 +53,8 @@ pub(super) struct Mouth {
     ended: Option<Turn>,
     last: TurnId,
     marks: VecDeque<(TurnId, u64, String)>,
+    /// Units by which the bot's audio came too late to be played in time, and which silence in it may make good.
+    late: u64,
     dry_since: Option<Instant>,
     dropped: u64,
     accepted: u64,
@@ -70,6 +75,7 @@ impl Mouth {
             ended: None,
             last: TurnId::NONE,
             marks: VecDeque::new(),
+            late: 0,
             dry_since: None,
             dropped: 0,
             accepted: 0,
@@ -126,6 +132,32 @@ impl Mouth {
             *last = last.next();
             Turn { id: *last, taken: 0, pushed: 0 }
         })
+    }
+
+    /// The line was silent for this long in the middle of a turn: its audio came late. A bot that streams without end
+    /// would stay behind by that for the rest of the call; so as much of its silence is left out.
+    pub(super) fn starved(&mut self, turn: TurnId, span: Duration) {
+        if self.turn.is_some_and(|open| open.id == turn) {
+            self.late += span.as_millis() as u64 * UNITS / 1_000;
+        }
+    }
+
+    /// Leaves out a chunk at the front of the queue when it is silent and the bot is behind.
+    fn skip_silence(&mut self, turn: &mut Turn) -> bool {
+        let chunk = self.rate.samples_in_ms(20);
+        let units = chunk as u64 * (UNITS / u64::from(self.rate.0.max(1)));
+        let is_silent = |sample: &i16| sample.unsigned_abs() < SILENT;
+        if self.late < units || self.queue.len() < 2 * chunk || !self.queue.iter().take(chunk).all(is_silent) {
+            return false;
+        }
+        let front = turn.taken.saturating_sub(self.queue.len() as u64 * (UNITS / u64::from(self.rate.0.max(1))));
+        for (_, at, _) in self.marks.iter_mut().filter(|(id, at, _)| *id == turn.id && *at > front) {
+            *at = at.saturating_sub(units).max(front);
+        }
+        self.queue.drain(..chunk);
+        turn.taken -= units.min(turn.taken);
+        self.late -= units;
+        true
     }
 
     /// Sets a mark behind everything taken in so far. False when there are too many.
@@ -189,6 +221,7 @@ impl Mouth {
             }
             self.converted.clear();
             self.next = 0;
+            while self.skip_silence(&mut turn) {}
             if self.queue.is_empty() {
                 break;
             }
@@ -220,7 +253,7 @@ impl Mouth {
         }
         downlink.end_of_turn(turn.id);
         self.ended = Some(turn);
-        self.dry_since = None;
+        (self.dry_since, self.late) = (None, 0);
     }
 
     /// When [`Self::pump`] has to be called though nothing happens.
@@ -238,7 +271,7 @@ impl Mouth {
             resampler.finish(&mut Vec::new());
         }
         downlink.flush_through(self.last);
-        (self.turn, self.ended, self.dry_since) = (None, None, None);
+        (self.turn, self.ended, self.dry_since, self.late) = (None, None, None, 0);
         self.marks.drain(..).map(|(_, _, name)| Reached { name, played: false }).collect()
     }
 
@@ -405,6 +438,26 @@ mod tests {
         ring.play(10_000);
         assert_eq!(ring.played(TurnId(1)), 500);
         assert_eq!(mouth.reached(&ring).unwrap().name, "end");
+    }
+
+    #[test]
+    fn a_bot_that_fell_behind_catches_up_in_its_silence_and_keeps_its_marks() {
+        let (mut mouth, mut ring, now) = (mouth(), Ring::default(), Instant::now());
+        mouth.push(RATE, &[1_000; 160]);
+        mouth.pump(&mut ring, now);
+        ring.play(160);
+        mouth.starved(TurnId(1), Duration::from_millis(60));
+        mouth.push(RATE, &[1_000; 320]);
+        mouth.push(RATE, &[0; 800]);
+        mouth.push(RATE, &[1_000; 320]);
+        assert!(mouth.mark("end".into()));
+        mouth.pump(&mut ring, now);
+        // Of 1,440 samples three chunks of silence are left out.
+        ring.play(959);
+        assert_eq!(mouth.reached(&ring), None);
+        ring.play(1);
+        assert_eq!(ring.played(TurnId(1)), 160 + 960);
+        assert_eq!(mouth.reached(&ring).map(|mark| mark.name), Some("end".to_owned()));
     }
 
     #[test]

@@ -291,6 +291,7 @@ impl BotCall {
                 tracing::info!(call = %self.call, seconds = silent_for.as_secs(), "media_timeout");
                 self.finish("no audio came from the peer");
             }
+            LegEvent::Starved { turn, frames } => self.mouth.starved(turn, Duration::from_millis(20) * frames),
             LegEvent::Panicked => self.finish("the media worker met a bug in this call"),
             _ => {}
         }
@@ -599,7 +600,9 @@ impl BotCall {
     fn on_said(&mut self, samples: Option<Arc<[i16]>>) {
         self.saying = self.saying.saturating_sub(1);
         match samples {
-            Some(samples) if self.speaker == Speaker::Bot => drop(self.mouth.say(SampleRate::NARROWBAND, &samples)),
+            Some(samples) if self.speaker == Speaker::Bot => {
+                self.mouth.say(SampleRate::NARROWBAND, &samples);
+            }
             Some(_) => {}
             None => self.notify(&Notice::Fault { code: "not_spoken", message: "the voice is busy or has failed" }),
         }

@@ -3,10 +3,10 @@
 mod peers;
 
 use super::engines;
-use super::server::ServerPlan;
+use super::server::{ExtensionPlan, ServerPlan, TrunkPlan};
 use crate::agent::Agent;
 use crate::call::bot::BotSetup;
-use crate::call::{Program, Sounds};
+use crate::call::{PeerTerms, Program, Sounds};
 use crate::config::Config;
 use crate::media::MediaConfig;
 use crate::net::Destination;
@@ -97,6 +97,7 @@ pub fn server_plan(config: &Config) -> Result<ServerPlan, String> {
         bind_ip: config.media.bind,
         ports: config.media.rtp_ports.first..=config.media.rtp_ports.last,
         workers: config.media.workers.unwrap_or(0),
+        quarantine: config.media.quarantine,
         ..MediaConfig::default()
     };
     let sounds = Sounds::default().with_ringback(config.media.ringback);
@@ -104,6 +105,20 @@ pub fn server_plan(config: &Config) -> Result<ServerPlan, String> {
         Some(file) => sounds.with_hold_music(file).map_err(|error| format!("[media] hold_music: {error}"))?,
         None => sounds,
     };
+    let tune = |terms: &mut PeerTerms| {
+        (terms.media.opus, terms.media.comfort_noise) = (config.media.opus, config.media.comfort_noise);
+    };
+    let mut trunks: Vec<TrunkPlan> = config.trunks.iter().map(peers::trunk).collect::<Result<_, _>>()?;
+    for trunk in &mut trunks {
+        tune(&mut trunk.terms);
+        trunk.gateway.iter_mut().for_each(|gateway| tune(&mut gateway.terms));
+    }
+    let mut extensions: Vec<ExtensionPlan> =
+        config.extensions.iter().map(peers::extension).collect::<Result<_, _>>()?;
+    for extension in &mut extensions {
+        tune(&mut extension.terms);
+        tune(&mut extension.gateway.terms);
+    }
     Ok(ServerPlan {
         sounds,
         recordings: config.recording.as_ref().map(|recording| recording.directory.clone()),
@@ -116,8 +131,8 @@ pub fn server_plan(config: &Config) -> Result<ServerPlan, String> {
         }),
         dns_servers: config.server.dns_servers.clone(),
         user_agent: profiles.filter_map(|p| p.user_agent.clone()).next(),
-        trunks: config.trunks.iter().map(peers::trunk).collect::<Result<_, _>>()?,
-        extensions: config.extensions.iter().map(peers::extension).collect::<Result<_, _>>()?,
+        trunks,
+        extensions,
         ..ServerPlan::new(config.server.sip_listen.clone(), media)
     })
 }

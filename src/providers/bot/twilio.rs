@@ -248,7 +248,7 @@ mod tests {
 
     #[test]
     fn audio_marks_and_clears_of_a_bot_are_read() {
-        let mut twilio = stream();
+        let twilio = stream();
         let stream = twilio.stream_sid().to_owned();
         let mut samples = Vec::new();
         let media =
@@ -269,7 +269,7 @@ mod tests {
 
     #[test]
     fn rubbish_is_told_apart_by_what_is_wrong_and_leaves_no_audio() {
-        let mut twilio = stream();
+        let twilio = stream();
         let mut samples = vec![1];
         let long = format!(r#"{{"event":"mark","mark":{{"name":"{}"}}}}"#, "x".repeat(MARK_BYTES + 1));
         for (text, error) in [
