@@ -179,6 +179,7 @@ impl Receiver {
     }
 
     /// Takes a datagram.
+    #[expect(clippy::too_many_arguments, reason = "each is a different thing that the worker owns")]
     pub(super) fn datagram(
         &mut self,
         now: Instant,
@@ -252,7 +253,7 @@ impl Receiver {
         self.reception.record(arrived, header.sequence, Some(header.timestamp));
         if header.payload_type == noise {
             if let Some(description) = NoiseDescription::parse(packet.payload) {
-                self.noise.get_or_insert(ComfortNoise::new(header.ssrc)).describe(description);
+                self.noise.get_or_insert_with(|| ComfortNoise::new(header.ssrc)).describe(description);
             }
             self.jitter.pause(header.sequence);
             return;
