@@ -3,10 +3,10 @@
 #![allow(unsafe_code)]
 
 use offhook::audio::g711::Law;
-use offhook::base::{Random, TurnId};
-use offhook::media::{LegEvent, LegMedia, LegMode, MediaConfig, Workers};
+use offhook::base::{Random, SampleRate, TurnId};
+use offhook::media::{Leg, LegEvent, LegMedia, LegMode, LegOptions, LegSecurity, MediaConfig, Workers};
 use offhook::rtp::Header;
-use offhook::sdp::Codec;
+use offhook::sdp::{Codec, SrtpKey, SrtpSuite};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
@@ -26,7 +26,7 @@ fn count() {
     let thread = unsafe { libc::gettid() };
     let own = THREADS.iter().find(|(id, _)| {
         let taken = id.compare_exchange(0, thread, Ordering::Relaxed, Ordering::Relaxed);
-        matches!(taken, Ok(_)) || taken == Err(thread)
+        taken.is_ok() || taken == Err(thread)
     });
     if let Some((_, calls)) = own {
         calls.fetch_add(1, Ordering::Relaxed);
@@ -145,4 +145,140 @@ fn a_running_call_allocates_nothing_on_the_media_thread() {
     assert!(frames > 60 && digits >= 2 && echoed > 30, "{frames} frames, {digits} digits, {echoed} echoed; {stats:?}");
     assert!(bridged > 20, "{bridged} frames came over the bridge; {:?}", near.stats());
     assert!(stats.concealed > Duration::ZERO && stats.sent > 60, "{stats:?}");
+}
+
+/// Two legs with a relay between them that loses and delays packets.
+struct Pair {
+    legs: [Leg; 2],
+    media: [LegMedia; 2],
+    /// The relay's sockets: towards the first leg, towards the second.
+    sockets: [UdpSocket; 2],
+    held: Option<(usize, Vec<u8>)>,
+    passed: usize,
+    codec: Codec,
+    suite: Option<SrtpSuite>,
+    heard: usize,
+    digits: usize,
+}
+
+impl Pair {
+    fn open(workers: &Workers, codec: Codec, suite: Option<SrtpSuite>) -> Self {
+        let socket = || {
+            let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+            socket.set_nonblocking(true).unwrap();
+            socket
+        };
+        let sockets = [socket(), socket()];
+        let options = LegOptions { mode: LegMode::Agent, max_sample_rate: SampleRate(48_000) };
+        let mut legs = [workers.open(options).unwrap(), workers.open(options).unwrap()];
+        let security = |send: u8, receive: u8| {
+            let Some(suite) = suite else { return LegSecurity::Plain };
+            let key = |octet| SrtpKey::new(suite, &vec![octet; suite.key_length() + suite.salt_length()]).unwrap();
+            LegSecurity::Srtp { send: key(send), receive: key(receive) }
+        };
+        let agreed = |socket: &UdpSocket, security| LegMedia {
+            security,
+            comfort_noise: Some(13),
+            suppress_silence: codec == Codec::Pcma,
+            ..media(socket.local_addr().unwrap(), codec)
+        };
+        let media = [agreed(&sockets[0], security(1, 2)), agreed(&sockets[1], security(2, 1))];
+        for (leg, media) in legs.iter_mut().zip(&media) {
+            leg.configure(media.clone()).unwrap();
+        }
+        Self { legs, media, sockets, held: None, passed: 0, codec, suite, heard: 0, digits: 0 }
+    }
+
+    /// Passes on what came: every eleventh packet is lost, every seventh comes after the next one.
+    fn relay(&mut self) {
+        let mut buffer = [0; 2_000];
+        for from in [0, 1] {
+            while let Ok(len) = self.sockets[from].recv(&mut buffer) {
+                self.passed += 1;
+                let send = |to: usize, octets: &[u8]| {
+                    let _ = self.sockets[to].send_to(octets, self.legs[to].local_addr());
+                };
+                if self.passed.is_multiple_of(11) {
+                    continue;
+                }
+                if self.passed.is_multiple_of(7) && self.held.is_none() {
+                    self.held = Some((1 - from, buffer[..len].to_vec()));
+                    continue;
+                }
+                send(1 - from, &buffer[..len]);
+                if let Some((to, octets)) = self.held.take_if(|(to, _)| *to == 1 - from) {
+                    send(to, &octets);
+                }
+            }
+        }
+    }
+
+    fn step(&mut self, n: u32) {
+        self.relay();
+        let frame = vec![6_000; self.legs[0].sample_rate().samples_in_ms(20)];
+        for (at, leg) in self.legs.iter_mut().enumerate() {
+            // Turns with pauses between them, one of them flushed.
+            if (n / 50).is_multiple_of(2) {
+                leg.downlink.push(TurnId(n / 100 + 1), &frame);
+            } else {
+                leg.downlink.end_of_turn(TurnId(n / 100 + 1));
+            }
+            if n == 120 {
+                leg.downlink.flush_through(TurnId(2));
+                leg.send_digit('4').unwrap();
+                leg.send_tone('5').unwrap();
+                leg.configure(self.media[at].clone()).unwrap();
+            }
+            while leg.uplink.try_pop().is_some() {
+                self.heard += 1;
+            }
+            while let Some(event) = leg.events.try_pop() {
+                self.digits += usize::from(event == LegEvent::Digit('4'));
+            }
+        }
+    }
+}
+
+#[test]
+fn no_codec_allocates_or_frees_on_the_media_thread_in_clear_or_encrypted() {
+    let config = MediaConfig {
+        bind_ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        ports: 24_100..=24_199,
+        workers: 1,
+        rtcp_interval: Duration::from_millis(500),
+        ..MediaConfig::default()
+    };
+    let workers = Workers::start(config, Random::system()).unwrap();
+    let suites = [None, Some(SrtpSuite::AesCm128HmacSha1Tag80), Some(SrtpSuite::AeadAes256Gcm)];
+    let mut pairs: Vec<Pair> = Codec::ALL
+        .into_iter()
+        .flat_map(|codec| suites.map(|suite| (codec, suite)))
+        .map(|(codec, suite)| Pair::open(&workers, codec, suite))
+        .collect();
+    let mut tap = None;
+    for n in 0..200 {
+        // The first steps are the calls' start.
+        ARMED.store(n >= 30, Ordering::Relaxed);
+        for pair in &mut pairs {
+            pair.step(n);
+        }
+        if n == 50 {
+            tap = Some(pairs[0].legs[0].tap().unwrap());
+        }
+        if n == 150 {
+            tap = None;
+        }
+        std::thread::park_timeout(Duration::from_millis(15));
+    }
+    ARMED.store(false, Ordering::Relaxed);
+    assert!(tap.is_none());
+    assert_eq!(on_media_threads(), 0, "allocations or frees while the calls ran");
+    let counted: usize = THREADS.iter().map(|(_, calls)| calls.load(Ordering::Relaxed)).sum();
+    assert!(counted > 100, "the allocator counts: this thread allocates all the time");
+    for pair in &pairs {
+        let stats = pair.legs[0].stats();
+        let what = format!("{} {:?}: {stats:?}", pair.codec, pair.suite);
+        assert!(pair.heard > 100 && pair.digits >= 1, "{} heard, {} digits; {what}", pair.heard, pair.digits);
+        assert!(stats.concealed > Duration::ZERO && stats.srtp_failures == 0 && stats.send_errors == 0, "{what}");
+    }
 }

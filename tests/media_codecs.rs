@@ -66,7 +66,7 @@ fn purest(speaker: &mut Leg, listener: &mut Leg, hz: f32) -> f32 {
             heard.extend_from_slice(frame.samples.samples());
         }
         while speaker.uplink.try_pop().is_some() {}
-        std::thread::sleep(Duration::from_millis(5));
+        std::thread::park_timeout(Duration::from_millis(5));
     }
     let window = rate.samples_in_ms(200);
     let stretches = heard.windows(window).step_by(rate.samples_in_ms(20));
@@ -113,7 +113,7 @@ fn encrypted_legs_hear_each_other_with_every_suite_and_keys_that_differ_hear_not
     let started = Instant::now();
     while listener.stats().srtp_failures < 20 {
         assert!(started.elapsed() < Duration::from_secs(10), "{:?}", listener.stats());
-        std::thread::sleep(Duration::from_millis(5));
+        std::thread::park_timeout(Duration::from_millis(5));
     }
     assert!(listener.uplink.is_empty() && listener.stats().received == 0, "{:?}", listener.stats());
     assert!(listener.stats().sent > 0, "failures never end a leg");
@@ -142,7 +142,7 @@ fn nothing_in_clear_leaves_or_is_heard_before_there_are_keys_and_never_again_aft
             break datagram;
         }
         assert!(started.elapsed() < Duration::from_secs(5));
-        std::thread::sleep(Duration::from_millis(2));
+        std::thread::park_timeout(Duration::from_millis(2));
     };
     assert_eq!((datagram.from(), datagram.octets()), (address, &[22, 254, 253, 1, 2, 3][..]));
     leg.send_datagram(datagram.from(), &[22, 9]).unwrap();
@@ -159,7 +159,7 @@ fn nothing_in_clear_leaves_or_is_heard_before_there_are_keys_and_never_again_aft
     let started = Instant::now();
     while leg.stats().srtp_failures < 2 {
         assert!(started.elapsed() < Duration::from_secs(5), "{:?}", leg.stats());
-        std::thread::sleep(Duration::from_millis(2));
+        std::thread::park_timeout(Duration::from_millis(2));
     }
     assert!(leg.uplink.is_empty() && leg.next_datagram().is_none(), "a stranger takes no part in the handshake");
     assert!(matches!(leg.configure(media(address, Codec::Pcmu)), Err(MediaError::Downgrade)));
@@ -233,7 +233,7 @@ fn an_echo_comes_back_in_every_codec() {
             while let Some(frame) = speaker.uplink.try_pop() {
                 heard.extend_from_slice(frame.samples.samples());
             }
-            std::thread::sleep(Duration::from_millis(5));
+            std::thread::park_timeout(Duration::from_millis(5));
         }
         let stretches = heard.windows(rate.samples_in_ms(200)).step_by(rate.samples_in_ms(20));
         let best = stretches.map(|stretch| purity(stretch, 800.0, rate)).fold(0.0, f32::max);
@@ -258,9 +258,9 @@ fn keys_cross_as_events_beside_opus() {
                 keys.push(key);
             }
         }
-        std::thread::sleep(Duration::from_millis(5));
+        std::thread::park_timeout(Duration::from_millis(5));
     }
-    std::thread::sleep(Duration::from_millis(200));
+    std::thread::park_timeout(Duration::from_millis(200));
     assert!(!std::iter::from_fn(|| reader.events.try_pop()).any(|event| matches!(event, LegEvent::Digit(_))));
     assert_eq!(keys, "19#");
 }
@@ -283,7 +283,7 @@ fn a_tap_has_both_directions_in_step() {
             caller.extend_from_slice(frame.caller.samples());
             agent.extend_from_slice(frame.agent.samples());
         }
-        std::thread::sleep(Duration::from_millis(5));
+        std::thread::park_timeout(Duration::from_millis(5));
     }
     let best = |samples: &[i16], hz| {
         samples.windows(3_200).step_by(320).map(|s| purity(s, hz, SampleRate::WIDEBAND)).fold(0.0, f32::max)

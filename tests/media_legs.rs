@@ -3,7 +3,7 @@
 
 use offhook::audio::g711::Law;
 use offhook::base::{Random, TurnId};
-use offhook::media::{Leg, LegEvent, LegMedia, LegMode, MediaConfig, MediaError, Workers};
+use offhook::media::{Admission, Leg, LegEvent, LegMedia, LegMode, MediaConfig, MediaError, Workers};
 use offhook::rtp::{Header, Packet};
 use offhook::sdp::Codec;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
@@ -356,5 +356,32 @@ fn reports_go_to_the_peer_and_its_reports_give_the_round_trip() {
     while !near.stats().peer_left {
         assert!(started.elapsed() < Duration::from_secs(40), "no goodbye: {:?}", near.stats());
         std::thread::park_timeout(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn a_worker_that_is_late_takes_no_further_call_and_says_when_to_come_again() {
+    // Every slot counts as late here, and none when the limit is far away.
+    for (late, is_refused) in [(Duration::ZERO, true), (Duration::from_secs(60), false)] {
+        let admission = Admission { late, window: Duration::from_millis(400), fewest_legs: 2, ..Admission::default() };
+        let workers = workers_with(MediaConfig { ports: free_range(20), admission, ..MediaConfig::default() });
+        let peer = Peer::new();
+        let mut legs: Vec<Leg> = (0..2).map(|_| workers.open(LegMode::Agent).unwrap()).collect();
+        for leg in &mut legs {
+            leg.configure(media(peer.address())).unwrap();
+        }
+        std::thread::park_timeout(Duration::from_millis(600));
+        match workers.open(LegMode::Agent) {
+            Err(error) if is_refused => {
+                assert!(matches!(error, MediaError::Overloaded { .. }), "{error}");
+                assert_eq!((error.sip_status(), error.retry_after()), (503, Some(Duration::from_secs(5))));
+                assert_eq!(workers.stats().overloaded, 1);
+            }
+            opened => assert!(!is_refused && opened.is_ok(), "{late:?}: {opened:?}"),
+        }
+        // With fewer legs than it takes to make a worker late, it is not their fault.
+        drop(legs.pop());
+        std::thread::park_timeout(Duration::from_millis(100));
+        assert!(workers.open(LegMode::Agent).is_ok());
     }
 }

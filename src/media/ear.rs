@@ -5,6 +5,7 @@
 
 use super::MediaError;
 use super::converter::Converter;
+use super::drift::Pace;
 use crate::audio::codec::{Coding, Decoder};
 use crate::audio::frame::{FULLBAND_FRAME, NARROWBAND_FRAME};
 use crate::base::SampleRate;
@@ -102,6 +103,8 @@ pub(super) struct Ear {
     packets: Option<Packets>,
     /// From the codec's rate to the line rate, where they differ.
     to_line: Option<Converter>,
+    /// Follows the sender's clock once it is seen to drift.
+    pub(super) pace: Pace,
 }
 
 impl Ear {
@@ -109,7 +112,8 @@ impl Ear {
     pub(super) fn new(payload_type: u8, coding: Coding, line: SampleRate) -> Result<Self, MediaError> {
         let to_line = Converter::new(coding.sample_rate(), line)?;
         let packets = matches!(coding, Coding::Opus(_)).then(|| Packets::new(coding.sample_rate()));
-        Ok(Self { payload_type, coding, decoder: Decoder::new(coding)?, packets, to_line })
+        let pace = Pace::new(coding.sample_rate().samples_in_ms(20));
+        Ok(Self { payload_type, coding, decoder: Decoder::new(coding)?, packets, to_line, pace })
     }
 
     /// Goes on where another ear of the same codec was.
@@ -118,6 +122,7 @@ impl Ear {
             std::mem::swap(&mut self.decoder, &mut before.decoder);
             std::mem::swap(&mut self.packets, &mut before.packets);
             std::mem::swap(&mut self.to_line, &mut before.to_line);
+            std::mem::swap(&mut self.pace, &mut before.pace);
         }
     }
 
@@ -138,13 +143,41 @@ impl Ear {
         Some(room)
     }
 
-    /// Decodes a playout, makes up what is missing, and puts 20 ms at the line rate into `out`. `next` is what lies on the line behind the playout.
+    /// Decodes a playout, makes up what is missing, and puts 20 ms at the line rate into `out`. `next` is what lies on
+    /// the line behind the playout.
     pub(super) fn hear(&mut self, playout: &Playout, next: Option<&[u8]>, out: &mut [i16]) {
-        let frame = self.coding.sample_rate().samples_in_ms(20);
         let mut samples = [0; FULLBAND_FRAME];
-        let Some(samples) = samples.get_mut(..frame) else { return };
+        let Some(samples) = samples.get_mut(..self.frame()) else { return };
+        self.fill(playout, next, samples);
+        self.pace.pass(samples);
+        self.put(samples, out);
+    }
+
+    /// The same for a leg that follows the sender's clock: what was decoded waits.
+    pub(super) fn keep(&mut self, playout: &Playout, next: Option<&[u8]>) {
+        let mut samples = [0; FULLBAND_FRAME];
+        let Some(samples) = samples.get_mut(..self.frame()) else { return };
+        self.fill(playout, next, samples);
+        self.pace.push(samples);
+    }
+
+    /// Puts 20 ms of what waits into `out`, at the line rate.
+    pub(super) fn play(&mut self, out: &mut [i16]) {
+        let mut samples = [0; FULLBAND_FRAME];
+        let Some(samples) = samples.get_mut(..self.frame()) else { return };
+        self.pace.play(samples);
+        self.put(samples, out);
+    }
+
+    /// Samples of 20 ms at the codec's rate.
+    fn frame(&self) -> usize {
+        self.coding.sample_rate().samples_in_ms(20)
+    }
+
+    fn fill(&mut self, playout: &Playout, next: Option<&[u8]>, samples: &mut [i16]) {
+        let frame = samples.len();
         if playout.halves == [Source::Lost; 2] && self.recover(next, samples) {
-            return self.put(samples, out);
+            return;
         }
         let halves = playout.halves.iter().zip(playout.octets.chunks_exact(GRANULE));
         for ((half, octets), piece) in halves.zip(samples.chunks_exact_mut(frame / 2)) {
@@ -161,7 +194,6 @@ impl Ear {
                 Source::Idle => self.decoder.silence(piece),
             }
         }
-        self.put(samples, out);
     }
 
     fn put(&mut self, samples: &[i16], out: &mut [i16]) {
@@ -208,6 +240,7 @@ impl Ear {
     /// The stream is another one.
     pub(super) fn reset(&mut self) {
         self.decoder.reset();
+        self.pace.reset();
     }
 }
 
@@ -254,7 +287,7 @@ impl Ears {
 /// 20 ms of any line rate as the voice detector wants them, 8 kHz: neighbours averaged. `None` for another length.
 pub(super) fn narrow(frame: &[i16]) -> Option<[i16; NARROWBAND_FRAME]> {
     let each = frame.len() / NARROWBAND_FRAME;
-    if each == 0 || frame.len() % NARROWBAND_FRAME != 0 {
+    if each == 0 || !frame.len().is_multiple_of(NARROWBAND_FRAME) {
         return None;
     }
     let mut narrow = [0; NARROWBAND_FRAME];
@@ -262,4 +295,101 @@ pub(super) fn narrow(frame: &[i16]) -> Option<[i16; NARROWBAND_FRAME]> {
         *slot = (samples.iter().map(|sample| i32::from(*sample)).sum::<i32>() / each as i32) as i16;
     }
     Some(narrow)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audio::codec::{Encoder, MAX_ENCODED, OpusSettings};
+    use crate::audio::frame::level_dbfs;
+    use crate::rtp::JitterBuffer;
+    use std::f32::consts::TAU;
+    use std::time::{Duration, Instant};
+
+    const WIDE: SampleRate = SampleRate::WIDEBAND;
+
+    fn opus(settings: OpusSettings) -> (Encoder, Ear) {
+        let coding = Coding::Opus(settings);
+        (Encoder::new(coding).unwrap(), Ear::new(107, coding, WIDE).unwrap())
+    }
+
+    fn tone(n: usize, samples: usize) -> Vec<i16> {
+        let at = |k: usize| (n * samples + k) as f32 / 16_000.0 * 400.0 * TAU;
+        (0..samples).map(|k| (8_000.0 * at(k).sin()) as i16).collect()
+    }
+
+    /// What is heard of packets of `ms`, of which `lost` never come.
+    fn hear(settings: OpusSettings, ms: usize, lost: &[usize]) -> Vec<f32> {
+        let (mut encoder, mut ear) = opus(settings);
+        let start = Instant::now();
+        let mut jitter = JitterBuffer::new(start);
+        let (mut levels, mut packets, mut sent) = (Vec::new(), Vec::new(), 0);
+        for n in 0..100 {
+            let mut payload = [0; MAX_ENCODED];
+            let len = encoder.encode(&tone(n, 16 * ms), &mut payload).unwrap();
+            packets.push(payload[..len].to_vec());
+        }
+        for turn in 0..40 {
+            let now = start + Duration::from_millis(20 * turn);
+            // Two packets ahead, so that copies of lost ones are there.
+            while sent * ms <= 20 * turn as usize + 60 {
+                if !lost.contains(&sent) {
+                    let mut room = [0; MAX_PAYLOAD];
+                    let laid = ear.lay(&packets[sent], &mut room).unwrap();
+                    assert_eq!(laid.len(), ms * 8);
+                    jitter.insert(now, sent as u16, (sent * ms * 8) as u32, laid);
+                }
+                sent += 1;
+            }
+            let playout = jitter.pull(now, false);
+            let mut out = [0; 320];
+            ear.hear(&playout, jitter.next_octets(), &mut out);
+            levels.push(level_dbfs(&out));
+        }
+        levels
+    }
+
+    #[test]
+    fn opus_is_played_whatever_its_packet_time() {
+        for ms in [10, 20, 40, 60] {
+            let levels = hear(OpusSettings::VOICE, ms, &[]);
+            assert!(levels[12..].iter().all(|level| (-18.0..-13.0).contains(level)), "{ms} ms: {levels:?}");
+        }
+    }
+
+    #[test]
+    fn a_lost_packet_is_taken_from_the_copy_in_the_next_one() {
+        let settings = OpusSettings { fec: true, expected_loss_percent: 30, bitrate: 32_000, ..OpusSettings::VOICE };
+        let levels = hear(settings, 20, &[20, 25]);
+        assert!(levels[12..].iter().all(|level| (-20.0..-12.0).contains(level)), "{levels:?}");
+    }
+
+    #[test]
+    fn what_is_no_packet_or_overwritten_is_made_up_and_never_breaks() {
+        let (mut encoder, mut ear) = opus(OpusSettings::VOICE);
+        let mut room = [0; MAX_PAYLOAD];
+        assert!(ear.lay(&[], &mut room).is_none(), "empty");
+        let mut payload = [0; MAX_ENCODED];
+        let len = encoder.encode(&tone(0, 320), &mut payload).unwrap();
+        let laid = ear.lay(&payload[..len], &mut room).unwrap().to_vec();
+        // Two hundred further packets of the greatest size push the first one out.
+        for _ in 0..200 {
+            ear.packets.as_mut().unwrap().keep(&payload).unwrap();
+        }
+        let mut octets = [0; 2 * GRANULE];
+        octets.copy_from_slice(&laid);
+        let playout = Playout { octets, halves: [Source::Audio; 2], timestamp: 0, arrived: None, held: Duration::ZERO };
+        ear.hear(&playout, Some(&[0xFF; GRANULE]), &mut [0; 320]);
+        ear.hear(&Playout { octets: [9; 2 * GRANULE], ..playout }, None, &mut [0; 320]);
+    }
+
+    #[test]
+    fn the_detector_gets_eight_kilohertz_of_any_line_rate() {
+        for (rate, samples) in [(8_000, 160), (16_000, 320), (24_000, 480), (48_000, 960)] {
+            let frame: Vec<i16> = (0..samples).map(|n| ((n * 8_000 / rate) * 10) as i16).collect();
+            let narrow = narrow(&frame).unwrap();
+            assert_eq!((narrow[0], narrow[159]), (0, 1_590), "{rate}");
+        }
+        assert!(narrow(&[0; 100]).is_none() && narrow(&[]).is_none());
+    }
 }

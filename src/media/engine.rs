@@ -120,13 +120,13 @@ pub(super) struct Engine {
     uplink_dropped: u64,
     /// Digits go out as telephone-events.
     sends_events: bool,
-    bridge: Option<BridgePort>,
+    bridge: Option<Box<BridgePort>>,
     /// Turns since the last audio over the bridge.
     bridge_silent: u32,
     background: Option<Arc<[i16]>>,
     background_at: usize,
     /// For a recording and for whoever guards against echoes.
-    taps: [Option<TapPort>; 2],
+    taps: [Option<Box<TapPort>>; 2],
     presser: TonePresser,
     seam: Seam,
     /// The addresses last published: sent to, heard from, refused.
@@ -227,7 +227,7 @@ impl Engine {
         let agent = is_said.unwrap_or(false).then_some(&*said);
         for slot in &mut self.taps {
             let Some(mut tap) = slot.take() else { continue };
-            let mut is_read = tap.push(is_heard.then_some(&*heard), agent.map(|said| &*said));
+            let mut is_read = tap.push(is_heard.then_some(&*heard), agent);
             for _ in 0..(*missed).min(super::limits::TAP_FRAMES as u32) {
                 is_read = tap.push(None, None);
             }

@@ -105,10 +105,10 @@ pub struct LegStats {
 #[derive(Debug)]
 pub(super) enum Command {
     Background(Option<Arc<[i16]>>),
-    Bridge(BridgePort),
+    Bridge(Box<BridgePort>),
     Configure(Box<Setup>),
     Digit(char),
-    Tap(TapPort),
+    Tap(Box<TapPort>),
     Tone(char),
     Unbridge,
     #[cfg(test)]
@@ -221,7 +221,7 @@ impl Leg {
     /// [`MediaError::Busy`] when the worker has not taken earlier commands.
     pub fn tap(&mut self) -> Result<Tap, MediaError> {
         let (port, tap) = tap(self.fix_sample_rate());
-        self.command(Command::Tap(port))?;
+        self.command(Command::Tap(Box::new(port)))?;
         Ok(tap)
     }
 
@@ -235,8 +235,8 @@ impl Leg {
     /// [`MediaError::Busy`] when a worker has not taken earlier commands; the legs may be half coupled then: end both.
     pub fn bridge(&mut self, other: &mut Self, keys: bool) -> Result<(), MediaError> {
         let (near, far) = ports(keys, self.fix_sample_rate(), other.fix_sample_rate())?;
-        self.command(Command::Bridge(near))?;
-        other.command(Command::Bridge(far))
+        self.command(Command::Bridge(Box::new(near)))?;
+        other.command(Command::Bridge(Box::new(far)))
     }
 
     /// Ends the coupling on this side: the uplink has frames again.

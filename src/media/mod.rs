@@ -12,6 +12,7 @@ pub mod config;
 mod converter;
 pub mod datagram;
 pub mod downlink;
+mod drift;
 pub mod dtls;
 mod ear;
 mod engine;

@@ -1,6 +1,7 @@
 //! From datagrams to caller frames: source lock, statistics, digits, jitter buffer, decoder, concealment.
 
-use super::ear::{Ears, narrow};
+use super::drift::WORTH_PPM;
+use super::ear::{Ear, Ears, narrow};
 use super::event::LegEvent;
 use super::leg_media::LegMedia;
 use super::uplink::Heard;
@@ -10,7 +11,9 @@ use crate::rtp::jitter::{Insertion, MAX_PAYLOAD, PLAYOUT};
 use crate::rtp::rtcp::{self, PeerReport, Report};
 use crate::rtp::source_lock::Refusal;
 use crate::rtp::srtp::SrtpReceiver;
-use crate::rtp::{Admission, DigitReceiver, Header, JitterBuffer, Packet, Reception, SendSession, Source, SourceLock};
+use crate::rtp::{
+    Admission, DigitReceiver, Header, JitterBuffer, Packet, Playout, Reception, SendSession, Source, SourceLock,
+};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -18,6 +21,18 @@ use std::time::{Duration, Instant, SystemTime};
 const TICKS_PER_SECOND: u32 = 8_000;
 /// Below this a bridged frame counts as a pause, in which the jitter buffer may move: no voice detector runs there.
 const QUIET_DBFS: f32 = -45.0;
+
+/// Turns that following a drifting clock waits for a pause of the caller, 10 s: to begin costs 20 ms that are made up.
+const FOLLOW_WITHIN: u32 = 500;
+
+/// What the playout said from which the last frame came.
+#[derive(Clone, Copy, Debug, Default)]
+struct Played {
+    timestamp: u32,
+    arrived: Option<Instant>,
+    is_idle: bool,
+    is_whole: bool,
+}
 
 /// Counters of the receiving half.
 #[derive(Clone, Copy, Debug, Default)]
@@ -44,6 +59,9 @@ pub(super) struct Receiver {
     /// Sounds while the peer is silent, once it described its background (RFC 3389).
     noise: Option<ComfortNoise>,
     quiet: bool,
+    played: Played,
+    /// Turns since the sender's clock was seen to drift.
+    drifting: u32,
     /// Frames are made from the first packet on.
     heard: bool,
     /// Ticks of the codec's clock per tick of the jitter buffer's 8 kHz.
@@ -74,6 +92,8 @@ impl Receiver {
             reception: Reception::default(),
             noise: None,
             quiet: true,
+            played: Played::default(),
+            drifting: 0,
             heard: false,
             scale: 1,
             unwrapped: None,
@@ -100,6 +120,8 @@ impl Receiver {
             lock.set_clock_rate(media.codec.clock_rate());
         }
         self.scale = (media.codec.clock_rate() / TICKS_PER_SECOND).max(1);
+        self.reception.set_clock_rate(media.codec.clock_rate());
+        self.digits.set_clock_rate(media.telephone_event_rate);
         self.expecting_since = media.receive.then_some(now);
         self.timed_out = false;
     }
@@ -203,7 +225,7 @@ impl Receiver {
                 self.unwrapped = None;
                 ears.current().reset();
                 self.digits.reset();
-                self.reception = Reception::default();
+                self.reception = Reception::at(TICKS_PER_SECOND * self.scale);
                 if moved {
                     report(LegEvent::SourceLocked(from));
                 }
@@ -227,7 +249,7 @@ impl Receiver {
             return;
         }
         let timestamp = self.scaled(header.timestamp);
-        self.reception.record(arrived, header.sequence, Some(timestamp));
+        self.reception.record(arrived, header.sequence, Some(header.timestamp));
         if header.payload_type == noise {
             if let Some(description) = NoiseDescription::parse(packet.payload) {
                 self.noise.get_or_insert(ComfortNoise::new(header.ssrc)).describe(description);
@@ -268,30 +290,73 @@ impl Receiver {
         if !self.heard {
             return None;
         }
-        let playout = self.jitter.pull(now, self.quiet);
-        if playout.arrived.is_some() {
-            self.held = playout.held;
+        let ear = ears.current();
+        if ear.pace.is_following() {
+            self.play_at_pace(now, ear, out);
+        } else {
+            let playout = self.jitter.pull(now, self.quiet);
+            self.note(&playout);
+            ear.hear(&playout, self.jitter.next_octets(), out);
+            self.look_at_clock(ear);
         }
-        self.counters.concealed_ms += 10 * playout.halves.iter().filter(|half| **half == Source::Lost).count() as u64;
-        ears.current().hear(&playout, self.jitter.next_octets(), out);
-        let idle = playout.halves == [Source::Idle; 2];
+        let Played { timestamp, arrived, is_idle: idle, is_whole } = self.played;
         if let Some(noise) = self.noise.as_mut().filter(|_| idle) {
             noise.fill(out);
         }
         let turn = PLAYOUT as u32 * self.scale;
-        let rtp_timestamp = if idle { self.idle_timestamp } else { playout.timestamp.wrapping_mul(self.scale) };
+        let rtp_timestamp = if idle { self.idle_timestamp } else { timestamp.wrapping_mul(self.scale) };
         self.idle_timestamp = rtp_timestamp.wrapping_add(turn);
         let level = level_dbfs(out);
         let voiced = voice.map(|voice| !idle && narrow(out).is_some_and(|narrow| voice.is_voiced(&narrow)));
         self.quiet = voiced.map_or(level < QUIET_DBFS, |voiced| !voiced);
         Some(Heard {
             rtp_timestamp,
-            arrived: playout.arrived.unwrap_or(now),
+            arrived: arrived.unwrap_or(now),
             voiced: voiced.unwrap_or(false),
             level_dbfs: level,
-            concealed: !playout.halves.iter().all(|half| half.is_audio()),
+            concealed: !is_whole,
             idle,
         })
+    }
+
+    /// Twenty milliseconds by our clock, of as much as that is by the sender's.
+    fn play_at_pace(&mut self, now: Instant, ear: &mut Ear, out: &mut [i16]) {
+        while ear.pace.wants_more() {
+            self.jitter.follow_clock(ear.pace.held_us());
+            let playout = self.jitter.pull(now, self.quiet);
+            self.note(&playout);
+            ear.keep(&playout, self.jitter.next_octets());
+        }
+        self.jitter.follow_clock(ear.pace.held_us());
+        if self.jitter.is_playing() {
+            ear.pace.steer(self.jitter.drift_ppm().unwrap_or(0.0), self.jitter.late_by_us(now));
+        }
+        ear.play(out);
+    }
+
+    /// Begins to follow the sender's clock once it is seen to drift, in a pause of the caller if there is one.
+    fn look_at_clock(&mut self, ear: &mut Ear) {
+        if self.jitter.drift_ppm().is_none_or(|ppm| ppm.abs() < WORTH_PPM) {
+            self.drifting = 0;
+            return;
+        }
+        self.drifting += 1;
+        if self.jitter.is_playing() && (self.quiet || self.drifting > FOLLOW_WITHIN) {
+            ear.pace.follow();
+        }
+    }
+
+    fn note(&mut self, playout: &Playout) {
+        if playout.arrived.is_some() {
+            self.held = playout.held;
+        }
+        self.counters.concealed_ms += 10 * playout.halves.iter().filter(|half| **half == Source::Lost).count() as u64;
+        self.played = Played {
+            timestamp: playout.timestamp,
+            arrived: playout.arrived,
+            is_idle: playout.halves == [Source::Idle; 2],
+            is_whole: playout.halves.iter().all(|half| half.is_audio()),
+        };
     }
 
     /// How long nothing has come although it should, once per silence, when it is longer than `limit`.

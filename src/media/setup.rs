@@ -71,8 +71,8 @@ impl Setup {
 #[expect(dead_code, reason = "kept only to be dropped elsewhere")]
 pub(super) enum Retired {
     Background(Arc<[i16]>),
-    Bridge(BridgePort),
+    Bridge(Box<BridgePort>),
     Engine(Box<Engine>),
     Setup(Box<Setup>),
-    Tap(TapPort),
+    Tap(Box<TapPort>),
 }

@@ -1,5 +1,7 @@
 //! How long to hold packets back: the delay that all but a few percent of them stay within.
 
+use super::drift::Drift;
+
 /// Width of a histogram bin in microseconds.
 const BIN_US: i64 = 2_500;
 /// Bins; later packets count in the last one, so no target exceeds 320 ms.
@@ -13,6 +15,9 @@ const GROWTH: f64 = 1.002;
 const FASTEST_WINDOW_US: i64 = 4_000_000;
 /// A transit further off than this is another clock, not a delay.
 const DISCONTINUITY_US: i64 = 1_000_000;
+/// No more delay is wanted than the slowest packet of the last one to two of these needed: a network that became calm
+/// is believed within seconds, however long it was rough before.
+const CALM_WINDOW_US: i64 = 1_500_000;
 
 /// Learns the spread of packet delays against the fastest recent packet.
 #[derive(Debug)]
@@ -26,6 +31,10 @@ pub struct DelayEstimate {
     heard: bool,
     late_before: i64,
     media_before: i64,
+    slowest: i64,
+    slowest_before: i64,
+    calm_window_started: i64,
+    drift: Drift,
 }
 
 impl DelayEstimate {
@@ -42,6 +51,10 @@ impl DelayEstimate {
             heard: false,
             late_before: 0,
             media_before: 0,
+            slowest: 0,
+            slowest_before: 0,
+            calm_window_started: 0,
+            drift: Drift::new(),
         };
         estimate.clear();
         estimate
@@ -52,6 +65,15 @@ impl DelayEstimate {
         self.weights.fill(0.0);
         (self.total, self.weight, self.heard) = (0.0, 1.0, false);
         (self.late_before, self.media_before) = (0, 0);
+        (self.slowest, self.slowest_before) = (0, 0);
+        self.drift = Drift::new();
+    }
+
+    /// By how many parts per million the sender's clock runs slower than ours (faster, when negative). `None` until it
+    /// was watched for long enough to be sure.
+    #[must_use]
+    pub fn drift_ppm(&self) -> Option<f64> {
+        self.drift.ppm()
     }
 
     /// Records a packet that arrived at `arrival_us` and whose timestamp stands for `media_us`, both on
@@ -61,7 +83,10 @@ impl DelayEstimate {
         if !self.heard || (transit - self.fastest.min(self.fastest_before)).abs() > DISCONTINUITY_US {
             self.heard = true;
             (self.fastest, self.fastest_before, self.window_started) = (transit, transit, arrival_us);
+            (self.slowest, self.slowest_before, self.calm_window_started) = (0, 0, arrival_us);
+            self.drift = Drift::new();
         }
+        self.drift.record(arrival_us, transit);
         if arrival_us - self.window_started > FASTEST_WINDOW_US {
             self.fastest_before = self.fastest;
             self.fastest = transit;
@@ -69,6 +94,11 @@ impl DelayEstimate {
         }
         self.fastest = self.fastest.min(transit);
         let late = (transit - self.base()).max(0);
+        if arrival_us - self.calm_window_started > CALM_WINDOW_US {
+            (self.slowest_before, self.slowest) = (self.slowest, 0);
+            self.calm_window_started = arrival_us;
+        }
+        self.slowest = self.slowest.max(late);
         // A packet that only queued behind the late one before it tells nothing further: a stall of a second
         // is one event, not fifty.
         let queued = late > 0 && late <= self.late_before - (media_us - self.media_before) + BIN_US;
@@ -95,9 +125,15 @@ impl DelayEstimate {
         self.fastest.min(self.fastest_before)
     }
 
-    /// The delay after the fastest packet within which 96 % of the packets arrive, in microseconds.
+    /// The delay after the fastest packet within which 96 % of the packets arrive, in microseconds; no more than the
+    /// slowest of the last seconds needed.
     #[must_use]
     pub fn target_us(&self) -> i64 {
+        let slowest = self.slowest.max(self.slowest_before) / BIN_US;
+        self.covering_us().min(if slowest == 0 { 0 } else { (slowest + 1) * BIN_US })
+    }
+
+    fn covering_us(&self) -> i64 {
         let mut above = self.total * (1.0 - COVERED);
         for (n, weight) in self.weights.iter().enumerate().rev() {
             above -= weight;

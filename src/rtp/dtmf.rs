@@ -13,6 +13,10 @@ pub const PAUSE_TICKS: u32 = 480;
 const END_REPEATS: u8 = 3;
 /// Two packets of one press lie closer than this; used only for senders that change the timestamp within one.
 const SAME_PRESS: Duration = Duration::from_millis(80);
+/// Two segments of one long press may lie this far apart: their timestamps tell that they belong together.
+const SAME_LONG_PRESS: Duration = Duration::from_millis(250);
+/// An overtaken packet is not older than this: a timestamp that steps back later is of a clock that began anew.
+const OVERTAKEN: Duration = Duration::from_secs(1);
 /// Ticks of 8 kHz per update while a digit of ours lasts.
 const TICKS_PER_PACKET: u16 = 160;
 
@@ -54,12 +58,26 @@ struct Press {
 ///
 /// A press is known by its timestamp, so it counts from whichever of its packets comes first: the marker
 /// may be missing, repeats are ignored, and an end that was lost is not waited for.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct DigitReceiver {
     press: Option<Press>,
+    /// Ticks of the events' clock per tick of 8 kHz.
+    scale: u32,
+}
+
+impl Default for DigitReceiver {
+    /// For events at 8 kHz.
+    fn default() -> Self {
+        Self { press: None, scale: 1 }
+    }
 }
 
 impl DigitReceiver {
+    /// Says how fast the clock of the events ticks: 8,000, 16,000 or 48,000 times per second.
+    pub fn set_clock_rate(&mut self, clock_rate: u32) {
+        self.scale = (clock_rate / 8_000).clamp(1, 6);
+    }
+
     /// Takes the payload of a telephone-event packet that the source lock admitted; a digit when a press begins.
     pub fn receive(&mut self, now: Instant, timestamp: u32, payload: &[u8]) -> Option<char> {
         let [event, flags, d0, d1] = *payload.get(..EVENT_LEN)? else { return None };
@@ -73,16 +91,17 @@ impl DigitReceiver {
                 press.last = now;
                 return None;
             }
-            if ahead >= 1 << 31 {
+            let since = now.saturating_duration_since(press.last);
+            if ahead >= 1 << 31 && since < OVERTAKEN {
                 // A packet of an earlier press that was overtaken.
                 return None;
             }
-            let close = now.saturating_duration_since(press.last) < SAME_PRESS;
             // RFC 4733 §2.5.1.3: a press longer than 65,535 ticks goes on as a further segment.
-            let segment = ahead.abs_diff(u32::from(u16::MAX)) <= 2 * u32::from(TICKS_PER_PACKET);
+            let packet = self.scale * u32::from(TICKS_PER_PACKET);
+            let segment = since < SAME_LONG_PRESS && ahead.abs_diff(u32::from(u16::MAX)) <= 2 * packet;
             // Senders that move the timestamp with every packet: the duration keeps growing.
-            let drifting = ahead <= 8 * 60 && duration > press.duration;
-            if press.event == event && !press.ended && close && (segment || drifting) {
+            let drifting = since < SAME_PRESS && ahead <= 3 * packet && duration > press.duration;
+            if press.event == event && !press.ended && (segment || drifting) {
                 *press = Press { timestamp, event, duration, ended, last: now };
                 return None;
             }

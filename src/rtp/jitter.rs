@@ -27,6 +27,14 @@ const SLACK_US: i64 = 22_000;
 const TIGHT_US: i64 = 1_000;
 /// Off by more than this, it is moved although the caller talks.
 const IMPATIENT_US: i64 = 60_000;
+/// So many playouts are waited for a pause before audio is left out while the caller talks: 1 s.
+const PATIENCE: u32 = 50;
+/// Further delay of a buffer whose playouts follow the sender's clock ([`JitterBuffer::follow_clock`]): their phase
+/// against the packets goes round, so that at worst a packet comes one playout after the fastest could; what the
+/// resampling looks ahead and the jitter that counts as none come on top.
+const FOLLOWING_US: i64 = 25_000;
+/// There, audio is repeated only when the playout point is this far before its target: smaller steps are the asker's.
+const TIGHT_FOLLOWING_US: i64 = 15_000;
 /// Off by more than this, it is moved all at once.
 const STALE_US: i64 = 200_000;
 /// Playouts between two moves: 100 ms.
@@ -86,13 +94,21 @@ pub struct Playout {
 #[derive(Clone, Copy, Debug)]
 struct Granule {
     number: i64,
-    filled: u16,
+    /// Octets that came, from and up to: one stretch, or what was here before would be played in its gap.
+    from: u8,
+    to: u8,
     silent: bool,
     arrived_us: i64,
     octets: [u8; GRANULE],
 }
 
-const EMPTY: Granule = Granule { number: i64::MIN, filled: 0, silent: false, arrived_us: 0, octets: [0; GRANULE] };
+impl Granule {
+    const fn is_full(&self) -> bool {
+        self.from == 0 && self.to as usize == GRANULE
+    }
+}
+
+const EMPTY: Granule = Granule { number: i64::MIN, from: 0, to: 0, silent: false, arrived_us: 0, octets: [0; GRANULE] };
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum State {
@@ -127,6 +143,12 @@ pub struct JitterBuffer {
     /// Granules per packet, and the granule at which one began.
     packet: i64,
     packet_began: i64,
+    /// Playouts in a row that were too late.
+    impatience: u32,
+    /// The sender announced silence (RFC 3389), and nothing came since.
+    paused: bool,
+    /// The asker follows the sender's clock and holds so much decoded audio, in microseconds.
+    following: Option<i64>,
 }
 
 impl JitterBuffer {
@@ -150,6 +172,9 @@ impl JitterBuffer {
             jumped: false,
             packet: 2,
             packet_began: 0,
+            impatience: 0,
+            paused: false,
+            following: None,
         }
     }
 
@@ -161,6 +186,37 @@ impl JitterBuffer {
         self.played = i64::MIN;
         (self.timestamp, self.highest_sequence, self.seen) = (None, None, 0);
         (self.stalled, self.since_move, self.jumped) = (0, 0, false);
+        (self.impatience, self.paused, self.following) = (0, false, None);
+    }
+
+    /// Says that the asker takes playouts at the pace of the sender's clock, not one per turn, and how much decoded audio
+    /// it holds at this moment. Once begun, say it before each turn's first [`Self::pull`].
+    pub fn follow_clock(&mut self, held_us: i64) {
+        self.following = Some(held_us);
+    }
+
+    /// By how many parts per million the sender's clock runs slower than ours (faster, when negative), when it is sure.
+    #[must_use]
+    pub fn drift_ppm(&self) -> Option<f64> {
+        self.delay.drift_ppm()
+    }
+
+    /// Whether audio is being played, so that its pace matters.
+    #[must_use]
+    pub fn is_playing(&self) -> bool {
+        self.state == State::Playing && self.stalled == 0
+    }
+
+    /// How far what the asker plays next lies behind where it should, in microseconds; for askers that
+    /// [follow](Self::follow_clock) the sender's clock.
+    #[must_use]
+    pub fn late_by_us(&self, now: Instant) -> i64 {
+        self.behind_us(now, self.cursor) - self.wanted_us()
+    }
+
+    /// The delay that is wanted, in microseconds.
+    fn wanted_us(&self) -> i64 {
+        self.delay.target_us() + if self.following.is_some() { FOLLOWING_US } else { 0 }
     }
 
     fn clear_line(&mut self) {
@@ -186,7 +242,7 @@ impl JitterBuffer {
         // The packet that holds the second half of the next playout must have come by now.
         let into = (self.cursor + 1 - self.packet_began).rem_euclid(self.packet);
         let began = self.cursor + 1 - into;
-        (began >= self.cursor).then(|| self.behind_us(now, began) - self.delay.target_us())
+        (began >= self.cursor).then(|| self.behind_us(now, began) - self.wanted_us())
     }
 
     /// Lays a packet on the line.
@@ -224,6 +280,7 @@ impl JitterBuffer {
         self.packet_began = (start - self.anchor).div_euclid(GRANULE as i64);
         self.lay(start, arrival_us, payload);
         self.newest = self.newest.max(end);
+        self.paused &= self.highest_sequence.map(|h| h as u16) != Some(sequence);
         Insertion::Kept
     }
 
@@ -237,7 +294,7 @@ impl JitterBuffer {
             arrived: None,
             held: Duration::ZERO,
         };
-        if self.state == State::Filling && self.behind_us(now, self.cursor) + TIGHT_US >= self.delay.target_us() {
+        if self.state == State::Filling && self.behind_us(now, self.cursor) + TIGHT_US >= self.wanted_us() {
             self.state = State::Playing;
         }
         let repeated = if self.state == State::Playing { self.move_towards_target(now, quiet) } else { 0 };
@@ -282,7 +339,7 @@ impl JitterBuffer {
             && granule.number == cursor
         {
             granule.number = i64::MIN;
-            if usize::from(granule.filled) >= GRANULE {
+            if granule.is_full() {
                 octets.copy_from_slice(&granule.octets);
                 let arrived = granule.arrived_us;
                 *half = if jumped { Source::AudioAfterJump } else { Source::Audio };
@@ -298,7 +355,7 @@ impl JitterBuffer {
         if newest > cursor {
             *half = Source::Lost;
             self.advance();
-        } else if self.stalled < MAX_STALLED {
+        } else if self.stalled < MAX_STALLED && !self.paused {
             self.stalled += 1;
             *half = Source::Lost;
         } else {
@@ -316,7 +373,7 @@ impl JitterBuffer {
     fn holds(&self, number: i64) -> bool {
         self.line
             .get(number.rem_euclid(GRANULES as i64) as usize)
-            .is_some_and(|g| g.number == number && (usize::from(g.filled) >= GRANULE || g.silent))
+            .is_some_and(|g| g.number == number && (g.is_full() || g.silent))
     }
 
     /// Leaves granules out when the playout point is behind its target, or says how many to make up when it is
@@ -327,14 +384,16 @@ impl JitterBuffer {
             return 0;
         }
         let Some(excess) = self.excess_us(now) else { return 0 };
+        self.impatience = if excess > SLACK_US { self.impatience.saturating_add(1) } else { 0 };
+        let tight = if self.following.is_some() { TIGHT_FOLLOWING_US } else { TIGHT_US };
         // Packets of 20 ms stay aligned with playouts: half a packet of delay would gain nothing.
         let step = if self.packet % 2 == 0 { 2 } else { 1 };
         let skip = if excess > STALE_US {
             excess / (step * GRANULE_US) * step
-        } else if excess > IMPATIENT_US || (quiet && excess > SLACK_US) {
+        } else if excess > IMPATIENT_US || (excess > SLACK_US && (quiet || self.impatience > PATIENCE)) {
             step
         } else {
-            if quiet && excess < -TIGHT_US {
+            if quiet && excess < -tight {
                 self.since_move = 0;
                 return step as usize;
             }
@@ -354,19 +413,19 @@ impl JitterBuffer {
     #[must_use]
     pub fn next_octets(&self) -> Option<&[u8]> {
         let granule = self.line.get(self.cursor.rem_euclid(GRANULES as i64) as usize)?;
-        (granule.number == self.cursor && usize::from(granule.filled) >= GRANULE).then_some(&granule.octets[..])
+        (granule.number == self.cursor && granule.is_full()).then_some(&granule.octets[..])
     }
 
     /// The sender says that it is silent from here on (RFC 3389): nothing is made up for what does not come.
     pub fn pause(&mut self, sequence: u16) {
-        self.note_sequence(sequence);
-        self.stalled = MAX_STALLED;
+        self.paused =
+            self.note_sequence(sequence).is_some() && self.highest_sequence.map(|h| h as u16) == Some(sequence);
     }
 
     /// How far granule `number` is behind the fastest packet, in microseconds.
     fn behind_us(&self, now: Instant, number: i64) -> i64 {
         let now_us = now.saturating_duration_since(self.epoch).as_micros() as i64;
-        now_us - (self.anchor + number * GRANULE as i64) * TICK_US - self.delay.base()
+        now_us - (self.anchor + number * GRANULE as i64) * TICK_US - self.delay.base() + self.following.unwrap_or(0)
     }
 
     fn timestamp_at(&self, number: i64) -> u32 {
@@ -415,7 +474,7 @@ impl JitterBuffer {
             if let Some(granule) = self.line.get_mut(number.rem_euclid(GRANULES as i64) as usize)
                 && granule.number != number
             {
-                (granule.number, granule.filled, granule.silent) = (number, 0, true);
+                (granule.number, granule.from, granule.to, granule.silent) = (number, 0, 0, true);
             }
         }
     }
@@ -431,15 +490,19 @@ impl JitterBuffer {
                 && let Some(granule) = self.line.get_mut(number.rem_euclid(GRANULES as i64) as usize)
             {
                 if granule.number != number {
-                    (granule.number, granule.filled, granule.silent) = (number, 0, false);
+                    (granule.number, granule.from, granule.to, granule.silent) = (number, 0, 0, false);
                 }
-                if granule.filled == 0 {
-                    granule.arrived_us = arrival_us;
+                let (from, to) = (offset as u8, (offset + now.len()) as u8);
+                if granule.to == 0 {
+                    (granule.from, granule.to, granule.arrived_us) = (from, to, arrival_us);
                 }
-                if let Some(room) = granule.octets.get_mut(offset..offset + now.len()) {
+                if from <= granule.to
+                    && granule.from <= to
+                    && let Some(room) = granule.octets.get_mut(offset..offset + now.len())
+                {
                     room.copy_from_slice(now);
+                    (granule.from, granule.to) = (granule.from.min(from), granule.to.max(to));
                 }
-                granule.filled = granule.filled.saturating_add(now.len() as u16);
             }
             tick += now.len() as i64;
             rest = later;

@@ -7,6 +7,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic))]
 
 pub mod delay;
+mod drift;
 pub mod dtmf;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzz;

@@ -4,8 +4,9 @@ use std::time::{Duration, Instant};
 
 /// Statistics of one source. Feed it every packet the source lock admits; start a fresh one when the source
 /// changes.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Reception {
+    clock_rate: u32,
     first: Option<u16>,
     highest: u32,
     received: u32,
@@ -15,9 +16,31 @@ pub struct Reception {
     reported: (u32, u32),
 }
 
+impl Default for Reception {
+    /// On a clock of 8 kHz.
+    fn default() -> Self {
+        Self::at(8_000)
+    }
+}
+
 impl Reception {
-    /// Counts a packet. `timestamp` is of the codec's clock of 8 kHz; pass `None` for telephone-events,
-    /// whose timestamp stands still.
+    /// Of a source whose timestamps tick `clock_rate` times per second.
+    #[must_use]
+    pub const fn at(clock_rate: u32) -> Self {
+        Self { clock_rate, first: None, highest: 0, received: 0, last: None, jitter_q4: 0, reported: (0, 0) }
+    }
+
+    /// The stream goes on with a codec of another clock: what its jitter was stays the same time.
+    pub fn set_clock_rate(&mut self, clock_rate: u32) {
+        if clock_rate != self.clock_rate {
+            let ticks = u64::from(self.jitter_q4) * u64::from(clock_rate) / u64::from(self.clock_rate.max(1));
+            self.jitter_q4 = u32::try_from(ticks).unwrap_or(u32::MAX);
+            (self.clock_rate, self.last) = (clock_rate, None);
+        }
+    }
+
+    /// Counts a packet. `timestamp` is of the codec's clock; pass `None` for telephone-events, whose timestamp stands
+    /// still.
     pub fn record(&mut self, arrival: Instant, sequence: u16, timestamp: Option<u32>) {
         self.received = self.received.wrapping_add(1);
         if self.first.is_none() {
@@ -32,9 +55,11 @@ impl Reception {
         let Some(timestamp) = timestamp else { return };
         if let Some((last_arrival, last_timestamp)) = self.last {
             let elapsed_us = arrival.saturating_duration_since(last_arrival).as_micros() as i64;
-            let transit = elapsed_us * 8 / 1_000 - i64::from(timestamp.wrapping_sub(last_timestamp) as i32);
+            let rate = i64::from(self.clock_rate);
+            let transit =
+                elapsed_us.saturating_mul(rate) / 1_000_000 - i64::from(timestamp.wrapping_sub(last_timestamp) as i32);
             // A jump of a second is a new talk spurt or a restarted clock, not jitter.
-            if transit.unsigned_abs() < 8_000 {
+            if transit.abs() < rate {
                 let jitter = i64::from(self.jitter_q4);
                 self.jitter_q4 = (jitter + transit.abs() - ((jitter + 8) >> 4)).max(0) as u32;
             }
@@ -45,7 +70,7 @@ impl Reception {
     /// Interarrival jitter.
     #[must_use]
     pub fn jitter(&self) -> Duration {
-        Duration::from_micros(u64::from(self.jitter_q4) * 125 / 16)
+        Duration::from_micros(u64::from(self.jitter_q4) * 62_500 / u64::from(self.clock_rate.max(1)))
     }
 
     /// Interarrival jitter in ticks of the clock, as a report block carries it.
@@ -107,15 +132,25 @@ mod tests {
     }
 
     #[test]
-    fn jitter_converges_to_the_mean_deviation() {
-        let start = Instant::now();
-        let mut reception = Reception::default();
-        for n in 0..500u32 {
-            // Alternately on time and 10 ms late: successive transits differ by 10 ms.
-            let late = if n % 2 == 0 { 0 } else { 10 };
-            let arrival = start + Duration::from_millis(u64::from(n * 20 + late));
-            reception.record(arrival, n as u16, Some(n * 160));
+    fn jitter_converges_to_the_mean_deviation_on_every_clock() {
+        for rate in [8_000, 16_000, 48_000] {
+            let start = Instant::now();
+            let mut reception = Reception::at(rate);
+            for n in 0..500u32 {
+                // Alternately on time and 10 ms late: successive transits differ by 10 ms.
+                let late = if n % 2 == 0 { 0 } else { 10 };
+                let arrival = start + Duration::from_millis(u64::from(n * 20 + late));
+                reception.record(arrival, n as u16, Some(n * rate / 50));
+            }
+            assert!((9_000..=10_500).contains(&reception.jitter().as_micros()), "{:?}", reception.jitter());
+            let ticks = rate / 100;
+            assert!(
+                (ticks * 9 / 10..=ticks * 21 / 20).contains(&reception.jitter_ticks()),
+                "{}",
+                reception.jitter_ticks()
+            );
+            reception.set_clock_rate(8_000);
+            assert!((9_000..=10_500).contains(&reception.jitter().as_micros()), "{:?}", reception.jitter());
         }
-        assert!((9_000..=10_500).contains(&reception.jitter().as_micros()), "{:?}", reception.jitter());
     }
 }

@@ -130,7 +130,7 @@ impl Coding {
 #[derive(Debug)]
 enum EncoderState {
     G711(Law),
-    G722(g722::Encoder),
+    G722(Box<g722::Encoder>),
     Opus(opus::Encoder),
 }
 
@@ -149,7 +149,7 @@ impl Encoder {
         let state = match coding {
             Coding::Pcmu => EncoderState::G711(Law::Mu),
             Coding::Pcma => EncoderState::G711(Law::A),
-            Coding::G722 => EncoderState::G722(g722::Encoder::new()),
+            Coding::G722 => EncoderState::G722(Box::new(g722::Encoder::new())),
             Coding::Opus(settings) => EncoderState::Opus(opus::Encoder::new(settings)?),
         };
         Ok(Self { state })
@@ -169,7 +169,7 @@ impl Encoder {
             }
             EncoderState::G722(encoder) => {
                 let octets = samples.len() / 2;
-                if samples.len() % 2 != 0 {
+                if !samples.len().is_multiple_of(2) {
                     return Err(CodecError::PacketLength(samples.len()));
                 }
                 encoder.encode(samples, out.get_mut(..octets).ok_or(CodecError::BufferTooSmall)?);

@@ -124,3 +124,65 @@ fn letters_that_are_no_keys_are_refused() {
     assert!((0..QUEUE).all(|_| sender.push('1')));
     assert!(!sender.push('2'));
 }
+
+/// What a receiver on a clock of `rate` makes of presses, each of `packets` updates and three ends, 5 % lost.
+fn pressed(rate: u32, digits: &str, packets: u32, volume: u8, seed: u64) -> String {
+    let mut random = Random::seeded(seed);
+    let mut receiver = DigitReceiver::default();
+    receiver.set_clock_rate(rate);
+    let (mut now, mut clock) = (Instant::now(), 4_000_000_000u32);
+    let mut heard = String::new();
+    for digit in digits.chars() {
+        let event = event_of(digit).unwrap();
+        for n in 1..=packets + 3 {
+            now += Duration::from_millis(20);
+            let ticks = n.min(packets) * rate / 50;
+            // RFC 4733 §2.5.1.3: segments of at most 65,535 ticks.
+            let segment = (ticks - 1) / 65_535;
+            let duration = (ticks - segment * 65_535) as u16;
+            let end = n > packets;
+            let [a, b] = duration.to_be_bytes();
+            let payload = [event, volume | if end { 0x80 } else { 0 }, a, b];
+            if random.unit() >= 0.05 {
+                heard.extend(receiver.receive(now, clock.wrapping_add(segment * 65_535), &payload));
+            }
+        }
+        now += Duration::from_millis(60);
+        clock = clock.wrapping_add((packets + 6) * rate / 50);
+    }
+    heard
+}
+
+#[test]
+fn digits_are_exact_on_every_clock_at_every_length_and_volume() {
+    for rate in [8_000, 16_000, 48_000] {
+        for seed in 0..50 {
+            for (packets, volume) in [(5, 10), (2, 0), (25, 63)] {
+                assert_eq!(
+                    pressed(rate, KEYS, packets, volume, seed),
+                    KEYS,
+                    "{rate} Hz, {packets} packets, seed {seed}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_press_of_ten_seconds_is_one_digit_on_every_clock_at_five_percent_loss() {
+    for rate in [8_000, 16_000, 48_000] {
+        for seed in 0..50 {
+            assert_eq!(pressed(rate, "7#", 500, 10, seed), "7#", "{rate} Hz, seed {seed}");
+        }
+    }
+}
+
+#[test]
+fn keys_are_heard_after_the_timestamp_leapt_forward_or_back() {
+    let (mut receiver, now) = (DigitReceiver::default(), Instant::now());
+    let mut digits = String::new();
+    for (seconds, timestamp) in [(0, 1_000_000), (2, 900_000_000), (4, 5_000), (6, 3_000_000_000)] {
+        digits.extend(receiver.receive(now + Duration::from_secs(seconds), timestamp, &payload(5, false, 160)));
+    }
+    assert_eq!(digits, "5555");
+}

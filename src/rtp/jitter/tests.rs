@@ -168,6 +168,94 @@ fn added_delay_stays_within_sixty_milliseconds_when_jitter_is_plus_and_minus_thi
     assert!(sum / 20.0 <= 60.0, "{}", sum / 20.0);
 }
 
+/// The added delay and the loss of a shape of jitter, over some seeds: worst p95 in milliseconds, worst share lost.
+fn weathered(name: &str, mut late_us: impl FnMut(&mut Random) -> u64) -> (f64, f64) {
+    let (mut worst, mut lost) = (0.0f64, 0.0f64);
+    for seed in 0..8 {
+        let mut random = Random::seeded(300 + seed);
+        let mut path = Path::new(1_500, 20, |_| Some(late_us(&mut random)));
+        path.aligned = true;
+        let pulled = path.run(seed * 2_000, 1_490, true);
+        worst = worst.max(held_p95(&pulled[250..]));
+        lost = lost.max(share(&pulled[250..], |s| s == Source::Lost));
+    }
+    println!("{name}: p95 of the added delay {worst:.1} ms, {:.1} % made up", 100.0 * lost);
+    (worst, lost)
+}
+
+/// A normal deviate of deviation `sigma_us` around four times that, never negative.
+fn normal(random: &mut Random, sigma_us: f64) -> u64 {
+    let radius = (-2.0 * random.unit().max(1e-12).ln()).sqrt();
+    let angle = std::f64::consts::TAU * random.unit();
+    (sigma_us * (4.0 + radius * angle.cos())).max(0.0) as u64
+}
+
+#[test]
+fn added_delay_and_loss_stay_in_bounds_for_every_shape_of_jitter() {
+    let (p95, lost) = weathered("uniform, 30 ms", |random| random.below(30_000));
+    assert!(p95 <= 55.0 && lost < 0.05, "{p95} ms, {lost}");
+    let (p95, lost) = weathered("normal, peak 30 ms", |random| normal(random, 10_000.0));
+    assert!(p95 <= 60.0 && lost < 0.06, "{p95} ms, {lost}");
+    let (p95, lost) = weathered("normal, sigma 30 ms", |random| normal(random, 30_000.0));
+    assert!(p95 <= 170.0 && lost < 0.08, "{p95} ms, {lost}");
+    let (p95, lost) = weathered("uniform, 80 ms", |random| random.below(80_000));
+    assert!(p95 <= 105.0 && lost < 0.06, "{p95} ms, {lost}");
+    let (p95, lost) = weathered("5 % reordered", |random| if random.below(20) == 0 { 25_000 } else { 1_000 });
+    assert!(p95 <= 50.0 && lost < 0.06, "{p95} ms, {lost}");
+}
+
+#[test]
+fn a_network_that_becomes_calm_is_believed_within_five_seconds_even_while_the_caller_talks() {
+    for quiet in [true, false] {
+        for seed in 0..8 {
+            let mut random = Random::seeded(seed);
+            let mut path = Path::new(2_000, 20, |n| Some(if n < 1_000 { random.below(30_000) } else { 0 } + 1_000));
+            let pulled = path.run(4_000, 1_990, quiet);
+            let later = held_p95(&pulled[1_250..]);
+            assert!(later <= 25.0, "quiet {quiet}, seed {seed}: {later} ms");
+        }
+    }
+}
+
+#[test]
+fn only_what_the_network_loses_is_made_up() {
+    for percent in [0.0, 1.0, 3.0, 5.0, 10.0] {
+        let mut random = Random::seeded(percent as u64);
+        let mut path = Path::new(3_000, 20, |_| (random.unit() * 100.0 >= percent).then_some(1_000));
+        let pulled = path.run(2_000, 2_990, false);
+        let lost = 100.0 * share(&pulled, |s| s == Source::Lost);
+        println!("{percent} % lost: {lost:.2} % made up");
+        assert!((lost - percent).abs() < 1.5, "{percent} %: {lost} %");
+    }
+    // Bursts (Gilbert): 5 % in all, four packets long on the average.
+    let mut random = Random::seeded(11);
+    let mut in_burst = false;
+    let mut missing = 0;
+    let mut path = Path::new(3_000, 20, |_| {
+        in_burst = if in_burst { random.unit() >= 0.25 } else { random.unit() < 0.013 };
+        missing += u32::from(in_burst);
+        (!in_burst).then_some(1_000)
+    });
+    let pulled = path.run(2_000, 2_990, false);
+    let (lost, sent) = (100.0 * share(&pulled, |s| !s.is_audio()), f64::from(missing) / 30.0);
+    println!("bursts, {sent:.2} % lost: {lost:.2} % made up");
+    assert!((lost - sent).abs() < 1.0, "{lost} % of {sent} %");
+}
+
+#[test]
+fn announced_silence_is_not_concealed() {
+    let now = Instant::now();
+    let at = |ms: u64| now + Duration::from_millis(ms);
+    let mut buffer = JitterBuffer::new(now);
+    assert_eq!(buffer.insert(at(0), 10, 0, &[1; 160]), Insertion::Kept);
+    buffer.pause(11);
+    assert_eq!(buffer.pull(at(1), false).halves, [Source::Audio; 2]);
+    assert_eq!(buffer.pull(at(21), false).halves, [Source::Idle; 2], "nothing is missing");
+    assert_eq!(buffer.insert(at(500), 12, 4_000, &[2; 160]), Insertion::Kept);
+    assert_eq!(buffer.pull(at(501), false).octets[0], 2);
+    assert_eq!(buffer.pull(at(521), false).halves[0], Source::Lost, "the silence is over");
+}
+
 #[test]
 fn loss_jitter_and_reordering_together_lose_little_more_than_the_network() {
     for seed in 0..10 {
