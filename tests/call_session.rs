@@ -270,7 +270,7 @@ async fn an_offer_of_encrypted_media_is_refused_with_488_and_a_warning() {
         _ => None,
     });
     let (code, reason) = refused.await;
-    assert!(code == 488 && reason.contains("not encrypted here"), "{code} {reason}");
+    assert!(code == 488 && reason.contains("srtp is \"off\" here"), "{code} {reason}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -283,13 +283,23 @@ impl Line {
         prepare: impl FnOnce(Vec<u8>) -> OutgoingInvite,
     ) -> Result<Self, LineError> {
         let terms = terms.into();
-        let mut invite = prepare(Vec::new());
-        let over_tls = invite.targets.iter().all(|target| target.transport == Transport::Tls);
-        let stream = terms.stream(over_tls);
-        stream.check_offer()?;
         let media = workers.open(LegOptions { mode, max_sample_rate: terms.max_sample_rate() })?;
-        let mut negotiation = Negotiation::new(local_ip, media.local_addr().port(), stream, random);
-        invite.sdp = negotiation.offer(Direction::SendRecv).into_bytes();
+        let port = media.local_addr().port();
+        let mut negotiate = |over_tls| {
+            let stream = terms.stream(over_tls);
+            stream.check_offer().map(|()| Negotiation::new(local_ip, port, stream, random))
+        };
+        let (invite, negotiation) = if terms.srtp == SrtpPolicy::Off {
+            let mut negotiation = negotiate(false)?;
+            (prepare(negotiation.offer(Direction::SendRecv).into_bytes()), negotiation)
+        } else {
+            // Whether keys may go into the offer depends on the way that the INVITE takes.
+            let mut invite = prepare(Vec::new());
+            let over_tls = invite.targets.iter().all(|target| target.transport == Transport::Tls);
+            let mut negotiation = negotiate(over_tls)?;
+            invite.sdp = negotiation.offer(Direction::SendRecv).into_bytes();
+            (invite, negotiation)
+        };
         let signalling_ip = invite.targets.first().map_or(local_ip, |target| target.remote.ip());
         let may_move = invite.targets.len() > 1;
         let spare = (terms.srtp == SrtpPolicy::Preferred).then(|| Box::new(invite.clone()));
