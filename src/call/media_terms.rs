@@ -68,13 +68,7 @@ impl MediaTerms {
         StreamTerms {
             preference: self.preference,
             comfort_noise: self.comfort_noise,
-            opus: OpusParameters {
-                max_playback_rate: self.opus.sample_rate.0,
-                max_capture_rate: self.opus.sample_rate.0,
-                in_band_fec: self.opus.fec,
-                dtx: self.opus.dtx,
-                ..OpusParameters::ours()
-            },
+            opus: OpusParameters { in_band_fec: self.opus.fec, dtx: self.opus.dtx, ..OpusParameters::ours() },
             srtp: self.srtp,
             keying: self.keying.clone(),
             private_signalling: over_tls || self.danger_sdes_without_tls,

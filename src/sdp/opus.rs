@@ -45,13 +45,12 @@ impl Default for OpusParameters {
 }
 
 impl OpusParameters {
-    /// What we say unless a setting says otherwise: speech at 16 kHz, error correction used, silence wanted as sound,
+    /// What we say unless a setting says otherwise: error correction used, silence wanted as sound,
     /// packets of 10 ms and more.
     #[must_use]
     pub fn ours() -> Self {
         Self {
-            max_playback_rate: 16_000,
-            max_capture_rate: 16_000,
+            // Not `maxplaybackrate`: pjsip runs its codec at that rate and then cannot start the stream.
             in_band_fec: true,
             min_ptime_ms: 10,
             ..Self::default()

@@ -22,7 +22,7 @@ fn our_offer_has_every_codec_and_events_for_both_clocks() {
     assert_eq!(media_lines(&sdp), ["m=audio 20000 RTP/AVP 107 9 0 101 110"]);
     for line in [
         "a=rtpmap:107 opus/48000/2",
-        "a=fmtp:107 useinbandfec=1;stereo=0;sprop-stereo=0;minptime=10;maxplaybackrate=16000;sprop-maxcapturerate=16000",
+        "a=fmtp:107 useinbandfec=1;stereo=0;sprop-stereo=0;minptime=10",
         "a=rtpmap:9 G722/8000",
         "a=rtpmap:101 telephone-event/8000",
         "a=fmtp:101 0-15",
