@@ -34,7 +34,7 @@ fn ten_mistakes_are_all_found_in_one_run_each_at_its_place() {
         "2:8 there is no node `wellcome` | did you mean `welcome`?",
         "3:1 unknown key `retires` in an agent file | did you mean `retries`?",
         "6:15 `dat` is not a type | did you mean `date`?",
-        "12:10 `{{ host }}` may not stand in a tool's URL | only settings may stand here (`{{ settings.booking_url }}`); values of a call go into `arguments`",
+        "12:10 `{{ host }}` may not stand in a URL | only settings may stand here (`{{ settings.booking_url }}`); values of a call go into `arguments`",
         "16:15 `desk@pbx.example.com` is no SIP URI | such as `sip:desk@pbx.example.com`",
         "19:3 `retries_used_up` leads nowhere: asking again is what has just failed | give `next`, `transfer` or `hangup`",
         "23:19 unknown variable `nmae` | did you mean `name`?",
