@@ -3,8 +3,7 @@
 /// The `listening:` of an agent file. Everything is off unless it is asked for: a clean line needs none of it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Listening {
-    /// For lines that send our own voice back: it is not taken for the caller's. Costs some 30 µs a frame while the agent
-    /// speaks.
+    /// For lines that send our own voice back: it is not taken for the caller's.
     pub echo_guard: bool,
     /// Brings faint and loud callers to one level.
     pub gain_control: bool,
