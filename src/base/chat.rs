@@ -1,0 +1,80 @@
+//! What passes between a conversation and a language model: messages, tools, why an answer ended. Neither side's wire
+//! format.
+
+use super::Pii;
+use serde_json::{Map, Value};
+
+/// One message of the conversation so far, oldest first in a [`Prompt`].
+#[derive(Clone, Debug)]
+pub enum Message {
+    /// The caller's words.
+    Caller(Pii<String>),
+    /// What the agent said (only what the caller heard of it), and the tools it asked for after that.
+    Agent {
+        /// Spoken words; empty when it only called tools.
+        text: Pii<String>,
+        /// Tool calls; each must be followed by its [`Message::ToolResult`].
+        calls: Vec<ToolCall>,
+    },
+    /// The answer to a tool call of an earlier [`Message::Agent`].
+    ToolResult {
+        /// [`ToolCall::id`].
+        call: String,
+        /// The tool's name.
+        tool: String,
+        /// JSON, or one sentence that says what failed.
+        content: Pii<String>,
+        /// True when the tool failed.
+        failed: bool,
+    },
+}
+
+/// A tool that the model wants to run. The name comes from the model: look it up in the closed list before anything else.
+#[derive(Clone, Debug)]
+pub struct ToolCall {
+    /// The vendor's id, opaque; made up where the vendor gives none.
+    pub id: String,
+    /// One of [`ToolSpec::name`], or what the model invented.
+    pub name: String,
+    /// Arguments as the model gave them, unchecked.
+    pub arguments: Pii<Map<String, Value>>,
+}
+
+/// A tool the model may call.
+#[derive(Clone, PartialEq, Debug)]
+pub struct ToolSpec {
+    /// `[A-Za-z0-9_-]{1,64}`, the common ground of all vendors.
+    pub name: String,
+    /// What it does and when to use it.
+    pub description: String,
+    /// JSON Schema of its arguments, an object.
+    pub parameters: Value,
+}
+
+/// What a language model is asked.
+#[derive(Clone, Debug, Default)]
+pub struct Prompt {
+    /// The system prompt. Stable between turns, so that vendors can cache it.
+    pub instructions: String,
+    /// The conversation, oldest first; ends with the caller or a tool result.
+    pub messages: Vec<Message>,
+    /// The tools of this turn.
+    pub tools: Vec<ToolSpec>,
+    /// Most output tokens; 0 leaves it to the provider's configuration.
+    pub output_tokens_max: u32,
+}
+
+/// Why the model's answer ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Finish {
+    /// It said all it wanted.
+    Complete,
+    /// It waits for the results of its tool calls.
+    ToolCalls,
+    /// It ran into the limit of output tokens: the last sentence may be cut.
+    Length,
+    /// The model declined to answer.
+    Refused,
+    /// The vendor's filter stopped it.
+    Filtered,
+}
