@@ -236,7 +236,7 @@ mod tests {
     fn calls_are_shown_with_codec_encryption_and_quality_the_worst_first() {
         let text = shown(&answer(), Style::plain());
         let row = |name: &str| {
-            let line = text.lines().position(|line| line.starts_with(name)).unwrap();
+            let line = text.lines().position(|line| line.trim_start().starts_with(name)).unwrap();
             (line, text.lines().nth(line).unwrap().split_whitespace().collect::<Vec<_>>().join(" "))
         };
         let (worst, good, fresh) = (row("call-000002"), row("call-000001"), row("call-000003"));
