@@ -247,7 +247,7 @@ fn to_mulaw(sample: i16) -> u8 {
 
 fn from_mulaw(octet: u8) -> i16 {
     let code = !octet;
-    let magnitude = ((i32::from(code & 0x0F) << 3) + 0x84 << (code >> 4 & 7)) - 0x84;
+    let magnitude = (((i32::from(code & 0x0F) << 3) + 0x84) << (code >> 4 & 7)) - 0x84;
     (if code & 0x80 == 0 { magnitude } else { -magnitude }) as i16
 }
 
@@ -264,7 +264,7 @@ fn from_alaw(octet: u8) -> i16 {
     let (exponent, mantissa) = (code >> 4 & 7, i32::from(code & 0x0F));
     let magnitude = match exponent {
         0 => (mantissa << 4) + 8,
-        _ => (mantissa << 4) + 0x108 << (exponent - 1),
+        _ => ((mantissa << 4) + 0x108) << (exponent - 1),
     };
     (if code & 0x80 != 0 { magnitude } else { -magnitude }) as i16
 }
