@@ -3,7 +3,7 @@
 use super::reader::{Fields, Reader};
 use crate::agent::limits::{ANSWER_TOKENS, PROVIDERS};
 use crate::agent::source::{Node, Yaml};
-use crate::agent::speech::{LOCAL, LanguageModel, SpeechChoice, SpeechToSpeech, SpeechToText, TextToSpeech, Turns};
+use crate::agent::speech::{LOCAL, LanguageModel, SpeechChoice, SpeechToSpeech, TextToSpeech, Turns};
 
 /// Longest name of a provider, in characters.
 const NAME_CHARS: usize = 64;
@@ -124,6 +124,7 @@ fn language(reader: &mut Reader, node: &Node) -> Option<String> {
 mod tests {
     use super::*;
     use crate::agent::file::check;
+    use crate::agent::speech::SpeechToText;
 
     const START: &str = "agent: a\nstart: bye\nnodes: {bye: {hangup: done}}\n";
 
