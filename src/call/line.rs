@@ -1,8 +1,8 @@
 //! A telephone line as the call holds it: the SIP leg, the media leg and what offer and answer agreed.
 
-use super::event::LineQuality;
 use super::handshake::{Agreement, LineHandshake};
 use super::media_terms::MediaTerms;
+use super::quality::{Carriage, LineQuality};
 use super::signals::Signals;
 use super::terms::DigitsBy;
 use super::unanswered::Unanswered;
@@ -15,7 +15,8 @@ use crate::sdp::{Codec, Direction, Negotiated, Negotiation, SdpError, Security, 
 use crate::sip::event::{EndCause, Header, IncomingCall, Missing, TransferOutcome};
 use crate::sip::{CommandError, Event, LegId, OutgoingInvite, Transport, Uri};
 use std::net::IpAddr;
-use std::time::Instant;
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
 
 /// Content-Type of keys that we send by SIP INFO.
 const DTMF_RELAY: &str = "application/dtmf-relay";
@@ -50,6 +51,16 @@ impl LineError {
             Self::NotAnswered(unanswered) => unanswered.sip_status(),
             Self::NotDialled(_) => 403,
             Self::Net(_) => 500,
+        }
+    }
+
+    /// When the caller may try again, where that helps: the `Retry-After` of a 503 (RFC 3261 §20.33).
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Media(error) => error.retry_after(),
+            Self::NotAnswered(Unanswered::Unavailable { retry_after, .. }) => *retry_after,
+            Self::Net(_) | Self::NotAnswered(_) | Self::NotDialled(_) | Self::Sdp(_) => None,
         }
     }
 
@@ -123,6 +134,8 @@ pub struct Line {
     codec: Option<Codec>,
     /// How the agreed stream is encrypted; `None` in clear.
     suite: Option<SrtpSuite>,
+    /// Both, for readers elsewhere.
+    carriage: Carriage,
     /// What the leg was configured with last.
     agreed: Option<LegMedia>,
     /// Where keys are agreed by DTLS.
@@ -208,6 +221,7 @@ impl Line {
             terms,
             codec: None,
             suite: None,
+            carriage: Carriage::default(),
             agreed: None,
             handshake: None,
             held: false,
@@ -378,6 +392,11 @@ impl Line {
         LineQuality { codec: self.codec, suite: self.suite, stats: self.media.stats() }
     }
 
+    /// Codec and encryption as they are at any later time.
+    pub(super) fn carriage(&self) -> Carriage {
+        Arc::clone(&self.carriage)
+    }
+
     /// Where the signalling comes from.
     #[must_use]
     pub fn signalling_ip(&self) -> IpAddr {
@@ -439,6 +458,7 @@ impl Line {
     }
 
     fn configure(&mut self, media: LegMedia) -> Option<LineEvent> {
+        *self.carriage.lock().unwrap_or_else(PoisonError::into_inner) = (self.codec, self.suite);
         match self.media.configure(media) {
             Ok(()) => None,
             Err(error @ MediaError::Busy(_)) => {
