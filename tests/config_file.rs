@@ -2,7 +2,7 @@
 
 use offhook::audio::tones::Tone;
 use offhook::call::{DigitsBy, TransferBy};
-use offhook::config::{Config, ConfigErrors, LogFormat, PeerAddress, PortRange};
+use offhook::config::{Config, ConfigErrors, LatenessLimit, LogFormat, PeerAddress, PortRange};
 use offhook::net::Listen;
 use offhook::sdp::Codec;
 use offhook::sip::Transport;
@@ -150,6 +150,21 @@ fn every_key_arrives_where_it_belongs() {
     assert!(policy.check("https://api.inside.example:9000/").is_ok());
     assert!(policy.check("http://api.inside.example:9000/").is_err());
     assert_eq!(config.logging.format, LogFormat::Json);
+}
+
+#[test]
+fn further_calls_are_refused_by_the_lateness_that_the_file_names_or_never() {
+    let limit = |media: &str| parse(&format!("{media}\n{AGENTS}{EXTENSION}")).map(|config| config.media.admission);
+    assert_eq!(limit("").unwrap(), Some(LatenessLimit::default()));
+    assert_eq!(limit("media = { admission = \"off\" }").unwrap(), None);
+    let own = LatenessLimit { late_share: 5, window: Duration::from_secs(8), ..LatenessLimit::default() };
+    assert_eq!(limit("media = { admission = { late_share = 5, window = \"8s\" } }").unwrap(), Some(own));
+    let wrong = limit("media = { admission = { late_share = 0, late_after = \"1s\", windows = \"8s\" } }");
+    let text = wrong.unwrap_err().to_string();
+    for part in ["`late_share` is 0, outside 1 to 50", "`late_after` is 1s, outside 2ms to 200ms", "windows"] {
+        assert!(text.contains(part), "{part} is not in:\n{text}");
+    }
+    assert!(limit("media = { admission = \"never\" }").is_err());
 }
 
 #[test]

@@ -291,11 +291,11 @@ fn an_exhausted_range_is_a_clear_error_and_closed_legs_rest_in_quarantine() {
     ports.sort_unstable();
     assert_eq!(ports, [first, first + 2, first + 4]);
     let error = workers.open(LegMode::Agent).unwrap_err();
-    assert!(matches!(error, MediaError::NoFreePort { in_use: 3, quarantined: 0, taken: 0 }), "{error}");
+    assert!(matches!(error, MediaError::NoFreePort { in_use: 3, quarantined: 0, taken: 0, .. }), "{error}");
     assert_eq!(error.sip_status(), 503);
     drop(legs);
     let error = workers.open(LegMode::Agent).unwrap_err();
-    assert!(matches!(error, MediaError::NoFreePort { in_use: 0, quarantined: 3, taken: 0 }), "{error}");
+    assert!(matches!(error, MediaError::NoFreePort { in_use: 0, quarantined: 3, taken: 0, .. }), "{error}");
 }
 
 #[test]
@@ -374,7 +374,7 @@ fn a_worker_that_is_late_takes_no_further_call_and_says_when_to_come_again() {
         match workers.open(LegMode::Agent) {
             Err(error) if is_refused => {
                 assert!(matches!(error, MediaError::Overloaded { .. }), "{error}");
-                assert_eq!((error.sip_status(), error.retry_after()), (503, Some(Duration::from_secs(5))));
+                assert_eq!((error.sip_status(), error.retry_after()), (503, Some(Duration::from_secs(1))));
                 assert_eq!(workers.stats().overloaded, 1);
             }
             opened => assert!(!is_refused && opened.is_ok(), "{late:?}: {opened:?}"),

@@ -38,6 +38,8 @@ pub struct ToolCall {
     pub name: String,
     /// Arguments as the model gave them, unchecked.
     pub arguments: Pii<Map<String, Value>>,
+    /// What the vendor wants to see again in the history, unread (Gemini's `thoughtSignature`).
+    pub opaque: Option<String>,
 }
 
 /// A tool the model may call.
@@ -62,6 +64,17 @@ pub struct Prompt {
     pub tools: Vec<ToolSpec>,
     /// Most output tokens; 0 leaves it to the provider's configuration.
     pub output_tokens_max: u32,
+}
+
+/// What an answer cost.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Usage {
+    /// Tokens read, cached ones included.
+    pub input_tokens: u64,
+    /// Of these, read from the vendor's cache.
+    pub cached_tokens: u64,
+    /// Tokens written.
+    pub output_tokens: u64,
 }
 
 /// Why the model's answer ended.

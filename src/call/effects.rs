@@ -4,7 +4,7 @@ use super::CallEvent;
 use super::bot::BotCall;
 use super::classify::classify;
 use super::session::Session;
-use crate::agent::{Effect, Input, Note, RequestId, ToolFailure};
+use crate::agent::{Effect, Input, Note, RequestId, ThoughtEvent, ToolFailure};
 use crate::base::Pii;
 use crate::tools::ToolRequest;
 use crate::turn::{Stage, TurnInput};
@@ -17,7 +17,7 @@ impl Session {
         match effect {
             Effect::Speak { utterance, text, interruptible } => {
                 self.ledger.mark(Stage::FirstToken, now);
-                self.events.send(CallEvent::AgentSays { call: self.call, text: Pii::new(text.clone()) });
+                self.legs.events.send(CallEvent::AgentSays { call: self.legs.call, text: Pii::new(text.clone()) });
                 self.playout.speak(utterance, text, interruptible);
                 self.announce_playout(now);
             }
@@ -40,6 +40,13 @@ impl Session {
             Effect::CallTool { request, tool, arguments, idempotency_key, confirmed } => {
                 self.call_tool(now, request, ToolRequest { tool, arguments, idempotency_key, confirmed });
             }
+            Effect::Think { request, .. } => {
+                let event = ThoughtEvent::Failed { kind: "not_configured", retryable: false };
+                self.conversation.handle(now, Input::Thought { request, event });
+            }
+            Effect::Converse { request, .. } => self.conversation.handle(now, Input::RealtimeFailed { request }),
+            // Neither a model nor a session was started.
+            Effect::StopThinking { .. } | Effect::ToolAnswer { .. } | Effect::EndConverse { .. } => {}
             Effect::Transfer { request, destination, context, announcement } => {
                 self.transfer(now, request, destination, &context, announcement);
             }
@@ -48,9 +55,9 @@ impl Session {
                 let clean = |text: String| text.replace(|c: char| c.is_control(), " ");
                 let headers = headers.into_iter().map(|(name, value)| (name, clean(value.into_exposed())));
                 self.bye_headers = headers.collect();
-                self.hangup = Some((reason, completed));
+                self.legs.hangup = Some((reason, completed));
             }
-            Effect::Note(note) => self.events.send(self.note(note)),
+            Effect::Note(note) => self.legs.events.send(self.note(note)),
         }
     }
 
@@ -59,7 +66,7 @@ impl Session {
         match self.gate.admit(wanted) {
             Ok(admitted) => {
                 let (tools, answers) = (Arc::clone(&self.setup.tools), self.answers.clone());
-                let (events, call) = (self.events.clone(), self.call);
+                let (events, call) = (self.legs.events.clone(), self.legs.call);
                 let spent = self.tool_time.clone();
                 tokio::spawn(async move {
                     let outcome = tools.run(admitted).await;
@@ -73,19 +80,19 @@ impl Session {
             Err(denied) => {
                 let failure = ToolFailure::from(denied);
                 let event = CallEvent::ToolFinished {
-                    call: self.call,
+                    call: self.legs.call,
                     tool,
                     outcome: failure.kind.clone(),
                     took: std::time::Duration::ZERO,
                 };
-                self.events.send(event);
+                self.legs.events.send(event);
                 self.conversation.handle(now, Input::ToolFinished { request, outcome: Err(failure) });
             }
         }
     }
 
     fn note(&self, note: Note) -> CallEvent {
-        let call = self.call;
+        let call = self.legs.call;
         match note {
             Note::NodeEntered { node } => CallEvent::NodeEntered { call, node },
             Note::SlotFilled { slot, value, corrected } => CallEvent::SlotFilled { call, slot, value, corrected },
@@ -99,16 +106,21 @@ impl BotCall {
     pub(super) fn execute(&mut self, effect: Effect) {
         match effect {
             Effect::Transfer { request, destination, context, announcement } => {
-                self.legs().transfer(request, destination, &context, announcement);
+                self.legs.transfer(&self.setup.agent.destinations, request, destination, &context, announcement);
             }
             Effect::Hangup { reason, completed, .. } => {
-                self.hangup.get_or_insert((reason, completed));
+                self.legs.hangup.get_or_insert((reason, completed));
             }
-            // Only a flow speaks, listens, classifies and calls tools here.
+            // Only a flow speaks, listens, classifies, calls tools and asks models here.
             Effect::Speak { .. }
             | Effect::Listen(_)
             | Effect::Classify { .. }
             | Effect::CallTool { .. }
+            | Effect::Think { .. }
+            | Effect::StopThinking { .. }
+            | Effect::Converse { .. }
+            | Effect::ToolAnswer { .. }
+            | Effect::EndConverse { .. }
             | Effect::Note(_) => {}
         }
     }

@@ -1,8 +1,7 @@
 //! What happens in calls, as one stream that the console, the log, `--json` and tests read.
 
+use super::quality::LineQuality;
 use crate::base::{CallId, Pii};
-use crate::media::LegStats;
-use crate::sdp::{Codec, SrtpSuite};
 use crate::turn::{Stage, TurnRecord};
 use serde_json::{Map, Value, json};
 use std::time::Duration;
@@ -10,17 +9,6 @@ use tokio::sync::broadcast;
 
 /// Events kept for a slow reader before it loses the oldest.
 const BACKLOG: usize = 4_096;
-
-/// How the audio of one line is carried, and what was measured of it so far.
-#[derive(Clone, Copy, PartialEq, Debug)]
-pub struct LineQuality {
-    /// The codec; `None` before offer and answer are complete.
-    pub codec: Option<Codec>,
-    /// How it is encrypted; `None` in clear.
-    pub suite: Option<SrtpSuite>,
-    /// The counters of the leg.
-    pub stats: LegStats,
-}
 
 /// One happening.
 #[derive(Clone, Debug)]
@@ -230,7 +218,7 @@ pub enum CallEvent {
         /// What it said.
         detail: String,
     },
-    /// How a leg sounds: every ten seconds while an agent talks, and when the call ends.
+    /// How a leg sounds: every ten seconds, and when the call ends.
     MediaQuality {
         /// Which call.
         call: CallId,
@@ -328,27 +316,9 @@ impl CallEvent {
                 ("engine_trouble", Some(call), json!({"stage": stage, "detail": detail}))
             }
             Self::MediaQuality { call, leg, quality } => {
-                let LineQuality { codec, suite, stats } = quality;
-                let share = |part: u64, of: u64| if of == 0 { 0.0 } else { part as f64 / of as f64 };
-                let rounded = |value: f64| (value * 1_000.0).round() / 1_000.0;
-                (
-                    "media_quality",
-                    Some(call),
-                    json!({
-                        "leg": leg,
-                        "codec": codec.map(Codec::encoding_name),
-                        "srtp": suite.map(SrtpSuite::name),
-                        "mos": rounded(f64::from(stats.mos)),
-                        "loss": rounded(share(stats.lost, stats.lost + stats.received)),
-                        "far_loss": rounded(f64::from(stats.far_loss)),
-                        "jitter_ms": ms(&stats.jitter),
-                        "delay_ms": ms(&stats.delay),
-                        "round_trip_ms": ms(&stats.round_trip),
-                        "late": stats.late,
-                        "concealed_ms": ms(&stats.concealed),
-                        "srtp_failures": stats.srtp_failures,
-                    }),
-                )
+                let mut fields = quality.to_json();
+                fields["leg"] = json!(leg);
+                ("media_quality", Some(call), fields)
             }
             Self::CallEnded { call, reason, completed, duration, media } => {
                 let media: Map<String, Value> = media.iter().map(|(k, v)| ((*k).to_owned(), json!(v))).collect();
@@ -399,6 +369,8 @@ impl EventStream {
 mod tests {
     use super::*;
     use crate::base::TurnId;
+    use crate::media::LegStats;
+    use crate::sdp::{Codec, SrtpSuite};
 
     #[test]
     fn debug_of_an_event_hides_what_was_said_and_json_shows_it() {

@@ -1,29 +1,28 @@
 //! A call on its way to somebody else: does what [`super::transfer`] decides, and holds both legs when they are bridged.
 
+use super::CallEvent;
 use super::context::context_value;
 use super::dial_policy::Approved;
 use super::fallback::whole_line;
 use super::gateway::{CallerIdentity, Gateway};
+use super::legs::Legs;
 use super::line::{Line, LineError, LineEvent};
 use super::outbound::{Outbound, diversion, place};
+use super::quality::FAR;
 use super::session::Session;
 use super::sounds::at_rate;
-use super::switchboard::{Seat, Switchboard};
-use super::terms::PeerTerms;
 use super::transfer::{Transfer, TransferEffect, TransferInput, TransferPlan};
 use super::unanswered::Unanswered;
-use super::{CallEvent, EventStream};
 use crate::agent::destination::{Destination, Target};
 use crate::agent::{Input, RequestId};
-use crate::base::{CallId, Pii, SampleRate};
+use crate::base::{Pii, SampleRate};
 use crate::media::{LegEvent, LegMode};
-use crate::providers::TextToSpeech;
 use crate::sip::event::{EndCause, TransferOutcome};
 use crate::sip::{Refer, Uri};
 use serde_json::{Map, Value};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 /// A transfer under way.
 pub(super) struct Handover {
@@ -63,30 +62,6 @@ pub(super) struct Decided {
     pub(super) destination: String,
     pub(super) accepted: bool,
     pub(super) reason: String,
-}
-
-/// The legs of a call and what it takes to hand it over, lent by whoever drives the call.
-pub(super) struct Legs<'c> {
-    pub(super) call: CallId,
-    pub(super) line: &'c mut Line,
-    pub(super) far: &'c mut FarSide,
-    pub(super) handover: &'c mut Option<Handover>,
-    pub(super) events: &'c EventStream,
-    pub(super) switchboard: &'c Arc<Switchboard>,
-    pub(super) seat: &'c mut Seat,
-    /// The way back to the peer, which is also the way out for transfers.
-    pub(super) gateway: &'c Arc<Gateway>,
-    pub(super) terms: &'c PeerTerms,
-    /// The closed list of where the call may go.
-    pub(super) destinations: &'c [Destination],
-    pub(super) caller_name: &'c Option<Pii<String>>,
-    pub(super) called_number: &'c Option<Pii<String>>,
-    pub(super) refer_failures: &'c mpsc::UnboundedSender<String>,
-    /// Makes announcements, at this pace; without it there are none.
-    pub(super) voice: Option<(&'c Arc<dyn TextToSpeech>, f32)>,
-    /// Why the call ends, and whether its task is done.
-    pub(super) hangup: &'c mut Option<(String, bool)>,
-    pub(super) ended_by_far_side: &'c mut bool,
 }
 
 /// Time for the peer's word after the target's phone stopped ringing.
@@ -129,21 +104,22 @@ impl FarSide {
     }
 }
 
-impl Legs<'_> {
+impl Legs {
     /// Somebody wants the call handed over. A transfer that cannot be is decided at once.
     pub(super) fn transfer(
         &mut self,
+        destinations: &[Destination],
         request: RequestId,
         destination: String,
         context: &Pii<Map<String, Value>>,
         announcement: Option<Pii<String>>,
     ) {
-        let declared = self.destinations.iter().find(|d| d.id == destination);
+        let declared = destinations.iter().find(|d| d.id == destination);
         let handover = declared
             .ok_or_else(|| format!("the agent file has no destination {destination}"))
             .and_then(|declared| self.hand_over_to(request, declared, context.expose(), announcement));
         match handover {
-            Ok(handover) => *self.handover = Some(handover),
+            Ok(handover) => self.handover = Some(handover),
             Err(reason) => {
                 tracing::warn!(call = %self.call, destination, reason, "transfer_impossible");
                 self.decide(request, destination, false, reason);
@@ -173,7 +149,7 @@ impl Legs<'_> {
             Some(name) => self.switchboard.gateways.get(name).cloned().ok_or_else(|| {
                 format!("destination {} goes through {name}, which is no extension or trunk with a way out", to.id)
             })?,
-            None => Arc::clone(self.gateway),
+            None => Arc::clone(&self.gateway),
         };
         let written = match &to.target {
             Target::Extension(number) => number,
@@ -198,7 +174,7 @@ impl Legs<'_> {
         refer.headers = context_headers(self.terms.context_header.as_ref());
         if self.terms.refer_with_diversion {
             let called = self.called_number.as_ref().map_or(self.gateway.user.as_str(), |number| number.expose());
-            refer.headers.push(diversion(self.gateway, called));
+            refer.headers.push(diversion(&self.gateway, called));
         }
         let by_other_way = to.through.as_ref().is_some_and(|name| *name != self.gateway.peer);
         let plan = TransferPlan {
@@ -245,6 +221,11 @@ impl Legs<'_> {
             self.far.announced_at = None;
             self.tell(now, TransferInput::Announced);
         }
+    }
+
+    /// When the handover has to be looked at again.
+    pub(super) fn handover_timeout(&self) -> Option<Instant> {
+        [self.handover.as_ref()?.machine.poll_timeout(), self.far.announced_at].into_iter().flatten().min()
     }
 
     fn tell(&mut self, now: Instant, input: TransferInput) {
@@ -300,7 +281,7 @@ impl Legs<'_> {
     fn call_target(&mut self) {
         let Some(handover) = &self.handover else { return };
         let (gateway, outbound) = (Arc::clone(&handover.gateway), handover.outbound.clone());
-        let switchboard = Arc::clone(self.switchboard);
+        let switchboard = Arc::clone(&self.switchboard);
         let (placed, placing) = oneshot::channel();
         tokio::spawn(async move {
             let line = place(&switchboard.sip, &switchboard.workers, &gateway, &outbound, LegMode::Agent).await;
@@ -310,7 +291,7 @@ impl Legs<'_> {
         self.far.placing = Some(placing);
         if let Some(words) = handover.announcement.clone() {
             // While the phone rings there is time enough.
-            let Some((tts, speed)) = self.voice.map(|(tts, speed)| (Arc::clone(tts), speed)) else { return };
+            let Some((tts, speed)) = self.voice.clone() else { return };
             let (made, announcement) = oneshot::channel();
             tokio::spawn(async move {
                 match whole_line(tts.as_ref(), words.expose(), speed).await {
@@ -343,7 +324,7 @@ impl Legs<'_> {
         if let Some(old) = &self.far.line {
             self.seat.release(old.leg);
         }
-        self.seat.hold(line.leg);
+        self.seat.hold(FAR, &line);
         // Dropping the old line hangs it up.
         self.far.line = Some(line);
         if self.far.coupled {
@@ -366,7 +347,7 @@ impl Legs<'_> {
     pub(super) fn play_to_who_waits(&mut self) {
         let music = |on: bool, line: &Line| on.then(|| self.switchboard.sounds.hold_music.at(line.sample_rate()));
         let Some(far) = &mut self.far.line else { return };
-        let (for_caller, for_target) = (music(far.is_held(), self.line), music(self.line.is_held(), far));
+        let (for_caller, for_target) = (music(far.is_held(), &self.line), music(self.line.is_held(), far));
         let failed = [self.line.media.set_background(for_caller), far.media.set_background(for_target)];
         for error in failed.into_iter().filter_map(Result::err) {
             tracing::warn!(call = %self.call, %error, "music_not_played");
@@ -383,7 +364,7 @@ impl Legs<'_> {
         if let Some(line) = self.far.line.take() {
             self.seat.release(line.leg);
         }
-        *self.far = FarSide::default();
+        self.far = FarSide::default();
     }
 
     fn finish_handover(&mut self, accepted: bool, reason: String) {
@@ -391,7 +372,7 @@ impl Legs<'_> {
         if accepted {
             self.far.bridged = self.far.coupled;
             if !self.far.bridged {
-                *self.hangup = Some(("transferred".to_owned(), true));
+                self.hangup = Some(("transferred".to_owned(), true));
             }
         } else {
             self.drop_far_side();
@@ -423,7 +404,7 @@ impl Legs<'_> {
         match event {
             FarEvent::Announcement(samples) => self.announce(now, samples),
             FarEvent::Placed(Ok(line)) => {
-                self.seat.hold(line.leg);
+                self.seat.hold(FAR, &line);
                 self.far.line = Some(*line);
             }
             FarEvent::Placed(Err(error)) => {
@@ -471,8 +452,8 @@ impl Legs<'_> {
 
     fn on_far_end(&mut self, now: Instant, cause: &EndCause) {
         if self.far.bridged || self.far.coupled && self.handover.is_none() {
-            *self.hangup = Some(("transferred".to_owned(), true));
-            *self.ended_by_far_side = true;
+            self.hangup = Some(("transferred".to_owned(), true));
+            self.ended_by_far_side = true;
             self.line.hang_up();
             return;
         }
@@ -501,28 +482,6 @@ impl Legs<'_> {
 }
 
 impl Session {
-    /// What a handover works on.
-    fn legs(&mut self) -> Legs<'_> {
-        Legs {
-            call: self.call,
-            line: &mut self.line,
-            far: &mut self.far,
-            handover: &mut self.handover,
-            events: &self.events,
-            switchboard: &self.switchboard,
-            seat: &mut self.seat,
-            gateway: &self.gateway,
-            terms: &self.terms,
-            destinations: &self.setup.agent.destinations,
-            caller_name: &self.caller_name,
-            called_number: &self.called_number,
-            refer_failures: &self.refer_failures,
-            voice: Some((&self.engines.tts, self.setup.speed)),
-            hangup: &mut self.hangup,
-            ended_by_far_side: &mut self.ended_by_far_side,
-        }
-    }
-
     /// The agent wants the call handed over.
     pub(super) fn transfer(
         &mut self,
@@ -532,20 +491,20 @@ impl Session {
         context: &Pii<Map<String, Value>>,
         announcement: Option<Pii<String>>,
     ) {
-        self.legs().transfer(request, destination, context, announcement);
+        self.legs.transfer(&self.setup.agent.destinations, request, destination, context, announcement);
         self.tell_decided(now);
     }
 
     /// Begins the transfer once everything said before it has been heard, and goes on with it.
     pub(super) fn drive_handover(&mut self, now: Instant) {
         let silent = self.playout.is_empty();
-        self.legs().drive_handover(now, silent);
+        self.legs.drive_handover(now, silent);
         self.tell_decided(now);
     }
 
     fn tell_decided(&mut self, now: Instant) {
-        let Some(Decided { request, accepted, reason, .. }) = self.far.decided.take() else { return };
-        if accepted && self.far.bridged {
+        let Some(Decided { request, accepted, reason, .. }) = self.legs.far.decided.take() else { return };
+        if accepted && self.legs.far.bridged {
             self.rest_engines();
         }
         self.conversation.handle(now, Input::TransferFinished { request, accepted, reason });
@@ -553,57 +512,52 @@ impl Session {
 
     /// When the handover has to be looked at again.
     pub(super) fn handover_timeout(&self) -> Option<Instant> {
-        timeout_of(self.handover.as_ref(), &self.far)
+        self.legs.handover_timeout()
     }
 
     /// Time has passed.
     pub(super) fn on_handover_timeout(&mut self, now: Instant) {
-        self.legs().on_handover_timeout(now);
+        self.legs.on_handover_timeout(now);
     }
 
     /// The REFER could not be sent.
     pub(super) fn on_refer_failure(&mut self, reason: String) {
-        self.legs().on_refer_failure(reason);
+        self.legs.on_refer_failure(reason);
     }
 
     /// The peer's word on a REFER of ours.
     pub(super) fn on_refer_progress(&mut self, code: u16) {
-        self.legs().on_refer_progress(code);
+        self.legs.on_refer_progress(code);
     }
 
     /// The peer's last word on a REFER of ours.
     pub(super) fn on_refer_decided(&mut self, outcome: TransferOutcome) {
-        self.legs().on_refer_decided(outcome);
+        self.legs.on_refer_decided(outcome);
     }
 
     /// Something came from the far side.
     pub(super) fn on_far_side(&mut self, event: FarEvent) {
-        self.legs().on_far_side(event);
+        self.legs.on_far_side(event);
     }
 
     /// Goes on with another line on the far side, which is up.
     pub(super) fn adopt_far(&mut self, line: Line) {
-        self.legs().adopt_far(line);
+        self.legs.adopt_far(line);
     }
 
     /// Couples both legs.
     pub(super) fn couple(&mut self) {
-        self.legs().couple();
+        self.legs.couple();
     }
 
     /// The caller's leg was put on hold or taken back.
     pub(super) fn on_held(&mut self, held: bool) {
-        if self.far.coupled {
-            self.legs().play_to_who_waits();
+        if self.legs.far.coupled {
+            self.legs.play_to_who_waits();
         } else if held {
-            self.playout.hold(&mut self.line.media.downlink);
+            self.playout.hold(&mut self.legs.line.media.downlink);
         } else {
             self.playout.resume();
         }
     }
-}
-
-/// When a handover has to be looked at again.
-pub(super) fn timeout_of(handover: Option<&Handover>, far: &FarSide) -> Option<Instant> {
-    [handover?.machine.poll_timeout(), far.announced_at].into_iter().flatten().min()
 }

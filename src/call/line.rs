@@ -1,8 +1,8 @@
 //! A telephone line as the call holds it: the SIP leg, the media leg and what offer and answer agreed.
 
-use super::event::LineQuality;
 use super::handshake::{Agreement, LineHandshake};
 use super::media_terms::MediaTerms;
+use super::quality::{Carriage, LineQuality};
 use super::signals::Signals;
 use super::terms::DigitsBy;
 use super::unanswered::Unanswered;
@@ -10,11 +10,13 @@ use crate::audio::ToneDetector;
 use crate::base::{Pii, Random, SampleRate};
 use crate::media::{Leg, LegMedia, LegMode, LegOptions, MediaError, UplinkFrame, Workers};
 use crate::net::{LegEvents, NetError, Sip};
+use crate::providers::format::AudioFormat;
 use crate::sdp::{Codec, Direction, Negotiated, Negotiation, SdpError, Security, SrtpPolicy, SrtpSuite};
 use crate::sip::event::{EndCause, Header, IncomingCall, Missing, TransferOutcome};
 use crate::sip::{CommandError, Event, LegId, OutgoingInvite, Transport, Uri};
 use std::net::IpAddr;
-use std::time::Instant;
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
 
 /// Content-Type of keys that we send by SIP INFO.
 const DTMF_RELAY: &str = "application/dtmf-relay";
@@ -49,6 +51,16 @@ impl LineError {
             Self::NotAnswered(unanswered) => unanswered.sip_status(),
             Self::NotDialled(_) => 403,
             Self::Net(_) => 500,
+        }
+    }
+
+    /// When the caller may try again, where that helps: the `Retry-After` of a 503 (RFC 3261 §20.33).
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Media(error) => error.retry_after(),
+            Self::NotAnswered(Unanswered::Unavailable { retry_after, .. }) => *retry_after,
+            Self::Net(_) | Self::NotAnswered(_) | Self::NotDialled(_) | Self::Sdp(_) => None,
         }
     }
 
@@ -122,6 +134,8 @@ pub struct Line {
     codec: Option<Codec>,
     /// How the agreed stream is encrypted; `None` in clear.
     suite: Option<SrtpSuite>,
+    /// Both, for readers elsewhere.
+    carriage: Carriage,
     /// What the leg was configured with last.
     agreed: Option<LegMedia>,
     /// Where keys are agreed by DTLS.
@@ -207,6 +221,7 @@ impl Line {
             terms,
             codec: None,
             suite: None,
+            carriage: Carriage::default(),
             agreed: None,
             handshake: None,
             held: false,
@@ -349,6 +364,16 @@ impl Line {
         self.codec
     }
 
+    /// How this line carries audio: G.711 lines meet vendors that take it without a conversion.
+    #[must_use]
+    pub fn audio_format(&self) -> AudioFormat {
+        match self.codec {
+            Some(Codec::Pcmu) => AudioFormat::MULAW,
+            Some(Codec::Pcma) => AudioFormat::ALAW,
+            _ => AudioFormat::pcm(self.sample_rate().0),
+        }
+    }
+
     /// Samples per second of [`Leg::uplink`] and [`Leg::downlink`]: the first agreed codec's, for the whole call.
     #[must_use]
     pub fn sample_rate(&self) -> SampleRate {
@@ -365,6 +390,11 @@ impl Line {
     #[must_use]
     pub fn quality(&self) -> LineQuality {
         LineQuality { codec: self.codec, suite: self.suite, stats: self.media.stats() }
+    }
+
+    /// Codec and encryption as they are at any later time.
+    pub(super) fn carriage(&self) -> Carriage {
+        Arc::clone(&self.carriage)
     }
 
     /// Where the signalling comes from.
@@ -428,6 +458,7 @@ impl Line {
     }
 
     fn configure(&mut self, media: LegMedia) -> Option<LineEvent> {
+        *self.carriage.lock().unwrap_or_else(PoisonError::into_inner) = (self.codec, self.suite);
         match self.media.configure(media) {
             Ok(()) => None,
             Err(error @ MediaError::Busy(_)) => {

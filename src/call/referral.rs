@@ -5,6 +5,7 @@ use super::dial_policy::{Approved, DialPolicy};
 use super::gateway::Gateway;
 use super::line::{Line, LineError, LineEvent, TransferRequest};
 use super::outbound::{Outbound, place};
+use super::quality::NEAR;
 use super::session::Session;
 use super::switchboard::{Switchboard, Takeover};
 use super::unanswered::Unanswered;
@@ -101,17 +102,17 @@ impl Session {
     pub(super) fn on_transfer_requested(&mut self, request: &TransferRequest) {
         let allowed = match &self.referral {
             Some(_) => Err("a transfer is under way".to_owned()),
-            None if self.handover.is_some() || self.far.line.is_some() => {
+            None if self.legs.handover.is_some() || self.legs.far.line.is_some() => {
                 Err("the call is being handed over".to_owned())
             }
-            None => approve(&self.gateway, &self.line, request),
+            None => approve(&self.legs.gateway, &self.legs.line, request),
         };
         let approved = match allowed {
             Ok(approved) => approved,
             Err(reason) => {
-                tracing::info!(call = %self.call, reason, "refer_refused");
-                self.events.send(CallEvent::TransferRefused { call: self.call, reason });
-                refuse(&self.line);
+                tracing::info!(call = %self.legs.call, reason, "refer_refused");
+                self.legs.events.send(CallEvent::TransferRefused { call: self.legs.call, reason });
+                refuse(&self.legs.line);
                 return;
             }
         };
@@ -120,12 +121,12 @@ impl Session {
         let by = request.referred_by.as_ref().map(|by| by.expose().clone());
         let by = by.filter(|by| HeaderValue::try_from(by.as_str()).is_ok());
         outbound.headers.extend(by.map(|by| ("Referred-By".to_owned(), by)));
-        let leg = self.line.leg;
-        self.line.sip.post(move |endpoint, now| {
+        let leg = self.legs.line.leg;
+        self.legs.line.sip.post(move |endpoint, now| {
             // The peer may have hung up meanwhile.
             let _ = endpoint.accept_refer(now, leg);
         });
-        let (switchboard, gateway) = (Arc::clone(&self.switchboard), Arc::clone(&self.gateway));
+        let (switchboard, gateway) = (Arc::clone(&self.legs.switchboard), Arc::clone(&self.legs.gateway));
         let (answer, referral) = oneshot::channel();
         tokio::spawn(async move {
             // A line that nobody waits for is dropped, which hangs up.
@@ -139,7 +140,7 @@ impl Session {
         self.referral = None;
         match outcome {
             Ok(line) => {
-                self.events.send(CallEvent::LegReplaced { call: self.call, by: "refer" });
+                self.legs.events.send(CallEvent::LegReplaced { call: self.legs.call, by: "refer" });
                 let old = self.adopt(line);
                 if self.referrer_gone.take().is_none() {
                     retire(old);
@@ -147,7 +148,9 @@ impl Session {
             }
             Err(unanswered) => {
                 self.ended = self.referrer_gone.take();
-                self.events.send(CallEvent::TransferRefused { call: self.call, reason: unanswered.to_string() });
+                self.legs
+                    .events
+                    .send(CallEvent::TransferRefused { call: self.legs.call, reason: unanswered.to_string() });
             }
         }
     }
@@ -155,26 +158,26 @@ impl Session {
     /// Another call takes the place of one of our legs (RFC 3891 §3): it gets the leg's part, and the leg gets BYE.
     pub(super) fn on_takeover(&mut self, takeover: Takeover) {
         let Takeover { replaced, line } = takeover;
-        if replaced == self.line.leg {
+        if replaced == self.legs.line.leg {
             // Dropping the old line hangs it up.
             drop(self.adopt(line));
-        } else if self.far.line.as_ref().is_some_and(|far| far.leg == replaced) {
+        } else if self.legs.far.line.as_ref().is_some_and(|far| far.leg == replaced) {
             self.adopt_far(line);
         } else {
             return;
         }
-        self.events.send(CallEvent::LegReplaced { call: self.call, by: "replaces" });
+        self.legs.events.send(CallEvent::LegReplaced { call: self.legs.call, by: "replaces" });
     }
 
     /// Goes on with another line on the caller's side; the agent resumes at the word it was in.
     fn adopt(&mut self, line: Line) -> Line {
-        self.seat.release(self.line.leg);
-        self.seat.hold(line.leg);
-        self.playout.hold(&mut self.line.media.downlink);
-        let old = std::mem::replace(&mut self.line, line);
+        self.legs.seat.release(self.legs.line.leg);
+        self.legs.seat.hold(NEAR, &line);
+        self.playout.hold(&mut self.legs.line.media.downlink);
+        let old = std::mem::replace(&mut self.legs.line, line);
         self.follow_rate(old.sample_rate());
         self.playout.resume();
-        if self.far.coupled {
+        if self.legs.far.coupled {
             self.couple();
         }
         old

@@ -1,19 +1,17 @@
 //! The driver of one agent call: hears, decides through the pure machines, speaks.
 
 use super::ears::Ears;
-use super::gateway::Gateway;
-use super::handover::{FarSide, Handover};
 use super::hearing::Hearing;
+use super::legs::Legs;
 use super::line::describe;
 use super::playout::{self, Downlink, Playout, Spoken};
 use super::referral::Referral;
 use super::sounds::at_rate;
-use super::switchboard::{Seat, Switchboard, Takeover};
-use super::terms::{AgentSetup, Engines, PeerTerms};
-use super::{CallEvent, EventStream, Line, LineEvent, Unanswered};
+use super::terms::{AgentSetup, Engines};
+use super::{CallEvent, Line, LineEvent, Unanswered};
 use crate::agent::{Conversation, Input, UtteranceId};
-use crate::base::{CallId, Pii, Random, SampleRate, TurnId};
-use crate::media::{LegEvent, LegMode, LegStats};
+use crate::base::{Pii, Random, SampleRate, TurnId};
+use crate::media::LegEvent;
 use crate::providers::{ProviderError, SpeakRequest, SpeechStream, SttEvent, SttRequest, SttStream, TtsChunk};
 use crate::sip::event::EndCause;
 use crate::tools::Gate;
@@ -27,8 +25,6 @@ const PUMP_INTERVAL: Duration = Duration::from_millis(100);
 /// A busy text-to-speech engine is asked again after this long, this often, before the call hears the spare line.
 const SYNTHESIS_RETRY: Duration = Duration::from_millis(150);
 const SYNTHESIS_ATTEMPTS: u32 = 6;
-/// How often the quality of the legs is told.
-const QUALITY_INTERVAL: Duration = Duration::from_secs(10);
 /// Rounds of the machines feeding each other before the driver looks at the outside world again.
 const ROUNDS: usize = 64;
 
@@ -49,11 +45,9 @@ impl Downlink for crate::media::Downlink {
 
 /// One call with its machines. [`Self::run`] it to the end.
 pub(super) struct Session {
-    pub(super) call: CallId,
-    pub(super) line: Line,
+    pub(super) legs: Legs,
     pub(super) setup: Arc<AgentSetup>,
     pub(super) engines: Engines,
-    pub(super) events: EventStream,
     pub(super) conversation: Conversation,
     pub(super) turn: TurnTaker,
     pub(super) digits: DigitCollector,
@@ -61,25 +55,10 @@ pub(super) struct Session {
     pub(super) playout: Playout,
     /// Answers of tasks started by effects, as inputs of the conversation.
     pub(super) answers: mpsc::UnboundedSender<Input>,
-    /// The transfer under way.
-    pub(super) handover: Option<Handover>,
-    pub(super) far: FarSide,
     /// The call that the peer asked for by REFER.
     pub(super) referral: Option<Referral>,
     /// The peer hung up, as it may, before that call is decided; in words.
     pub(super) referrer_gone: Option<String>,
-    pub(super) refer_failures: mpsc::UnboundedSender<String>,
-    refer_failed: mpsc::UnboundedReceiver<String>,
-    pub(super) switchboard: Arc<Switchboard>,
-    pub(super) seat: Seat,
-    takeovers: mpsc::UnboundedReceiver<Takeover>,
-    /// The way back to the peer, which is also the way out for transfers.
-    pub(super) gateway: Arc<Gateway>,
-    pub(super) caller_name: Option<Pii<String>>,
-    pub(super) called_number: Option<Pii<String>>,
-    pub(super) ended_by_far_side: bool,
-    pub(super) terms: PeerTerms,
-    pub(super) hangup: Option<(String, bool)>,
     /// What the agent wants the BYE to say.
     pub(super) bye_headers: Vec<(String, String)>,
     pub(super) gate: Gate,
@@ -98,68 +77,39 @@ pub(super) struct Session {
     barge_in: Option<Instant>,
     queued: bool,
     pub(super) ended: Option<String>,
-    quality_at: Instant,
-    started: Instant,
-}
-
-/// What a session starts from.
-pub(super) struct SessionSeed {
-    pub(super) call: CallId,
-    pub(super) line: Line,
-    pub(super) setup: Arc<AgentSetup>,
-    pub(super) engines: Engines,
-    pub(super) events: EventStream,
-    pub(super) variables: Vec<(String, Pii<String>)>,
-    pub(super) switchboard: Arc<Switchboard>,
-    pub(super) gateway: Arc<Gateway>,
-    pub(super) caller_name: Option<Pii<String>>,
-    pub(super) called_number: Option<Pii<String>>,
-    pub(super) terms: PeerTerms,
 }
 
 impl Session {
     /// A session on an answered line.
-    pub(super) fn new(seed: SessionSeed) -> Self {
-        let SessionSeed { call, line, setup, engines, events, variables, switchboard, gateway, terms, .. } = seed;
+    pub(super) fn new(
+        mut legs: Legs,
+        setup: Arc<AgentSetup>,
+        engines: Engines,
+        variables: Vec<(String, Pii<String>)>,
+    ) -> Self {
         let now = Instant::now();
-        let rate = line.sample_rate();
-        let (seat, takeovers) = switchboard.seat(line.leg, LegMode::Agent);
-        let (refer_failures, refer_failed) = mpsc::unbounded_channel();
+        let rate = legs.line.sample_rate();
+        legs.voice = Some((Arc::clone(&engines.tts), setup.speed));
         let (answers, answered) = mpsc::unbounded_channel();
         let (tool_time, tool_times) = mpsc::unbounded_channel();
         let mut session = Self {
-            call,
-            line,
             conversation: Conversation::new(Arc::clone(&setup.agent), Random::system().hex(32)),
             turn: TurnTaker::new(setup.turn.clone()),
             digits: DigitCollector::default(),
             ledger: Ledger::default(),
             playout: Playout::default(),
-            gate: Gate::new(call, Arc::clone(&setup.tool_set), setup.budget),
+            gate: Gate::new(legs.call, Arc::clone(&setup.tool_set), setup.budget),
             ears: Ears::open(engines.voice.as_ref(), rate),
             hearing: None,
+            legs,
             setup,
             engines,
-            events,
             answers,
             answered,
             tool_time,
             tool_times,
-            handover: None,
-            far: FarSide::default(),
             referral: None,
             referrer_gone: None,
-            refer_failures,
-            refer_failed,
-            switchboard,
-            seat,
-            takeovers,
-            gateway,
-            caller_name: seed.caller_name,
-            called_number: seed.called_number,
-            ended_by_far_side: false,
-            terms,
-            hangup: None,
             bye_headers: Vec::new(),
             speech: None,
             speech_events: None,
@@ -169,18 +119,19 @@ impl Session {
             barge_in: None,
             queued: false,
             ended: None,
-            quality_at: now + QUALITY_INTERVAL,
-            started: now,
         };
         let local_time = session.setup.local_time();
         session.conversation.handle(now, Input::CallStarted { variables, local_time });
-        session.hearing = Hearing::on(session.setup.agent.listening, &mut session.line.media);
+        session.hearing = Hearing::on(session.setup.agent.listening, &mut session.legs.line.media);
         session.open_speech(now);
         session
     }
 
     fn open_speech(&mut self, now: Instant) {
-        let request = SttRequest { rate: self.line.sample_rate(), pre_roll: self.setup.turn.pre_roll };
+        let request = SttRequest {
+            line: self.legs.line.audio_format(),
+            ..SttRequest::new(self.legs.line.sample_rate(), self.setup.turn.pre_roll)
+        };
         match self.engines.stt.open(request) {
             Ok((stream, events)) => {
                 self.speech = Some(stream);
@@ -195,12 +146,12 @@ impl Session {
         loop {
             self.settle(Instant::now());
             if let Some(reason) = self.ended.take() {
-                self.report_end(reason);
+                self.legs.tell_end(reason, &[]);
                 return;
             }
             let deadline = self.deadline();
             tokio::select! {
-                event = self.line.next(), if self.referrer_gone.is_none() => match event {
+                event = self.legs.line.next(), if self.referrer_gone.is_none() => match event {
                     Some(event) => self.on_line(event),
                     None => self.hear(),
                 },
@@ -208,10 +159,10 @@ impl Session {
                 (through, probability) = self.ears.verdict() => {
                     self.turn.handle(Instant::now(), TurnInput::Probability { through, probability });
                 }
-                event = self.far.next() => self.on_far_side(event),
-                Some(reason) = self.refer_failed.recv() => self.on_refer_failure(reason),
+                event = self.legs.far.next() => self.on_far_side(event),
+                Some(reason) = self.legs.refer_failed.recv() => self.on_refer_failure(reason),
                 outcome = receive_referral(&mut self.referral) => self.on_referral(outcome),
-                Some(takeover) = self.takeovers.recv() => self.on_takeover(takeover),
+                Some(takeover) = self.legs.takeovers.recv() => self.on_takeover(takeover),
                 chunk = receive_chunk(&mut self.synthesis) => self.on_chunk(chunk),
                 Some(input) = self.answered.recv() => self.conversation.handle(Instant::now(), input),
                 Some(took) = self.tool_times.recv() => self.gate.settle(took),
@@ -224,17 +175,14 @@ impl Session {
         let pump = (!self.playout.is_empty()).then(|| Instant::now() + PUMP_INTERVAL);
         let retry = self.synthesis_retry.map(|(at, _)| at);
         let machines = [self.turn.poll_timeout(), self.digits.poll_timeout(), self.handover_timeout()];
-        machines.into_iter().chain([pump, retry, Some(self.quality_at)]).flatten().min()
+        machines.into_iter().chain([pump, retry, Some(self.legs.quality_at)]).flatten().min()
     }
 
     fn on_deadline(&mut self) {
         let now = Instant::now();
         self.turn.handle_timeout(now);
         self.on_handover_timeout(now);
-        if now >= self.quality_at {
-            self.quality_at = now + QUALITY_INTERVAL;
-            self.report_quality();
-        }
+        self.legs.tell_quality_when_due(now);
         if let Some(answer) = self.digits.expire(now) {
             self.answer_by_key(now, answer);
         }
@@ -242,11 +190,11 @@ impl Session {
 
     /// Caller audio and what the media worker reports.
     fn hear(&mut self) {
-        while let Some(mut frame) = self.line.media.uplink.try_pop() {
-            if self.line.is_held() {
+        while let Some(mut frame) = self.legs.line.media.uplink.try_pop() {
+            if self.legs.line.is_held() {
                 continue;
             }
-            if let Some(key) = self.line.key_in(&frame) {
+            if let Some(key) = self.legs.line.key_in(&frame) {
                 self.on_key(key);
             }
             if let Some(hearing) = &mut self.hearing {
@@ -259,16 +207,16 @@ impl Session {
             let gate_open = self.turn.wants_probability(frame.arrived);
             self.ears.push(frame.samples.samples(), frame.arrived, gate_open);
         }
-        while let Some(event) = self.line.media.events.try_pop() {
+        while let Some(event) = self.legs.line.media.events.try_pop() {
             self.on_media(event);
         }
     }
 
     fn on_media(&mut self, event: LegEvent) {
         match event {
-            LegEvent::Digit(_) if self.far.passes_keys || !self.line.takes_event_keys() => {}
-            LegEvent::Digit(key) if self.far.coupled => {
-                if let Some(far) = &mut self.far.line {
+            LegEvent::Digit(_) if self.legs.far.passes_keys || !self.legs.line.takes_event_keys() => {}
+            LegEvent::Digit(key) if self.legs.far.coupled => {
+                if let Some(far) = &mut self.legs.far.line {
                     far.press(key);
                 }
             }
@@ -277,18 +225,18 @@ impl Session {
                 if self.playout.is_current(turn) {
                     self.turn.handle(at, TurnInput::Playout(turn::Playout::Audible));
                     if let Some(record) = self.ledger.finish(turn, at) {
-                        self.events.send(CallEvent::TurnLatency { call: self.call, record });
+                        self.legs.events.send(CallEvent::TurnLatency { call: self.legs.call, record });
                     }
                 }
             }
             LegEvent::PlayoutEnded { at, .. } => {
                 if let Some(onset) = self.barge_in.take() {
                     let stopped_after = at.saturating_duration_since(onset);
-                    self.events.send(CallEvent::BargeIn { call: self.call, stopped_after });
+                    self.legs.events.send(CallEvent::BargeIn { call: self.legs.call, stopped_after });
                 }
             }
             LegEvent::MediaTimeout { silent_for } => {
-                tracing::info!(call = %self.call, seconds = silent_for.as_secs(), "media_timeout");
+                tracing::info!(call = %self.legs.call, seconds = silent_for.as_secs(), "media_timeout");
                 self.finish("no audio came from the peer");
             }
             LegEvent::Panicked => self.finish("the media worker met a bug in this call"),
@@ -298,7 +246,7 @@ impl Session {
 
     fn on_key(&mut self, key: char) {
         let now = Instant::now();
-        self.events.send(CallEvent::Digit { call: self.call, key: Pii::new(key) });
+        self.legs.events.send(CallEvent::Digit { call: self.legs.call, key: Pii::new(key) });
         self.turn.handle(now, TurnInput::Key);
         if let Some(answer) = self.digits.key(now, key) {
             self.answer_by_key(now, answer);
@@ -313,7 +261,7 @@ impl Session {
 
     fn on_line(&mut self, event: LineEvent) {
         match event {
-            LineEvent::Digit(key) => match self.far.line.as_mut().filter(|_| self.far.coupled) {
+            LineEvent::Digit(key) => match self.legs.far.line.as_mut().filter(|_| self.legs.far.coupled) {
                 Some(far) => far.press(key),
                 None => self.on_key(key),
             },
@@ -323,11 +271,11 @@ impl Session {
                 self.on_held(true);
             }
             LineEvent::Ended(cause) => {
-                if self.far.bridged || self.handover.take().is_some() && cause == EndCause::Transferred {
-                    self.hangup.get_or_insert_with(|| ("transferred".into(), true));
+                if self.legs.far.bridged || self.legs.handover.take().is_some() && cause == EndCause::Transferred {
+                    self.legs.hangup.get_or_insert_with(|| ("transferred".into(), true));
                 }
-                let reason = match (&cause, &self.hangup) {
-                    _ if self.ended_by_far_side => "the other side hung up".into(),
+                let reason = match (&cause, &self.legs.hangup) {
+                    _ if self.legs.ended_by_far_side => "the other side hung up".into(),
                     (EndCause::Local | EndCause::Transferred, Some((reason, _))) => reason.clone(),
                     (cause, _) => describe(cause),
                 };
@@ -346,19 +294,24 @@ impl Session {
         let now = Instant::now();
         match event {
             Some(SttEvent::Partial { text, .. }) => {
-                self.events.send(CallEvent::CallerPartial { call: self.call, text })
+                self.legs.events.send(CallEvent::CallerPartial { call: self.legs.call, text })
             }
             Some(SttEvent::Final { segment, text, confidence, .. }) => {
                 self.turn.handle(now, TurnInput::Transcript { segment, text, confidence });
             }
             Some(SttEvent::Failed { segment, error }) => {
                 self.turn.handle(now, TurnInput::TranscriptFailed { segment });
-                tracing::info!(call = %self.call, %error, "transcript_failed");
+                tracing::info!(call = %self.legs.call, %error, "transcript_failed");
             }
+            Some(SttEvent::FellOver { from, to }) => {
+                tracing::warn!(call = %self.legs.call, %from, %to, "speech_to_text_fell_over");
+            }
+            // Turn-taking goes by the voice; what else a vendor offers is of no use to it.
+            Some(_) => {}
             None => {
                 self.speech_events = None;
                 self.speech = None;
-                self.trouble(now, "speech_to_text", &ProviderError::Stopped { provider: "speech_to_text" });
+                self.trouble(now, "speech_to_text", &ProviderError::Stopped { provider: "speech_to_text".into() });
             }
         }
     }
@@ -369,7 +322,7 @@ impl Session {
         match chunk {
             Some(Ok(chunk)) => {
                 self.ledger.mark(Stage::FirstAudio, now);
-                let rate = self.line.sample_rate();
+                let rate = self.legs.line.sample_rate();
                 self.playout.audio(utterance, playout::at_rate(chunk, self.synthesis_rate, rate));
             }
             Some(Err(error)) => {
@@ -396,7 +349,7 @@ impl Session {
                 self.execute(now, effect);
             }
             self.synthesise(now);
-            for spoken in self.playout.pump(&mut self.line.media.downlink) {
+            for spoken in self.playout.pump(&mut self.legs.line.media.downlink) {
                 idle = false;
                 self.report_spoken(now, spoken);
             }
@@ -406,8 +359,12 @@ impl Session {
             }
         }
         self.drive_handover(now);
-        if self.playout.is_empty() && self.synthesis.is_none() && self.hangup.is_some() && self.handover.is_none() {
-            self.line.hang_up_with(std::mem::take(&mut self.bye_headers));
+        if self.playout.is_empty()
+            && self.synthesis.is_none()
+            && self.legs.hangup.is_some()
+            && self.legs.handover.is_none()
+        {
+            self.legs.line.hang_up_with(std::mem::take(&mut self.bye_headers));
         }
     }
 
@@ -431,24 +388,24 @@ impl Session {
             TurnOutput::DiscardSegment => self.with_speech(|speech| speech.discard()),
             TurnOutput::Hold { onset, audible } => {
                 self.barge_in = audible.then_some(onset);
-                self.playout.hold(&mut self.line.media.downlink);
+                self.playout.hold(&mut self.legs.line.media.downlink);
             }
             TurnOutput::Resume => {
                 self.barge_in = None;
                 self.playout.resume();
-                self.events.send(CallEvent::FalseBargeIn { call: self.call });
+                self.legs.events.send(CallEvent::FalseBargeIn { call: self.legs.call });
             }
             TurnOutput::Turn { text, confidence, last_voiced, transcript_at, .. } => {
                 self.silence_agent(now);
                 self.ledger.begin(last_voiced);
                 self.ledger.mark(Stage::Transcript, transcript_at);
                 self.ledger.mark(Stage::EndOfTurn, now);
-                self.events.send(CallEvent::CallerSaid { call: self.call, text: text.clone(), confidence });
+                self.legs.events.send(CallEvent::CallerSaid { call: self.legs.call, text: text.clone(), confidence });
                 self.conversation.handle(now, Input::CallerSaid { text, confidence });
             }
             TurnOutput::NoInput => self.conversation.handle(now, Input::Silence),
             TurnOutput::TranscriptMissing => {
-                let busy = ProviderError::Busy { provider: "speech_to_text", waiting: 0 };
+                let busy = ProviderError::Busy { provider: "speech_to_text".into(), waiting: 0 };
                 self.trouble(now, "speech_to_text", &busy);
             }
         }
@@ -456,8 +413,8 @@ impl Session {
 
     /// The line is another one than before, whose rate was this: the engines and what is still to be said follow.
     pub(super) fn follow_rate(&mut self, before: SampleRate) {
-        let rate = self.line.sample_rate();
-        self.hearing = Hearing::on(self.setup.agent.listening, &mut self.line.media);
+        let rate = self.legs.line.sample_rate();
+        self.hearing = Hearing::on(self.setup.agent.listening, &mut self.legs.line.media);
         if before == rate {
             return;
         }
@@ -483,7 +440,7 @@ impl Session {
     fn silence_agent(&mut self, now: Instant) {
         self.synthesis = None;
         self.synthesis_retry = None;
-        for spoken in self.playout.void(&mut self.line.media.downlink) {
+        for spoken in self.playout.void(&mut self.legs.line.media.downlink) {
             self.report_spoken(now, spoken);
         }
         self.announce_playout(now);
@@ -492,8 +449,8 @@ impl Session {
     fn report_spoken(&mut self, now: Instant, spoken: Spoken) {
         let Spoken { utterance, heard, complete } = spoken;
         if complete || !heard.is_empty() {
-            let event = CallEvent::AgentSaid { call: self.call, heard: Pii::new(heard.clone()), complete };
-            self.events.send(event);
+            let event = CallEvent::AgentSaid { call: self.legs.call, heard: Pii::new(heard.clone()), complete };
+            self.legs.events.send(event);
         }
         self.conversation.handle(now, Input::SpeechEnded { utterance, heard, complete });
     }
@@ -509,11 +466,15 @@ impl Session {
             return;
         }
         let Some((utterance, text)) = self.playout.next_to_synthesise() else { return };
-        let request = SpeakRequest { text: text.to_owned(), rate: self.line.sample_rate(), speed: self.setup.speed };
+        let request = SpeakRequest {
+            line: self.legs.line.audio_format(),
+            speed: self.setup.speed,
+            ..SpeakRequest::new(text, self.legs.line.sample_rate())
+        };
         match self.engines.tts.speak(request) {
             Ok(stream) => {
                 self.synthesis = Some((utterance, stream));
-                self.synthesis_rate = self.line.sample_rate();
+                self.synthesis_rate = self.legs.line.sample_rate();
                 self.synthesis_retry = None;
             }
             Err(ProviderError::Busy { .. }) if attempts + 1 < SYNTHESIS_ATTEMPTS => {
@@ -528,95 +489,22 @@ impl Session {
 
     /// Text-to-speech is down: the caller hears the line that was made while the server started.
     fn say_spare_line(&mut self, now: Instant, utterance: UtteranceId, error: &ProviderError) {
-        let spare = at_rate(&self.setup.spare_line, SampleRate::NARROWBAND, self.line.sample_rate());
+        let spare = at_rate(&self.setup.spare_line, SampleRate::NARROWBAND, self.legs.line.sample_rate());
         self.playout.audio(utterance, TtsChunk { samples: spare.to_vec(), ..TtsChunk::default() });
         self.playout.synthesised(utterance);
         self.trouble(now, "text_to_speech", error);
     }
 
     pub(super) fn trouble(&mut self, now: Instant, stage: &'static str, error: &ProviderError) {
-        self.events.send(CallEvent::EngineTrouble { call: self.call, stage, detail: error.to_string() });
+        self.legs.events.send(CallEvent::EngineTrouble { call: self.legs.call, stage, detail: error.to_string() });
         let busy = matches!(error, ProviderError::Busy { .. });
         self.conversation.handle(now, Input::ProviderDown { stage, busy });
     }
 
     fn finish(&mut self, reason: &str) {
-        self.hangup.get_or_insert_with(|| (reason.to_owned(), false));
-        self.line.hang_up();
+        self.legs.hangup.get_or_insert_with(|| (reason.to_owned(), false));
+        self.legs.line.hang_up();
     }
-
-    fn report_quality(&self) {
-        let legs = [("near", Some(&self.line)), ("far", self.far.line.as_ref())];
-        for (leg, line) in legs.into_iter().filter_map(|(leg, line)| Some((leg, line?))) {
-            self.events.send(CallEvent::MediaQuality { call: self.call, leg, quality: line.quality() });
-        }
-    }
-
-    fn report_end(&self, reason: String) {
-        self.report_quality();
-        let mut media = figures(&self.line.media.stats(), &NEAR_FIGURES);
-        if let Some(far) = &self.far.line {
-            media.extend(figures(&far.media.stats(), &FAR_FIGURES));
-        }
-        self.events.send(CallEvent::CallEnded {
-            call: self.call,
-            reason,
-            completed: self.hangup.as_ref().is_some_and(|(_, completed)| *completed),
-            duration: self.started.elapsed(),
-            media,
-        });
-    }
-}
-
-/// Names of a leg's figures in the record of a call.
-pub(super) const NEAR_FIGURES: [&str; 12] = [
-    "sent",
-    "received",
-    "lost",
-    "late",
-    "rejected",
-    "starved_frames",
-    "uplink_dropped",
-    "srtp_failures",
-    "jitter_us",
-    "round_trip_us",
-    "far_loss_permille",
-    "mos_hundredths",
-];
-/// The same of the leg that the call was handed to.
-pub(super) const FAR_FIGURES: [&str; 12] = [
-    "far_sent",
-    "far_received",
-    "far_lost",
-    "far_late",
-    "far_rejected",
-    "far_starved_frames",
-    "far_uplink_dropped",
-    "far_srtp_failures",
-    "far_jitter_us",
-    "far_round_trip_us",
-    "far_far_loss_permille",
-    "far_mos_hundredths",
-];
-
-pub(super) fn figures(stats: &LegStats, names: &[&'static str; 12]) -> Vec<(&'static str, u64)> {
-    let LegStats { sent, received, lost, late, rejected, starved, uplink_dropped, srtp_failures, .. } = *stats;
-    let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
-    let values = [
-        sent,
-        received,
-        lost,
-        late,
-        rejected,
-        starved,
-        uplink_dropped,
-        srtp_failures,
-        micros(stats.jitter),
-        micros(stats.round_trip),
-        (stats.far_loss * 1_000.0) as u64,
-        (stats.mos * 100.0).round() as u64,
-    ];
-    names.iter().copied().zip(values).collect()
 }
 
 async fn receive_referral(referral: &mut Option<Referral>) -> Result<Line, Unanswered> {

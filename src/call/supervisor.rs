@@ -1,14 +1,16 @@
 //! Takes calls in, places them, and knows all that are up.
 
-use super::bot::{BotCall, BotSeed, Connecting};
+use super::bot::{BotCall, Connecting};
 use super::dial_policy::{Approved, Callee};
 use super::gateway::CallerIdentity;
+use super::legs::{Counterpart, Legs};
 use super::line::describe;
 use super::outbound::{Outbound, place};
+use super::quality::{self, NEAR, QUALITY_INTERVAL};
 use super::recording::Recordings;
-use super::session::{Session, SessionSeed};
+use super::session::Session;
 use super::sounds::{Sounds, at_rate};
-use super::switchboard::{Switchboard, Takeover};
+use super::switchboard::{CallFacts, CallStanding, Switchboard, Takeover};
 use super::terms::{BeforeAnswer, PeerTerms, Program, Route};
 use super::{CallEvent, EventStream, Gateway, Line, LineError, LineEvent, Unanswered};
 use crate::base::{CallId, Pii, Random, SampleRate};
@@ -106,6 +108,13 @@ impl Supervisor {
     #[must_use]
     pub fn active_calls(&self) -> usize {
         self.active.load(Ordering::Acquire)
+    }
+
+    /// The calls that are up, in the order they began, with how their lines sound at this moment. A call that is still
+    /// being answered is not among them.
+    #[must_use]
+    pub fn calls(&self) -> Vec<CallStanding> {
+        self.switchboard.calls()
     }
 
     /// The media workers.
@@ -383,21 +392,29 @@ impl Supervisor {
     }
 
     fn refuse_for(&self, call: CallId, incoming: &IncomingCall, error: &LineError) {
-        self.refuse_with(call, incoming, error.sip_status(), &error.to_string(), error.warning());
+        let mut headers: Vec<(&'static str, String)> = Vec::new();
+        headers.extend(error.retry_after().map(|after| ("Retry-After", after.as_secs().to_string())));
+        headers.extend(error.warning().map(|warning| ("Warning", warning)));
+        self.refuse_with(call, incoming, error.sip_status(), &error.to_string(), headers);
     }
 
     fn refuse(&self, call: CallId, incoming: &IncomingCall, code: u16, reason: &str) {
-        self.refuse_with(call, incoming, code, reason, None);
+        self.refuse_with(call, incoming, code, reason, Vec::new());
     }
 
-    fn refuse_with(&self, call: CallId, incoming: &IncomingCall, code: u16, reason: &str, warning: Option<String>) {
+    fn refuse_with(
+        &self,
+        call: CallId,
+        incoming: &IncomingCall,
+        code: u16,
+        reason: &str,
+        headers: Vec<(&'static str, String)>,
+    ) {
         tracing::info!(%call, code, reason, "call_refused");
         self.events.send(CallEvent::CallRefused { call, code, reason: reason.to_owned() });
         let leg = incoming.leg;
         self.switchboard.sip.post(move |endpoint, now| {
-            let retry = (code == 503).then_some(("Retry-After", "10"));
-            let warning = warning.as_deref().map(|warning| ("Warning", warning));
-            let headers: Vec<(&str, &str)> = retry.into_iter().chain(warning).collect();
+            let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
             // The caller may have hung up meanwhile.
             let _ = endpoint.reject(now, leg, code, &headers);
         });
@@ -406,12 +423,13 @@ impl Supervisor {
     async fn drive(&self, started: Started) {
         let Started { call, mut line, route, gateway, variables, direction, setup, begun, caller_name, called_number } =
             started;
-        tracing::info!(%call, direction, peer = route.peer, agent = route.agent, "call_started");
+        let Route { peer, agent, program, terms } = route;
+        tracing::info!(%call, direction, peer, agent, "call_started");
         self.events.send(CallEvent::CallStarted {
             call,
             direction,
-            peer: route.peer,
-            agent: route.agent,
+            peer: peer.clone(),
+            agent: agent.clone(),
             codec: line.codec().map_or_else(|| "pending".to_owned(), |c| c.to_string()),
             setup,
         });
@@ -421,41 +439,19 @@ impl Supervisor {
         {
             tracing::warn!(%call, "recording_refused");
         }
-        match route.program {
+        let facts = CallFacts { call, direction, peer, agent, since: Instant::now() };
+        let (switchboard, events) = (Arc::clone(&self.switchboard), self.events.clone());
+        let counterpart = Counterpart { gateway, terms, caller_name, called_number };
+        match program {
             Program::Agent(agent, engines) => {
-                let seed = SessionSeed {
-                    call,
-                    line,
-                    setup: agent,
-                    engines,
-                    events: self.events.clone(),
-                    variables,
-                    switchboard: Arc::clone(&self.switchboard),
-                    gateway,
-                    caller_name,
-                    called_number,
-                    terms: route.terms,
-                };
-                Session::new(seed).run().await;
+                let legs = Legs::new(line, facts, counterpart, switchboard, events);
+                Session::new(legs, agent, engines, variables).run().await;
             }
             Program::Bot(bot) => {
-                let seed = BotSeed {
-                    call,
-                    line,
-                    setup: bot,
-                    begun,
-                    direction,
-                    events: self.events.clone(),
-                    variables,
-                    switchboard: Arc::clone(&self.switchboard),
-                    gateway,
-                    caller_name,
-                    called_number,
-                    terms: route.terms,
-                };
-                BotCall::new(seed).run().await;
+                let legs = Legs::new(line, facts, counterpart, switchboard, events);
+                BotCall::new(legs, bot, begun, direction, &variables).run().await;
             }
-            Program::Echo => echo(call, line, &self.switchboard, &self.events).await,
+            Program::Echo => echo(line, facts, &switchboard, &events).await,
         }
     }
 }
@@ -532,9 +528,11 @@ fn header_variables(headers: &[Header], route: &Route) -> Vec<(String, Pii<Strin
     all
 }
 
-async fn echo(call: CallId, mut line: Line, switchboard: &Arc<Switchboard>, events: &EventStream) {
-    let started = Instant::now();
-    let (mut seat, mut takeovers) = switchboard.seat(line.leg, LegMode::Echo);
+async fn echo(mut line: Line, facts: CallFacts, switchboard: &Arc<Switchboard>, events: &EventStream) {
+    let (call, started) = (facts.call, facts.since);
+    let (mut seat, mut takeovers) = switchboard.seat(&line, LegMode::Echo, facts);
+    let mut due = tokio::time::interval_at((started + QUALITY_INTERVAL).into(), QUALITY_INTERVAL);
+    let tell = |line: &Line| events.send(CallEvent::MediaQuality { call, leg: NEAR, quality: line.quality() });
     let cause = loop {
         tokio::select! {
             event = line.next() => match event {
@@ -545,20 +543,21 @@ async fn echo(call: CallId, mut line: Line, switchboard: &Arc<Switchboard>, even
             },
             Some(takeover) = takeovers.recv() => {
                 seat.release(line.leg);
-                seat.hold(takeover.line.leg);
+                seat.hold(NEAR, &takeover.line);
                 // Dropping the old line hangs it up.
                 line = takeover.line;
                 events.send(CallEvent::LegReplaced { call, by: "replaces" });
             }
+            _ = due.tick() => tell(&line),
         }
     };
-    let stats = line.media.stats();
+    tell(&line);
     events.send(CallEvent::CallEnded {
         call,
         reason: describe(&cause),
         completed: cause == EndCause::Remote,
         duration: started.elapsed(),
-        media: super::session::figures(&stats, &super::session::NEAR_FIGURES),
+        media: quality::near_figures(&line.media.stats()),
     });
 }
 

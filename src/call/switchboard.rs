@@ -2,12 +2,15 @@
 
 use super::gateway::Gateway;
 use super::line::Line;
+use super::quality::{LineMeter, LineQuality, NEAR};
 use super::sounds::Sounds;
+use crate::base::CallId;
 use crate::media::{LegMode, Workers};
 use crate::net::Sip;
 use crate::sip::LegId;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 use tokio::sync::mpsc;
 
 /// A call that takes the place of another (RFC 3891), already answered.
@@ -18,8 +21,35 @@ pub(super) struct Takeover {
     pub(super) line: Line,
 }
 
+/// What a call was when it began.
+#[derive(Clone, Debug)]
+pub struct CallFacts {
+    /// Which.
+    pub call: CallId,
+    /// `inbound` or `outbound`.
+    pub direction: &'static str,
+    /// The extension or trunk it belongs to.
+    pub peer: String,
+    /// The agent that talks.
+    pub agent: String,
+    /// When it was answered.
+    pub since: Instant,
+}
+
+/// A call that is up, and how its lines sound.
+#[derive(Clone, Debug)]
+pub struct CallStanding {
+    /// What it was when it began.
+    pub facts: Arc<CallFacts>,
+    /// Its lines: `near` is the caller's, `far` the one that the call was handed to.
+    pub lines: Vec<(&'static str, LineQuality)>,
+}
+
 struct Seated {
     mode: LegMode,
+    facts: Arc<CallFacts>,
+    side: &'static str,
+    meter: LineMeter,
     mailbox: mpsc::UnboundedSender<Takeover>,
 }
 
@@ -42,11 +72,17 @@ impl Switchboard {
         Arc::new(Self { sip, workers, gateways, sounds, seats: Mutex::default() })
     }
 
-    /// A place for a call whose first leg is `leg`.
-    pub(super) fn seat(self: &Arc<Self>, leg: LegId, mode: LegMode) -> (Seat, mpsc::UnboundedReceiver<Takeover>) {
+    /// A place for a call whose first line is this.
+    pub(super) fn seat(
+        self: &Arc<Self>,
+        line: &Line,
+        mode: LegMode,
+        facts: CallFacts,
+    ) -> (Seat, mpsc::UnboundedReceiver<Takeover>) {
         let (mailbox, takeovers) = mpsc::unbounded_channel();
-        let mut seat = Seat { switchboard: Arc::clone(self), legs: Vec::new(), mailbox, mode };
-        seat.hold(leg);
+        let facts = Arc::new(facts);
+        let mut seat = Seat { switchboard: Arc::clone(self), legs: Vec::new(), mailbox, mode, facts };
+        seat.hold(NEAR, line);
         (seat, takeovers)
     }
 
@@ -64,6 +100,22 @@ impl Switchboard {
         }
     }
 
+    /// The calls that are up, in the order they began.
+    pub(super) fn calls(&self) -> Vec<CallStanding> {
+        let mut calls: BTreeMap<CallId, CallStanding> = BTreeMap::new();
+        for seated in self.seats().values() {
+            let standing = calls
+                .entry(seated.facts.call)
+                .or_insert_with(|| CallStanding { facts: Arc::clone(&seated.facts), lines: Vec::new() });
+            standing.lines.push((seated.side, seated.meter.read()));
+        }
+        let sorted = |mut standing: CallStanding| {
+            standing.lines.sort_by_key(|(side, _)| *side != NEAR);
+            standing
+        };
+        calls.into_values().map(sorted).collect()
+    }
+
     fn seats(&self) -> MutexGuard<'_, HashMap<LegId, Seated>> {
         self.seats.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -75,13 +127,21 @@ pub(super) struct Seat {
     legs: Vec<LegId>,
     mailbox: mpsc::UnboundedSender<Takeover>,
     mode: LegMode,
+    facts: Arc<CallFacts>,
 }
 
 impl Seat {
-    /// From here on the call holds this leg, too.
-    pub(super) fn hold(&mut self, leg: LegId) {
+    /// From here on the call holds this line, too, on this side.
+    pub(super) fn hold(&mut self, side: &'static str, line: &Line) {
+        let leg = line.leg;
         self.legs.push(leg);
-        let seated = Seated { mode: self.mode, mailbox: self.mailbox.clone() };
+        let seated = Seated {
+            mode: self.mode,
+            facts: Arc::clone(&self.facts),
+            side,
+            meter: LineMeter::of(line),
+            mailbox: self.mailbox.clone(),
+        };
         self.switchboard.seats().insert(leg, seated);
     }
 

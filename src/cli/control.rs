@@ -4,7 +4,7 @@
 
 use super::server::homes::Homes;
 use super::server::{Server, ServerPlan, TrunkReachability};
-use crate::call::Supervisor;
+use crate::call::{CallStanding, LineQuality, Supervisor};
 use crate::net::Sip;
 use crate::sip::event::RegistrationState;
 use serde_json::{Value, json};
@@ -22,6 +22,8 @@ use tokio::net::{UnixListener, UnixStream};
 const QUESTION_BYTES: u64 = 4_096;
 /// Longest answer that a client reads: 10,000 registrations fit.
 const ANSWER_BYTES: u64 = 8 * 1024 * 1024;
+/// Calls that an answer tells of one by one, from the longest on; it counts all.
+const CALLS_TOLD: usize = 2_000;
 /// How long a question or an answer may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Questions at one time; further ones wait in the kernel.
@@ -109,6 +111,7 @@ impl Source {
             "uptime_s": self.started.elapsed().as_secs(),
             "draining": self.draining.load(Ordering::Relaxed),
             "calls": self.supervisor.active_calls(),
+            "lines": self.supervisor.calls().iter().take(CALLS_TOLD).flat_map(lines).collect::<Vec<_>>(),
             "public_address": self.homes.mapped().map(|address| address.to_string()),
             "listening": self.sip.local_addr().to_string(),
             "registrations": registrations,
@@ -131,6 +134,22 @@ fn state(state: Option<&RegistrationState>) -> Value {
         }
         Some(RegistrationState::Unregistered) => json!({ "state": "unregistered" }),
     }
+}
+
+/// The lines of one call: what it is, and codec, encryption and quality of each.
+fn lines(standing: &CallStanding) -> Vec<Value> {
+    let CallStanding { facts, lines } = standing;
+    let line = |(leg, quality): &(&'static str, LineQuality)| {
+        let mut entry = quality.to_json();
+        entry["call"] = json!(facts.call.to_string());
+        entry["leg"] = json!(leg);
+        entry["direction"] = json!(facts.direction);
+        entry["peer"] = json!(facts.peer);
+        entry["agent"] = json!(facts.agent);
+        entry["up_for_s"] = json!(facts.since.elapsed().as_secs());
+        entry
+    };
+    lines.iter().map(line).collect()
 }
 
 fn counted(counters: crate::sip::endpoint::Counters) -> Value {

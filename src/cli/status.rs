@@ -53,6 +53,9 @@ pub(super) async fn run(status: Status) -> ExitCode {
     }
 }
 
+/// Lines that a person is shown.
+const LINES_SHOWN: usize = 20;
+
 fn entries<'a>(answer: &'a Value, key: &str) -> &'a [Value] {
     answer[key].as_array().map_or(&[], Vec::as_slice)
 }
@@ -96,6 +99,20 @@ fn shown(answer: &Value, style: Style) -> String {
         let _ = writeln!(out, "\n{}", style.paint(Ink::Strong, "Trunks"));
         let _ = writeln!(out, "{}", table(&["name", "calls", "gateways", "OPTIONS"], &rows));
     }
+    let lines = entries(answer, "lines");
+    if !lines.is_empty() {
+        let mut worst: Vec<&Value> = lines.iter().collect();
+        // What has not been judged yet comes last.
+        let score = |line: &Value| line["mos"].as_f64().filter(|mos| *mos > 0.0).unwrap_or(f64::MAX);
+        worst.sort_by(|a, b| score(a).total_cmp(&score(b)));
+        let rows: Vec<Vec<String>> = worst.iter().take(LINES_SHOWN).map(|line| line_row(line)).collect();
+        let _ = writeln!(out, "\n{}", style.paint(Ink::Strong, "Calls, the worst sound first"));
+        let head = ["call", "peer", "agent", "up for", "codec", "SRTP", "MOS", "loss", "jitter", "round trip"];
+        let _ = writeln!(out, "{}", table(&head, &rows));
+        if lines.len() > LINES_SHOWN {
+            let _ = writeln!(out, "and {} more: --json shows them", lines.len() - LINES_SHOWN);
+        }
+    }
     let counters: Vec<String> = answer["counters"]
         .as_object()
         .into_iter()
@@ -121,6 +138,32 @@ fn registration_row(entry: &Value) -> Vec<String> {
         _ => String::new(),
     };
     vec![text(&entry["name"]), text(&entry["address"]), text(&entry["state"]), detail]
+}
+
+fn line_row(entry: &Value) -> Vec<String> {
+    let number = |key: &str| entry[key].as_f64().unwrap_or_default();
+    // Nothing is known of the way there and back before the peer has answered a report.
+    let measured = |key: &str| match number(key) {
+        0.0 => "–".to_owned(),
+        ms => format!("{ms:.0} ms"),
+    };
+    let name = match entry["leg"].as_str() {
+        Some("far") => format!("{} (far side)", text(&entry["call"])),
+        _ => text(&entry["call"]),
+    };
+    let score = number("mos");
+    vec![
+        name,
+        text(&entry["peer"]),
+        text(&entry["agent"]),
+        format!("{} s", entry["up_for_s"]),
+        text(&entry["codec"]),
+        entry["srtp"].as_str().unwrap_or("in clear").to_owned(),
+        if score > 0.0 { format!("{score:.1}") } else { "–".to_owned() },
+        format!("{:.1} %", number("loss") * 100.0),
+        format!("{:.0} ms", number("jitter_ms")),
+        measured("round_trip_ms"),
+    ]
 }
 
 fn trunk_row(entry: &Value) -> Vec<String> {
@@ -161,6 +204,14 @@ mod tests {
                 { "name": "carrier", "gateways": ["sip.example"], "options": { "status": 200, "took_ms": 12.4, "ago_s": 3 },
                   "calls": 1, "max_calls": 10 },
             ],
+            "lines": [
+                { "call": "call-000001", "leg": "near", "peer": "carrier", "agent": "clinic", "up_for_s": 12, "codec": "PCMU",
+                  "srtp": null, "mos": 4.3, "loss": 0.0, "jitter_ms": 1.2, "round_trip_ms": 0.0 },
+                { "call": "call-000002", "leg": "far", "peer": "front", "agent": "clinic", "up_for_s": 3, "codec": "opus",
+                  "srtp": "AEAD_AES_256_GCM", "mos": 3.1, "loss": 0.042, "jitter_ms": 18.0, "round_trip_ms": 61.0 },
+                { "call": "call-000003", "leg": "near", "peer": "front", "agent": "clinic", "up_for_s": 0, "codec": null,
+                  "srtp": null, "mos": 0.0, "loss": 0.0, "jitter_ms": 0.0, "round_trip_ms": 0.0 },
+            ],
             "counters": { "unheard": 7, "banned": 0, "over_peer_limit": 1 },
         })
     }
@@ -179,6 +230,21 @@ mod tests {
         ] {
             assert!(text.contains(part), "{part} is not in:\n{text}");
         }
+    }
+
+    #[test]
+    fn calls_are_shown_with_codec_encryption_and_quality_the_worst_first() {
+        let text = shown(&answer(), Style::plain());
+        let row = |name: &str| {
+            let line = text.lines().position(|line| line.trim_start().starts_with(name)).unwrap();
+            (line, text.lines().nth(line).unwrap().split_whitespace().collect::<Vec<_>>().join(" "))
+        };
+        let (worst, good, fresh) = (row("call-000002"), row("call-000001"), row("call-000003"));
+        assert!(worst.0 < good.0 && good.0 < fresh.0, "{text}");
+        assert!(worst.1.ends_with("opus AEAD_AES_256_GCM 3.1 4.2 % 18 ms 61 ms"), "{}", worst.1);
+        assert!(worst.1.contains("(far side)"), "{}", worst.1);
+        assert!(good.1.ends_with("PCMU in clear 4.3 0.0 % 1 ms –"), "{}", good.1);
+        assert!(fresh.1.contains("– in clear – 0.0 %"), "{}", fresh.1);
     }
 
     #[test]

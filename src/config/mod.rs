@@ -18,7 +18,7 @@ pub use peers::{Extension, Outgoing, OwnCredentials, PeerAddress, Trunk};
 pub use profile::{Questions, ReferTarget, SipProfile};
 pub use recording::Recording;
 pub use secret::Secret;
-pub use sections::{AgentEntry, Inference, LogFormat, Logging, Media, PortRange, ToolHost, Tools};
+pub use sections::{AgentEntry, Inference, LatenessLimit, LogFormat, Logging, Media, PortRange, ToolHost, Tools};
 pub use server::{Advertised, Server};
 
 use peers::{Names, Surroundings, check_overlaps};

@@ -22,6 +22,14 @@ const OPUS_RATES: [u32; 4] = [8_000, 16_000, 24_000, 48_000];
 /// minutes is a port that is missing.
 const QUARANTINE_MIN: Duration = Duration::from_secs(1);
 const QUARANTINE_MAX: Duration = Duration::from_secs(120);
+/// Percent of late turns that may be asked for: with more than half of them late, nothing is left to protect.
+const LATE_SHARE: std::ops::RangeInclusive<i64> = 1..=50;
+/// A turn comes every few milliseconds, and receivers hold back some tens: in between a limit makes sense.
+const LATE_AFTER_MIN: Duration = Duration::from_millis(2);
+const LATE_AFTER_MAX: Duration = Duration::from_millis(200);
+/// Shorter, and one hiccup refuses calls; longer, and calls are refused long after it.
+const WINDOW_MIN: Duration = Duration::from_secs(1);
+const WINDOW_MAX: Duration = Duration::from_secs(60);
 /// Most worker or inference threads.
 const THREADS_MAX: i64 = 256;
 /// Most requests that may wait for inference.
@@ -44,6 +52,23 @@ impl PortRange {
     }
 }
 
+/// When further calls are refused because those that are up would suffer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LatenessLimit {
+    /// Share of late turns of a media thread above which it takes no further call, in percent. Default 2.
+    pub late_share: u8,
+    /// A turn that begins this much after its time is late. Default 10 ms.
+    pub late_after: Duration,
+    /// The time that is looked back upon. Default 4 s.
+    pub window: Duration,
+}
+
+impl Default for LatenessLimit {
+    fn default() -> Self {
+        Self { late_share: 2, late_after: Duration::from_millis(10), window: Duration::from_secs(4) }
+    }
+}
+
 /// `[media]`: where RTP flows.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Media {
@@ -59,6 +84,8 @@ pub struct Media {
     pub opus: OpusSettings,
     /// Comfort noise instead of silence, where the peer does it too. Default off.
     pub comfort_noise: bool,
+    /// When no further call is taken; `None`: whatever the load. Default 2 % of turns over 10 ms late within 4 s.
+    pub admission: Option<LatenessLimit>,
     /// WAV file for whoever waits on hold; `None`: two soft notes every six seconds.
     pub hold_music: Option<PathBuf>,
     /// What a caller hears while the target of a transfer rings. Default `"itu"`, 425 Hz.
@@ -74,6 +101,7 @@ impl Default for Media {
             quarantine: Duration::from_secs(5),
             opus: OpusSettings::VOICE,
             comfort_noise: false,
+            admission: Some(LatenessLimit::default()),
             hold_music: None,
             ringback: Tone::RingbackItu,
         }
@@ -125,12 +153,34 @@ impl Media {
             quarantine: table.duration("quarantine", QUARANTINE_MIN..=QUARANTINE_MAX).unwrap_or(default.quarantine),
             opus: table.table("opus", "opus").map_or(default.opus, read_opus),
             comfort_noise: table.switch("comfort_noise"),
+            admission: read_admission(&table),
             hold_music: table.text("hold_music").map(|file| base.join(file.value)),
             ringback: ringback.map_or(default.ringback, |tone| tone.value),
         };
         table.finish();
         Some(media)
     }
+}
+
+/// `admission = "off"` or `admission = { … }` of `[media]`.
+fn read_admission(table: &Table<'_, '_>) -> Option<LatenessLimit> {
+    const KEY: &str = "admission";
+    let default = LatenessLimit::default();
+    if table.holds(KEY, "off") {
+        return None;
+    }
+    if !table.has(KEY) {
+        return Some(default);
+    }
+    let Some(table) = table.table(KEY, KEY) else { return Some(default) };
+    let share = table.integer("late_share", LATE_SHARE).and_then(|percent| u8::try_from(percent).ok());
+    let limit = LatenessLimit {
+        late_share: share.unwrap_or(default.late_share),
+        late_after: table.duration("late_after", LATE_AFTER_MIN..=LATE_AFTER_MAX).unwrap_or(default.late_after),
+        window: table.duration("window", WINDOW_MIN..=WINDOW_MAX).unwrap_or(default.window),
+    };
+    table.finish();
+    Some(limit)
 }
 
 /// `opus = { … }` of `[media]`.

@@ -44,12 +44,16 @@ pub enum MediaError {
         quarantined: usize,
         /// Ports that could not be bound.
         taken: usize,
+        /// How long a port rests after its call.
+        quarantine: Duration,
     },
     /// Load: the workers begin their work too late already. Answer 503; there are more calls than this machine carries.
     #[error("the media workers are late in {late_percent:.1} % of their turns; this machine carries no further call")]
     Overloaded {
         /// Share of late turns over the last seconds, of the worker that would have taken the call.
         late_percent: f32,
+        /// How long lateness is remembered.
+        window: Duration,
     },
     /// Load: every worker serves as many legs as it may. Answer 503.
     #[error("every media worker is full")]
@@ -59,15 +63,25 @@ pub enum MediaError {
     Thread(std::io::Error),
 }
 
+/// When a place on a worker may have become free: calls end at any time.
+const RETRY_WHEN_FULL: Duration = Duration::from_secs(10);
+
+/// `Retry-After` counts whole seconds, and none would call the peer back at once.
+const fn at_least_a_second(time: Duration) -> Duration {
+    let seconds = time.as_secs() + (time.subsec_nanos() > 0) as u64;
+    Duration::from_secs(if seconds == 0 { 1 } else { seconds })
+}
+
 impl MediaError {
     /// When to try again, for the `Retry-After` of a 503 (RFC 3261 §21.5.4).
     #[must_use]
     pub const fn retry_after(&self) -> Option<Duration> {
         match self {
-            // About as long as a quarantine, and as the lateness takes to be forgiven.
-            Self::NoFreePort { .. } | Self::Overloaded { .. } | Self::TooManyLegs | Self::Busy(_) => {
-                Some(Duration::from_secs(5))
-            }
+            // By then the ports of calls that have ended are free again, whatever is in use now.
+            Self::NoFreePort { quarantine, .. } => Some(at_least_a_second(*quarantine)),
+            // By then the lateness is forgiven, if it is over.
+            Self::Overloaded { window, .. } => Some(at_least_a_second(*window)),
+            Self::TooManyLegs | Self::Busy(_) => Some(RETRY_WHEN_FULL),
             _ => None,
         }
     }
@@ -79,6 +93,25 @@ impl MediaError {
             Self::NoFreePort { .. } | Self::Overloaded { .. } | Self::TooManyLegs | Self::Busy(_) => 503,
             Self::Downgrade => 488,
             Self::Bind { .. } | Self::Codec(_) | Self::Rate(_) | Self::EmptyRange(..) | Self::Thread(_) => 500,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_names_the_time_that_its_cause_takes_to_pass() {
+        let quarantine = Duration::from_millis(4_200);
+        let no_port = MediaError::NoFreePort { in_use: 1, quarantined: 2, taken: 0, quarantine };
+        assert_eq!(no_port.retry_after(), Some(Duration::from_secs(5)));
+        let late = |window| MediaError::Overloaded { late_percent: 3.0, window };
+        assert_eq!(late(Duration::from_secs(8)).retry_after(), Some(Duration::from_secs(8)));
+        assert_eq!(late(Duration::ZERO).retry_after(), Some(Duration::from_secs(1)));
+        assert_eq!(MediaError::Downgrade.retry_after(), None, "trying again would not help");
+        for error in [no_port, late(Duration::ZERO), MediaError::TooManyLegs, MediaError::Busy(4)] {
+            assert_eq!(error.sip_status() == 503, error.retry_after().is_some(), "{error}");
         }
     }
 }

@@ -8,6 +8,7 @@ use super::event::Events;
 use super::framed::ring;
 use super::leg_media::{LegMedia, LegSecurity};
 use super::limits::{HANDSHAKE_DATAGRAMS, UPLINK_FRAMES};
+use super::meter::{self, LegMeter};
 use super::player::Player;
 use super::setup::{Rings, Setup};
 use super::shared::Shared;
@@ -297,33 +298,13 @@ impl Leg {
     /// The counters so far.
     #[must_use]
     pub fn stats(&self) -> LegStats {
-        let c = &self.shared.stats;
-        let read = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
-        LegStats {
-            sent: read(&c.sent),
-            received: read(&c.received),
-            lost: read(&c.lost),
-            late: read(&c.late),
-            duplicated: read(&c.duplicated),
-            rejected: read(&c.rejected),
-            concealed: Duration::from_millis(read(&c.concealed_ms)),
-            starved: read(&c.starved),
-            uplink_dropped: read(&c.uplink_dropped),
-            events_dropped: read(&c.events_dropped),
-            send_errors: read(&c.send_errors),
-            srtp_failures: read(&c.srtp_failures),
-            jitter: Duration::from_micros(u64::from(c.jitter_us.load(Ordering::Relaxed))),
-            delay: Duration::from_micros(u64::from(c.delay_us.load(Ordering::Relaxed))),
-            round_trip: Duration::from_micros(u64::from(c.round_trip_us.load(Ordering::Relaxed))),
-            far_loss: c.far_loss.load(Ordering::Relaxed) as f32 / 256.0,
-            far_jitter: Duration::from_micros(u64::from(c.far_jitter_us.load(Ordering::Relaxed))),
-            peer_left: c.peer_left.load(Ordering::Relaxed),
-            mos: f32::from_bits(c.mos.load(Ordering::Relaxed)),
-            bridge_dropped: read(&c.bridge_dropped),
-            sends_to: c.sends_to.load(),
-            hears_from: c.hears_from.load(),
-            refused_from: c.refused_from.load(),
-        }
+        meter::read(&self.shared.stats)
+    }
+
+    /// Reads the counters from elsewhere.
+    #[must_use]
+    pub fn meter(&self) -> LegMeter {
+        LegMeter::new(&self.shared)
     }
 }
 

@@ -99,7 +99,7 @@ impl Workers {
         let handle = self.handles.iter().min_by_key(|h| (self.refuses(h), legs(h))).ok_or(MediaError::TooManyLegs)?;
         if self.refuses(handle) {
             let late_percent = handle.gauges.late_share.load(Ordering::Relaxed) as f32 / 1e4;
-            return Err(MediaError::Overloaded { late_percent });
+            return Err(MediaError::Overloaded { late_percent, window: self.config.admission.window });
         }
         let thread = handle.worker.as_ref().map(|w| w.thread().clone()).ok_or(MediaError::TooManyLegs)?;
         if handle.gauges.legs.fetch_add(1, Ordering::Relaxed) >= LEGS_PER_WORKER {
@@ -181,7 +181,8 @@ impl Workers {
         }
         Err(refusal.unwrap_or_else(|| {
             let (in_use, quarantined) = self.ports.with(|pool| pool.counts());
-            MediaError::NoFreePort { in_use, quarantined: quarantined.saturating_sub(taken), taken }
+            let (quarantined, quarantine) = (quarantined.saturating_sub(taken), self.config.quarantine);
+            MediaError::NoFreePort { in_use, quarantined, taken, quarantine }
         }))
     }
 

@@ -81,7 +81,8 @@ impl StreamTerms {
     }
 
     /// How offers of ours agree on keys; `None` leaves them plain.
-    pub(super) fn offered_keying(&self) -> Option<Keying> {
+    #[must_use]
+    pub fn offered_keying(&self) -> Option<Keying> {
         let may_encrypt = self.srtp != SrtpPolicy::Off;
         self.keying.iter().copied().find(|keying| may_encrypt && self.allows(*keying))
     }

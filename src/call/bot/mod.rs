@@ -15,6 +15,6 @@ mod setup;
 mod socket;
 
 pub use connect::ConnectError;
-pub(super) use session::{BotCall, BotSeed};
+pub(super) use session::BotCall;
 pub use setup::{BotSetup, BotSurroundings, Connecting};
 pub use socket::Socket;

@@ -9,15 +9,16 @@ use super::setup::{BotSetup, Connecting};
 use super::socket::{Lost, SocketEvent};
 use crate::agent::bridge::BridgeEnd;
 use crate::agent::{Effect, RequestId};
-use crate::base::{CallId, Pii, SampleRate};
+use crate::base::{Pii, SampleRate};
 use crate::call::fallback::whole_line;
-use crate::call::handover::{Decided, FarSide, Handover, Legs, timeout_of};
+use crate::call::handover::Decided;
+use crate::call::legs::Legs;
 use crate::call::line::describe;
+use crate::call::quality::NEAR;
 use crate::call::referral;
-use crate::call::session::{FAR_FIGURES, NEAR_FIGURES, figures};
-use crate::call::switchboard::{Seat, Switchboard, Takeover};
-use crate::call::{CallEvent, EventStream, Gateway, Line, LineEvent, PeerTerms};
-use crate::media::{LegEvent, LegMode};
+use crate::call::switchboard::Takeover;
+use crate::call::{CallEvent, LineEvent};
+use crate::media::LegEvent;
 use crate::providers::bot::{BotMessage, Greeting, Notice, Wire, WireError};
 use crate::sip::event::EndCause;
 use bytes::BytesMut;
@@ -38,23 +39,6 @@ const SCRATCH_SAMPLES: usize = 16 * 1_024;
 /// Buffer that messages are written into; a new one is made when they have filled it.
 const MESSAGES_BYTES: usize = 8 * 1_024;
 
-/// What a call with a bot starts from.
-pub(in crate::call) struct BotSeed {
-    pub(in crate::call) call: CallId,
-    pub(in crate::call) line: Line,
-    pub(in crate::call) setup: Arc<BotSetup>,
-    /// The attempt that began while the phone rang.
-    pub(in crate::call) begun: Option<Connecting>,
-    pub(in crate::call) direction: &'static str,
-    pub(in crate::call) events: EventStream,
-    pub(in crate::call) variables: Vec<(String, Pii<String>)>,
-    pub(in crate::call) switchboard: Arc<Switchboard>,
-    pub(in crate::call) gateway: Arc<Gateway>,
-    pub(in crate::call) caller_name: Option<Pii<String>>,
-    pub(in crate::call) called_number: Option<Pii<String>>,
-    pub(in crate::call) terms: PeerTerms,
-}
-
 /// Who is to be heard.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Speaker {
@@ -67,26 +51,10 @@ enum Speaker {
 
 /// One call with its bot. [`Self::run`] it to the end.
 pub(in crate::call) struct BotCall {
-    call: CallId,
-    line: Line,
-    setup: Arc<BotSetup>,
-    events: EventStream,
+    pub(in crate::call) legs: Legs,
+    pub(in crate::call) setup: Arc<BotSetup>,
     direction: &'static str,
     parameters: Vec<(String, Pii<String>)>,
-    switchboard: Arc<Switchboard>,
-    seat: Seat,
-    takeovers: mpsc::UnboundedReceiver<Takeover>,
-    gateway: Arc<Gateway>,
-    caller_name: Option<Pii<String>>,
-    called_number: Option<Pii<String>>,
-    terms: PeerTerms,
-    handover: Option<Handover>,
-    far: FarSide,
-    refer_failures: mpsc::UnboundedSender<String>,
-    refer_failed: mpsc::UnboundedReceiver<String>,
-    /// Why the call ends once everything was played, and whether its task is done.
-    pub(in crate::call) hangup: Option<(String, bool)>,
-    ended_by_far_side: bool,
     hung_up: bool,
     requests: RequestId,
     wire: Wire,
@@ -106,44 +74,30 @@ pub(in crate::call) struct BotCall {
     out: BytesMut,
     sent: u64,
     ended: Option<String>,
-    started: Instant,
 }
 
 impl BotCall {
     /// A call on an answered line.
-    pub(in crate::call) fn new(seed: BotSeed) -> Self {
-        let BotSeed { call, line, setup, switchboard, .. } = seed;
-        let now = Instant::now();
-        let (seat, takeovers) = switchboard.seat(line.leg, LegMode::Agent);
-        let (refer_failures, refer_failed) = mpsc::unbounded_channel();
+    pub(in crate::call) fn new(
+        legs: Legs,
+        setup: Arc<BotSetup>,
+        begun: Option<Connecting>,
+        direction: &'static str,
+        variables: &[(String, Pii<String>)],
+    ) -> Self {
         let (said, sayings) = mpsc::channel(SAYING);
         let wire = setup.wire();
-        let rate = line.media.sample_rate();
+        let rate = legs.line.media.sample_rate();
         Self {
-            parameters: setup.parameters(&seed.variables),
-            link: Link::new(&setup, seed.begun),
+            parameters: setup.parameters(variables),
+            link: Link::new(&setup, begun),
             ear: Ear::new(wire.format(), rate, setup.bridge.buffer),
             mouth: Mouth::new(rate, setup.bridge.queue),
-            meter: Meter::new(now),
+            meter: Meter::new(Instant::now()),
             wire,
-            call,
-            line,
+            legs,
             setup,
-            events: seed.events,
-            direction: seed.direction,
-            switchboard,
-            seat,
-            takeovers,
-            gateway: seed.gateway,
-            caller_name: seed.caller_name,
-            called_number: seed.called_number,
-            terms: seed.terms,
-            handover: None,
-            far: FarSide::default(),
-            refer_failures,
-            refer_failed,
-            hangup: None,
-            ended_by_far_side: false,
+            direction,
             hung_up: false,
             requests: RequestId(0),
             speaker: Speaker::Bot,
@@ -157,13 +111,12 @@ impl BotCall {
             out: BytesMut::with_capacity(MESSAGES_BYTES),
             sent: 0,
             ended: None,
-            started: now,
         }
     }
 
     /// Drives the call until it is over and reports its end.
     pub(in crate::call) async fn run(mut self) {
-        let timer = tokio::time::sleep_until((self.started + FAR_FUTURE).into());
+        let timer = tokio::time::sleep_until((self.legs.started + FAR_FUTURE).into());
         tokio::pin!(timer);
         loop {
             self.settle(Instant::now());
@@ -173,14 +126,14 @@ impl BotCall {
             }
             self.wind(timer.as_mut());
             tokio::select! {
-                event = self.line.next() => match event {
+                event = self.legs.line.next() => match event {
                     Some(event) => self.on_line(event),
                     None => self.hear(),
                 },
                 event = self.link.next() => self.on_link(event).await,
-                event = self.far.next() => self.legs().on_far_side(event),
-                Some(reason) = self.refer_failed.recv() => self.legs().on_refer_failure(reason),
-                Some(takeover) = self.takeovers.recv() => self.on_takeover(takeover),
+                event = self.legs.far.next() => self.legs.on_far_side(event),
+                Some(reason) = self.legs.refer_failed.recv() => self.legs.on_refer_failure(reason),
+                Some(takeover) = self.legs.takeovers.recv() => self.on_takeover(takeover),
                 Some(samples) = self.sayings.recv() => self.on_said(samples),
                 () = timer.as_mut() => self.on_deadline(),
             }
@@ -192,10 +145,11 @@ impl BotCall {
         let now = Instant::now();
         let pump = (!self.mouth.is_empty()).then(|| now + PUMP_INTERVAL);
         let mark = self.mouth.has_marks().then(|| now + MARK_INTERVAL);
-        let rest = self.hangup.is_some().then(|| now + MARK_INTERVAL);
+        let rest = self.legs.hangup.is_some().then(|| now + MARK_INTERVAL);
         let fallback = (self.speaker == Speaker::Fallback).then(|| now + MARK_INTERVAL);
-        let machines = [self.link.timeout(), self.mouth.timeout(), timeout_of(self.handover.as_ref(), &self.far)];
-        let next = machines.into_iter().chain([pump, mark, rest, fallback]).flatten().min();
+        let machines = [self.link.timeout(), self.mouth.timeout(), self.legs.handover_timeout()];
+        let quality = Some(self.legs.quality_at);
+        let next = machines.into_iter().chain([pump, mark, rest, fallback, quality]).flatten().min();
         let next = next.unwrap_or(now + FAR_FUTURE);
         let set: Instant = timer.deadline().into();
         if next < set || set <= now {
@@ -205,64 +159,48 @@ impl BotCall {
 
     fn on_deadline(&mut self) {
         let now = Instant::now();
-        self.legs().on_handover_timeout(now);
+        self.legs.on_handover_timeout(now);
+        self.legs.tell_quality_when_due(now);
         if let Err(lost) = self.link.handle_timeout(now) {
             self.on_lost(&lost);
         }
     }
 
-    /// What a handover works on.
-    pub(in crate::call) fn legs(&mut self) -> Legs<'_> {
-        Legs {
-            call: self.call,
-            line: &mut self.line,
-            far: &mut self.far,
-            handover: &mut self.handover,
-            events: &self.events,
-            switchboard: &self.switchboard,
-            seat: &mut self.seat,
-            gateway: &self.gateway,
-            terms: &self.terms,
-            destinations: &self.setup.agent.destinations,
-            caller_name: &self.caller_name,
-            called_number: &self.called_number,
-            refer_failures: &self.refer_failures,
-            voice: None,
-            hangup: &mut self.hangup,
-            ended_by_far_side: &mut self.ended_by_far_side,
-        }
-    }
-
     /// Lets audio, marks and a handover go on as far as they can.
     fn settle(&mut self, now: Instant) {
-        if !self.far.coupled {
-            self.mouth.pump(&mut self.line.media.downlink, now);
+        if !self.legs.far.coupled {
+            self.mouth.pump(&mut self.legs.line.media.downlink, now);
         }
-        while let Some(reached) = self.mouth.reached(&self.line.media.downlink) {
+        while let Some(reached) = self.mouth.reached(&self.legs.line.media.downlink) {
             self.tell_mark(reached);
         }
-        let silent = self.mouth.is_silent(&self.line.media.downlink) && self.saying == 0;
-        if self.handover.is_some() {
-            self.legs().drive_handover(now, silent);
+        let silent = self.mouth.is_silent(&self.legs.line.media.downlink) && self.saying == 0;
+        if self.legs.handover.is_some() {
+            self.legs.drive_handover(now, silent);
         }
         self.tell_decided();
-        if silent && self.handover.is_none() && self.speaker == Speaker::Fallback {
+        if silent && self.legs.handover.is_none() && self.speaker == Speaker::Fallback {
             self.go_on(self.setup.bridge.fallback.then.clone(), "the bot cannot be reached", false);
         }
-        if silent && self.hangup.is_some() && self.handover.is_none() && !self.far.bridged && !self.hung_up {
+        if silent
+            && self.legs.hangup.is_some()
+            && self.legs.handover.is_none()
+            && !self.legs.far.bridged
+            && !self.hung_up
+        {
             self.hung_up = true;
-            self.line.hang_up();
+            self.legs.line.hang_up();
         }
         self.send_caller_audio();
     }
 
     /// Caller audio and what the media worker reports.
     fn hear(&mut self) {
-        while let Some(frame) = self.line.media.uplink.try_pop() {
-            if self.line.is_held() {
+        while let Some(frame) = self.legs.line.media.uplink.try_pop() {
+            if self.legs.line.is_held() {
                 continue;
             }
-            if let Some(key) = self.line.key_in(&frame) {
+            if let Some(key) = self.legs.line.key_in(&frame) {
                 self.on_key(key);
             }
             if self.setup.bridge.barge_in {
@@ -272,23 +210,23 @@ impl BotCall {
                 self.ear.push(frame.samples.samples());
             }
         }
-        while let Some(event) = self.line.media.events.try_pop() {
+        while let Some(event) = self.legs.line.media.events.try_pop() {
             self.on_media(event);
         }
     }
 
     fn on_media(&mut self, event: LegEvent) {
         match event {
-            LegEvent::Digit(_) if self.far.passes_keys || !self.line.takes_event_keys() => {}
+            LegEvent::Digit(_) if self.legs.far.passes_keys || !self.legs.line.takes_event_keys() => {}
             LegEvent::Digit(key) => self.on_key(key),
             LegEvent::PlayoutEnded { at, .. } => {
                 if let Some(onset) = self.onset.take() {
                     let stopped_after = at.saturating_duration_since(onset);
-                    self.events.send(CallEvent::BargeIn { call: self.call, stopped_after });
+                    self.legs.events.send(CallEvent::BargeIn { call: self.legs.call, stopped_after });
                 }
             }
             LegEvent::MediaTimeout { silent_for } => {
-                tracing::info!(call = %self.call, seconds = silent_for.as_secs(), "media_timeout");
+                tracing::info!(call = %self.legs.call, seconds = silent_for.as_secs(), "media_timeout");
                 self.finish("no audio came from the peer");
             }
             LegEvent::Starved { turn, frames } => self.mouth.starved(turn, Duration::from_millis(20) * frames),
@@ -300,7 +238,7 @@ impl BotCall {
     /// The caller's voice over the bot's, where it is to silence the bot here.
     fn listen_for_voice(&mut self, voiced: bool, at: Instant) {
         self.voiced = if voiced { self.voiced + 1 } else { 0 };
-        if self.voiced != ONSET_FRAMES || self.mouth.is_silent(&self.line.media.downlink) {
+        if self.voiced != ONSET_FRAMES || self.mouth.is_silent(&self.legs.line.media.downlink) {
             return;
         }
         self.onset = at.checked_sub(Duration::from_millis(20) * (ONSET_FRAMES - 1));
@@ -311,13 +249,13 @@ impl BotCall {
     }
 
     fn on_key(&mut self, key: char) {
-        if self.far.coupled {
-            if let Some(far) = &mut self.far.line {
+        if self.legs.far.coupled {
+            if let Some(far) = &mut self.legs.far.line {
                 far.press(key);
             }
             return;
         }
-        self.events.send(CallEvent::Digit { call: self.call, key: Pii::new(key) });
+        self.legs.events.send(CallEvent::Digit { call: self.legs.call, key: Pii::new(key) });
         self.notify(&Notice::Digit(key));
     }
 
@@ -330,19 +268,19 @@ impl BotCall {
                 self.notify(&Notice::Fault { code: "hold_refused", message: &message });
             }
             LineEvent::Ended(cause) => {
-                if self.far.bridged || self.handover.take().is_some() && cause == EndCause::Transferred {
-                    self.hangup.get_or_insert_with(|| ("transferred".into(), true));
+                if self.legs.far.bridged || self.legs.handover.take().is_some() && cause == EndCause::Transferred {
+                    self.legs.hangup.get_or_insert_with(|| ("transferred".into(), true));
                 }
-                let reason = match (&cause, &self.hangup) {
-                    _ if self.ended_by_far_side => "the other side hung up".into(),
+                let reason = match (&cause, &self.legs.hangup) {
+                    _ if self.legs.ended_by_far_side => "the other side hung up".into(),
                     (EndCause::Local | EndCause::Transferred, Some((reason, _))) => reason.clone(),
                     (cause, _) => describe(cause),
                 };
                 self.ended = Some(reason);
             }
-            LineEvent::TransferProgress(code) => self.legs().on_refer_progress(code),
-            LineEvent::Transferred(outcome) => self.legs().on_refer_decided(outcome),
-            LineEvent::TransferRequested(_) => referral::refuse(&self.line),
+            LineEvent::TransferProgress(code) => self.legs.on_refer_progress(code),
+            LineEvent::Transferred(outcome) => self.legs.on_refer_decided(outcome),
+            LineEvent::TransferRequested(_) => referral::refuse(&self.legs.line),
             // Of a call that is up.
             LineEvent::MediaFailed(reason) => self.finish(&reason),
             LineEvent::Answered(_) | LineEvent::EarlyMedia(_) | LineEvent::Ringing(_) => {}
@@ -351,8 +289,8 @@ impl BotCall {
 
     /// Whoever is on hold hears the peer's music; what the bot says meanwhile would come late, and is void.
     fn on_held(&mut self, held: bool) {
-        if self.far.coupled {
-            self.legs().play_to_who_waits();
+        if self.legs.far.coupled {
+            self.legs.play_to_who_waits();
             return;
         }
         if held {
@@ -364,24 +302,24 @@ impl BotCall {
     /// Another call takes the place of one of our legs (RFC 3891 §3).
     fn on_takeover(&mut self, takeover: Takeover) {
         let Takeover { replaced, line } = takeover;
-        if replaced == self.line.leg {
+        if replaced == self.legs.line.leg {
             self.clear();
-            self.seat.release(self.line.leg);
-            self.seat.hold(line.leg);
+            self.legs.seat.release(self.legs.line.leg);
+            self.legs.seat.hold(NEAR, &line);
             // Dropping the old line hangs it up.
-            self.line = line;
-            let rate = self.line.media.sample_rate();
+            self.legs.line = line;
+            let rate = self.legs.line.media.sample_rate();
             self.ear.set_line_rate(rate);
             self.mouth.set_line_rate(rate);
-            if self.far.coupled {
-                self.legs().couple();
+            if self.legs.far.coupled {
+                self.legs.couple();
             }
-        } else if self.far.line.as_ref().is_some_and(|far| far.leg == replaced) {
-            self.legs().adopt_far(line);
+        } else if self.legs.far.line.as_ref().is_some_and(|far| far.leg == replaced) {
+            self.legs.adopt_far(line);
         } else {
             return;
         }
-        self.events.send(CallEvent::LegReplaced { call: self.call, by: "replaces" });
+        self.legs.events.send(CallEvent::LegReplaced { call: self.legs.call, by: "replaces" });
     }
 
     async fn on_link(&mut self, event: LinkEvent) {
@@ -406,7 +344,7 @@ impl BotCall {
         let resumed = self.link.opened > 1;
         self.report_bot(if resumed { "reconnected" } else { "connected" }, "");
         self.meter.restart(Instant::now());
-        let call = self.call.to_string();
+        let call = self.legs.call.to_string();
         let greeting = Greeting {
             direction: self.direction,
             call: &call,
@@ -430,7 +368,7 @@ impl BotCall {
     }
 
     fn on_not_opened(&mut self, reason: &str) {
-        tracing::info!(call = %self.call, reason, "bot_not_reached");
+        tracing::info!(call = %self.legs.call, reason, "bot_not_reached");
         self.report_bot("not_reached", reason);
         if self.speaker == Speaker::Bot && !self.link.retry(Instant::now()) {
             self.fall_back();
@@ -447,7 +385,7 @@ impl BotCall {
                 self.done();
             }
             lost => {
-                tracing::info!(call = %self.call, reason = %lost, "bot_lost");
+                tracing::info!(call = %self.legs.call, reason = %lost, "bot_lost");
                 self.report_bot("lost", &lost.to_string());
                 if let Lost::CutOff(reason) = lost {
                     self.link.give_up(POLICY_VIOLATION, reason);
@@ -507,13 +445,13 @@ impl BotCall {
     }
 
     async fn on_message(&mut self, message: BotMessage) -> Result<(), Lost> {
-        if self.speaker != Speaker::Bot || self.hangup.is_some() {
+        if self.speaker != Speaker::Bot || self.legs.hangup.is_some() {
             return Ok(());
         }
         match message {
             BotMessage::Audio(format) => {
                 // Nobody would hear it, and a transfer waits until everything was said.
-                if self.line.is_held() || self.handover.is_some() {
+                if self.legs.line.is_held() || self.legs.handover.is_some() {
                     return Ok(());
                 }
                 self.mouth.push(format.rate, &self.samples);
@@ -524,16 +462,16 @@ impl BotCall {
             }
             BotMessage::Clear => self.clear(),
             BotMessage::Complaint(text) => self.report_bot("complaint", &text),
-            BotMessage::Digits(digits) => digits.expose().chars().for_each(|key| self.line.press(key)),
+            BotMessage::Digits(digits) => digits.expose().chars().for_each(|key| self.legs.line.press(key)),
             BotMessage::Format(format) => self.ear.set_format(format),
             BotMessage::Hangup { reason, completed } => {
                 self.execute(Effect::Hangup { reason, completed, headers: Vec::new() });
             }
             BotMessage::Hold(on) => {
-                let done = if on { self.line.hold(true).await } else { self.line.resume().await };
-                let music = on.then(|| self.switchboard.sounds.hold_music.at(self.line.sample_rate()));
+                let done = if on { self.legs.line.hold(true).await } else { self.legs.line.resume().await };
+                let music = on.then(|| self.legs.switchboard.sounds.hold_music.at(self.legs.line.sample_rate()));
                 match done {
-                    Ok(()) => drop(self.line.media.set_background(music)),
+                    Ok(()) => drop(self.legs.line.media.set_background(music)),
                     Err(error) => {
                         self.notify(&Notice::Fault { code: "hold_refused", message: &error.to_string() });
                     }
@@ -547,7 +485,7 @@ impl BotCall {
             BotMessage::Say(text) => self.say(text),
             BotMessage::Stop => return Err(Lost::Done),
             BotMessage::Transfer { destination, context } => {
-                if self.handover.is_some() {
+                if self.legs.handover.is_some() {
                     self.notify(&Notice::Fault { code: "busy", message: "a transfer is under way" });
                 } else {
                     self.ask_transfer(destination, context);
@@ -565,7 +503,7 @@ impl BotCall {
 
     /// Tells the bot what became of a transfer; without a bot, a failed one ends the call.
     fn tell_decided(&mut self) {
-        let Some(Decided { destination, accepted, reason, .. }) = self.far.decided.take() else { return };
+        let Some(Decided { destination, accepted, reason, .. }) = self.legs.far.decided.take() else { return };
         self.notify(&Notice::Transferred { destination: &destination, accepted, reason: &reason });
         if accepted {
             self.link.give_up(NORMAL, "transferred");
@@ -609,7 +547,7 @@ impl BotCall {
     }
 
     fn clear(&mut self) {
-        for reached in self.mouth.clear(&mut self.line.media.downlink) {
+        for reached in self.mouth.clear(&mut self.legs.line.media.downlink) {
             self.tell_mark(reached);
         }
     }
@@ -655,26 +593,22 @@ impl BotCall {
     }
 
     fn report_bot(&self, state: &'static str, detail: &str) {
-        self.events.send(CallEvent::Bot { call: self.call, state, detail: detail.to_owned() });
+        self.legs.events.send(CallEvent::Bot { call: self.legs.call, state, detail: detail.to_owned() });
     }
 
     fn finish(&mut self, reason: &str) {
-        self.hangup.get_or_insert_with(|| (reason.to_owned(), false));
+        self.legs.hangup.get_or_insert_with(|| (reason.to_owned(), false));
         self.hung_up = true;
-        self.line.hang_up();
+        self.legs.line.hang_up();
     }
 
     fn report_end(mut self, reason: String) {
         self.notify(&Notice::Stop { reason: &reason });
-        let mut media = figures(&self.line.media.stats(), &NEAR_FIGURES);
-        if let Some(far) = &self.far.line {
-            media.extend(figures(&far.media.stats(), &FAR_FIGURES));
-        }
         let gaps = match &self.wire {
             Wire::Lean(lean) => lean.gaps(),
             Wire::Twilio(_) => 0,
         };
-        media.extend([
+        let figures = [
             ("bot_connections", self.link.opened),
             ("bot_frames_sent", self.sent),
             ("bot_frames_dropped", self.ear.dropped()),
@@ -683,14 +617,8 @@ impl BotCall {
             ("bot_unknown_messages", self.meter.unknown),
             ("bot_faulty_messages", self.meter.faulty),
             ("bot_gaps", gaps),
-        ]);
-        self.events.send(CallEvent::CallEnded {
-            call: self.call,
-            completed: self.hangup.as_ref().is_some_and(|(_, completed)| *completed),
-            duration: self.started.elapsed(),
-            reason: reason.clone(),
-            media,
-        });
+        ];
+        self.legs.tell_end(reason.clone(), &figures);
         self.link.give_up(NORMAL, &reason);
     }
 }

@@ -1,5 +1,6 @@
 //! The looks themselves: sockets, OPTIONS, a trial call.
 
+use super::carriage;
 use super::verdict::{self, Finding, UdpPort};
 use crate::base::Random;
 use crate::call::{Approved, Gateway, Line, LineEvent, Outbound};
@@ -90,6 +91,11 @@ fn header<'h>(headers: &'h [Header], name: &str) -> Option<&'h str> {
     headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.expose().as_str())
 }
 
+/// The Accept header of a response (RFC 3261 §20.1).
+pub(super) fn accept(headers: &[Header]) -> Option<&str> {
+    header(headers, "Accept")
+}
+
 /// The Date of a response (RFC 3261 §20.17).
 pub(super) fn date(headers: &[Header]) -> Option<Timestamp> {
     jiff::fmt::rfc2822::parse(header(headers, "Date")?).ok().map(|date| date.timestamp())
@@ -109,13 +115,15 @@ pub(super) fn seen_at(headers: &[Header]) -> Option<SocketAddr> {
 }
 
 /// Calls a number for a few seconds and follows the audio. Our side echoes, as the other may.
-pub(super) async fn call(server: &Server, gateway: &Gateway, targets: Vec<Target>, number: &str) -> Finding {
+pub(super) async fn call(server: &Server, gateway: &Gateway, targets: Vec<Target>, number: &str) -> Vec<Finding> {
     let to = match Approved::by_operator(number) {
         Ok(to) => to,
-        Err(reason) => return verdict::no_number(&reason),
+        Err(reason) => return vec![verdict::no_number(&reason)],
     };
     let outbound = Outbound::to(to);
-    let Some(first) = targets.first().copied() else { return verdict::no_number("the peer has no address") };
+    let Some(first) = targets.first().copied() else {
+        return vec![verdict::no_number("the peer has no address")];
+    };
     let local = server.media_ip_towards(first.remote);
     let mut random = Random::system();
     let (workers, codecs) = (server.supervisor.workers(), &gateway.terms.media);
@@ -123,8 +131,11 @@ pub(super) async fn call(server: &Server, gateway: &Gateway, targets: Vec<Target
     let dialled = Line::dial(&server.sip, local, workers, codecs, LegMode::Echo, &mut random, prepare);
     let mut line = match timeout(RING, dialled).await {
         Ok(Ok(line)) => line,
-        Ok(Err(error)) => return verdict::unanswered(number, &error),
-        Err(_) => return verdict::no_number(&format!("{number} rings and nobody answers: give another with --call")),
+        Ok(Err(error)) => return vec![verdict::unanswered(number, &error)],
+        Err(_) => {
+            let reason = format!("{number} rings and nobody answers: give another with --call");
+            return vec![verdict::no_number(&reason)];
+        }
     };
     let follow = async {
         loop {
@@ -136,9 +147,9 @@ pub(super) async fn call(server: &Server, gateway: &Gateway, targets: Vec<Target
         }
     };
     let _ = timeout(LISTEN, follow).await;
-    let finding = verdict::media(&line.media.stats(), line.is_held());
+    let quality = line.quality();
     line.hang_up();
-    finding
+    vec![carriage::agreed(&gateway.terms.media, &quality), verdict::media(&quality.stats, line.is_held())]
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! `offhook doctor`: what is wrong with the way to every PBX and trunk, and the fix.
 
+mod carriage;
 mod look;
 mod verdict;
 
@@ -8,8 +9,8 @@ use super::terminal::{Ink, Style};
 use super::{fail, plan, probe};
 use crate::call::Gateway;
 use crate::config::{Config, SipProfile};
-use crate::sip::Target;
 use crate::sip::event::RegistrationState;
+use crate::sip::{Target, Transport};
 use clap::Args;
 use jiff::Timestamp;
 use serde_json::json;
@@ -210,10 +211,14 @@ async fn examine_peer(
         is_configured,
     };
     report.add(name, &verdict::address(facts));
+    let over_tls = targets.iter().all(|target| target.transport == Transport::Tls);
+    report.add(name, &carriage::offer(&patient.gateway.terms.media, over_tls, look::accept(&headers)));
     let number = doctor.call.as_deref().or(patient.profile.echo_number.as_deref());
     let may_call = !doctor.no_call && (is_registered || !patient.registers);
     if let Some(number) = number.filter(|_| may_call) {
-        report.add(name, &look::call(server, patient.gateway, targets, number).await);
+        for finding in look::call(server, patient.gateway, targets, number).await {
+            report.add(name, &finding);
+        }
     }
     if report.counts[Level::Fail as usize] > 0 && !doctor.json {
         for note in &patient.profile.notes {

@@ -59,16 +59,16 @@ pub(super) struct Finding {
 }
 
 impl Finding {
-    fn ok(check: &'static str, says: String) -> Self {
-        Self { level: Level::Ok, check, says, fix: String::new() }
+    pub(super) fn ok(check: &'static str, says: impl Into<String>) -> Self {
+        Self { level: Level::Ok, check, says: says.into(), fix: String::new() }
     }
 
-    fn warn(check: &'static str, says: String, fix: impl Into<String>) -> Self {
-        Self { level: Level::Warn, check, says, fix: fix.into() }
+    pub(super) fn warn(check: &'static str, says: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self { level: Level::Warn, check, says: says.into(), fix: fix.into() }
     }
 
-    fn fail(check: &'static str, says: String, fix: impl Into<String>) -> Self {
-        Self { level: Level::Fail, check, says, fix: fix.into() }
+    pub(super) fn fail(check: &'static str, says: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self { level: Level::Fail, check, says: says.into(), fix: fix.into() }
     }
 }
 

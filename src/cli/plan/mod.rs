@@ -7,8 +7,8 @@ use super::server::{ExtensionPlan, ServerPlan, TrunkPlan};
 use crate::agent::Agent;
 use crate::call::bot::BotSetup;
 use crate::call::{PeerTerms, Program, Sounds};
-use crate::config::Config;
-use crate::media::MediaConfig;
+use crate::config::{Config, LatenessLimit};
+use crate::media::{Admission, MediaConfig};
 use crate::net::Destination;
 use crate::providers::local::pool::PoolConfig;
 use std::collections::HashMap;
@@ -87,6 +87,19 @@ pub(super) async fn read(path: &Path, models: Option<PathBuf>, mut say: impl FnM
     Ok(Plan { server: server_plan(&config)?, agents, drain: config.server.drain })
 }
 
+/// When the media threads are too late to take further calls.
+fn admission(limit: Option<LatenessLimit>) -> Admission {
+    let default = Admission::default();
+    let Some(LatenessLimit { late_share, late_after, window }) = limit else {
+        // No share is above the whole.
+        return Admission { refuse_above: 1.0, admit_below: 1.0, ..default };
+    };
+    let refuse_above = f32::from(late_share) / 100.0;
+    // They are taken again where they would be by default: at a quarter of the share that refuses them.
+    let admit_below = refuse_above * default.admit_below / default.refuse_above;
+    Admission { late: late_after, refuse_above, admit_below, window, ..default }
+}
+
 /// The server that a configuration describes, without its agents.
 ///
 /// # Errors
@@ -98,6 +111,7 @@ pub fn server_plan(config: &Config) -> Result<ServerPlan, String> {
         ports: config.media.rtp_ports.first..=config.media.rtp_ports.last,
         workers: config.media.workers.unwrap_or(0),
         quarantine: config.media.quarantine,
+        admission: admission(config.media.admission),
         ..MediaConfig::default()
     };
     let sounds = Sounds::default().with_ringback(config.media.ringback);
