@@ -122,7 +122,7 @@ async fn speak(mut line: Line, clips: Vec<Clip>, mut heard: mpsc::UnboundedRecei
 /// The callee's ear: what a call's session does between the media leg and the conversation.
 async fn listen(mut line: Line, engines: LocalEngines, heard: mpsc::UnboundedSender<String>) {
     let settings = TurnSettings::default();
-    let request = SttRequest { rate: SampleRate::NARROWBAND, pre_roll: settings.pre_roll };
+    let request = SttRequest::new(SampleRate::NARROWBAND, settings.pre_roll);
     let (mut stt, mut transcripts) = engines.stt().open(request).expect("a stream opens");
     let (mut voice, mut verdicts): (Box<dyn VoiceStream>, _) =
         VoiceDetector::open(engines.voice()).expect("a detector opens");

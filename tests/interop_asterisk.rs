@@ -34,7 +34,7 @@ fn transcribe(samples: &[i16]) -> String {
     let engines = LocalEngines::load(&models(), PoolConfig::default(), |_| ()).expect("the engines load");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let words = runtime.block_on(async {
-        let request = SttRequest { rate: SampleRate::NARROWBAND, pre_roll: Duration::ZERO };
+        let request = SttRequest::new(SampleRate::NARROWBAND, Duration::ZERO);
         let (mut stream, mut events) = engines.stt().open(request).expect("a stream opens");
         let segment = SegmentId(1);
         stream.start(segment);

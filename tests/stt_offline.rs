@@ -43,7 +43,7 @@ fn next_final(events: &mut Receiver<SttEvent>) -> (String, f32) {
     })
 }
 
-const REQUEST: SttRequest = SttRequest { rate: SampleRate::NARROWBAND, pre_roll: Duration::from_millis(300) };
+const REQUEST: SttRequest = SttRequest::new(SampleRate::NARROWBAND, Duration::from_millis(300));
 
 #[test]
 fn human_speech_in_the_telephone_band_is_understood() {

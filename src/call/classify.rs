@@ -94,7 +94,7 @@ mod tests {
         struct Busy;
         impl Embedder for Busy {
             fn embed(&self, _: Vec<String>) -> Result<Embeddings, ProviderError> {
-                Err(ProviderError::Busy { provider: "intents", waiting: 9 })
+                Err(ProviderError::Busy { provider: "intents".into(), waiting: 9 })
             }
         }
         assert!(classify(&Busy, &Exemplars::default(), "hello".into(), labels()).await.is_empty());

@@ -10,7 +10,7 @@ use std::sync::Arc;
 /// # Errors
 /// What the engine says: an agent that cannot apologise must not take calls.
 pub(super) async fn whole_line(tts: &dyn TextToSpeech, text: &str, speed: f32) -> Result<Arc<[i16]>, ProviderError> {
-    let request = SpeakRequest { text: text.to_owned(), rate: SampleRate::NARROWBAND, speed };
+    let request = SpeakRequest { speed, ..SpeakRequest::new(text, SampleRate::NARROWBAND) };
     let mut stream = tts.speak(request)?;
     let mut samples = Vec::new();
     while let Some(chunk) = stream.recv().await {

@@ -12,6 +12,7 @@ use crate::base::{Pii, Random, SampleRate};
 use crate::media::dtls::DtlsError;
 use crate::media::{Leg, LegMedia, LegMode, LegOptions, MediaError, UplinkFrame, Workers};
 use crate::net::{LegEvents, NetError, Sip};
+use crate::providers::format::AudioFormat;
 use crate::sdp::{Codec, Direction, Negotiated, Negotiation, Security, SrtpPolicy, SrtpSuite};
 use crate::sip::event::{EndCause, Header, IncomingCall, Missing, TransferOutcome};
 use crate::sip::{CommandError, Event, LegId, OutgoingInvite, Transport, Uri};
@@ -318,6 +319,16 @@ impl Line {
     #[must_use]
     pub fn codec(&self) -> Option<Codec> {
         self.codec
+    }
+
+    /// How this line carries audio: G.711 lines meet vendors that take it without a conversion.
+    #[must_use]
+    pub fn audio_format(&self) -> AudioFormat {
+        match self.codec {
+            Some(Codec::Pcmu) => AudioFormat::MULAW,
+            Some(Codec::Pcma) => AudioFormat::ALAW,
+            _ => AudioFormat::pcm(self.sample_rate().0),
+        }
     }
 
     /// Samples per second of [`Leg::uplink`] and [`Leg::downlink`]: the first agreed codec's, for the whole call.

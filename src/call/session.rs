@@ -128,7 +128,10 @@ impl Session {
     }
 
     fn open_speech(&mut self, now: Instant) {
-        let request = SttRequest { rate: self.legs.line.sample_rate(), pre_roll: self.setup.turn.pre_roll };
+        let request = SttRequest {
+            line: self.legs.line.audio_format(),
+            ..SttRequest::new(self.legs.line.sample_rate(), self.setup.turn.pre_roll)
+        };
         match self.engines.stt.open(request) {
             Ok((stream, events)) => {
                 self.speech = Some(stream);
@@ -300,10 +303,15 @@ impl Session {
                 self.turn.handle(now, TurnInput::TranscriptFailed { segment });
                 tracing::info!(call = %self.legs.call, %error, "transcript_failed");
             }
+            Some(SttEvent::FellOver { from, to }) => {
+                tracing::warn!(call = %self.legs.call, %from, %to, "speech_to_text_fell_over");
+            }
+            // Turn-taking goes by the voice; what else a vendor offers is of no use to it.
+            Some(_) => {}
             None => {
                 self.speech_events = None;
                 self.speech = None;
-                self.trouble(now, "speech_to_text", &ProviderError::Stopped { provider: "speech_to_text" });
+                self.trouble(now, "speech_to_text", &ProviderError::Stopped { provider: "speech_to_text".into() });
             }
         }
     }
@@ -397,7 +405,7 @@ impl Session {
             }
             TurnOutput::NoInput => self.conversation.handle(now, Input::Silence),
             TurnOutput::TranscriptMissing => {
-                let busy = ProviderError::Busy { provider: "speech_to_text", waiting: 0 };
+                let busy = ProviderError::Busy { provider: "speech_to_text".into(), waiting: 0 };
                 self.trouble(now, "speech_to_text", &busy);
             }
         }
@@ -458,8 +466,11 @@ impl Session {
             return;
         }
         let Some((utterance, text)) = self.playout.next_to_synthesise() else { return };
-        let request =
-            SpeakRequest { text: text.to_owned(), rate: self.legs.line.sample_rate(), speed: self.setup.speed };
+        let request = SpeakRequest {
+            line: self.legs.line.audio_format(),
+            speed: self.setup.speed,
+            ..SpeakRequest::new(text, self.legs.line.sample_rate())
+        };
         match self.engines.tts.speak(request) {
             Ok(stream) => {
                 self.synthesis = Some((utterance, stream));

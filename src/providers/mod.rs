@@ -6,15 +6,31 @@
 //! may never block its caller.
 
 pub mod bot;
+pub mod catalogue;
 pub mod embed;
 mod error;
+pub mod exchange;
+pub mod format;
+pub mod limits;
+pub mod llm;
 pub mod local;
+pub mod meter;
+pub mod network;
+pub mod realtime;
+pub mod settings;
+pub mod socket;
 pub mod stt;
 pub mod tts;
 pub mod voice;
+pub mod wire;
 
 pub use embed::Embedder;
-pub use error::ProviderError;
-pub use stt::{SegmentId, SpeechToText, SttEvent, SttRequest, SttStream};
-pub use tts::{SpeakRequest, SpeechStream, TextToSpeech, TtsChunk, WordMark};
+pub use error::{ProviderError, ProviderName};
+pub use llm::{LanguageModel, Thought, ThoughtStream};
+pub use meter::Meter;
+pub use network::Network;
+pub use realtime::{RealtimeEvent, RealtimeRequest, SpeechToSpeech};
+pub use settings::{Settings, SettingsError, StageKind};
+pub use stt::{SegmentId, SpeechToText, SttCapabilities, SttEvent, SttRequest, SttStream};
+pub use tts::{SpeakRequest, SpeechStream, TextToSpeech, TtsCapabilities, TtsChunk, WordMark};
 pub use voice::{OpenVoice, VoiceDetector, VoiceStream, VoiceVerdict};

@@ -13,9 +13,11 @@ use offhook::cli::server::{Server, ServerPlan, TrunkPlan};
 use offhook::media::{LegEvent, LegMode, MediaConfig, Workers};
 use offhook::net::{self, Arrival, Inbox, Sip};
 use offhook::providers::embed::Embeddings;
+use offhook::providers::format::AudioFormat;
 use offhook::providers::{
-    Embedder, OpenVoice, ProviderError, SegmentId, SpeakRequest, SpeechStream, SpeechToText, SttEvent, SttRequest,
-    SttStream, TextToSpeech, TtsChunk, VoiceDetector, VoiceStream, VoiceVerdict, WordMark,
+    Embedder, OpenVoice, ProviderError, ProviderName, SegmentId, SpeakRequest, SpeechStream, SpeechToText,
+    SttCapabilities, SttEvent, SttRequest, SttStream, TextToSpeech, TtsCapabilities, TtsChunk, VoiceDetector,
+    VoiceStream, VoiceVerdict, WordMark,
 };
 use offhook::sdp::Codec;
 use offhook::sip::event::{IncomingCall, Party};
@@ -31,7 +33,7 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 
 /// Longest wait for anything in a test: far above what it takes, so that a loaded machine does not fail it.
 pub const PATIENCE: Duration = Duration::from_secs(20);
-const BUSY: ProviderError = ProviderError::Busy { provider: "fake", waiting: 1 };
+const BUSY: ProviderError = ProviderError::Busy { provider: ProviderName::Borrowed("fake"), waiting: 1 };
 
 /// Speech-to-text that "hears" the next line of a script at each finished segment.
 #[derive(Default)]
@@ -47,8 +49,18 @@ struct ScriptedStream {
 }
 
 impl SpeechToText for ScriptedStt {
-    fn name(&self) -> &'static str {
-        "scripted"
+    fn name(&self) -> ProviderName {
+        "scripted".into()
+    }
+    fn capabilities(&self) -> SttCapabilities {
+        SttCapabilities {
+            formats: vec![AudioFormat::pcm(8_000)],
+            partials: false,
+            end_of_turn: false,
+            timestamps: false,
+            detects_language: false,
+            languages: &[],
+        }
     }
     fn open(&self, _: SttRequest) -> Result<(Box<dyn SttStream>, mpsc::Receiver<SttEvent>), ProviderError> {
         if self.busy.load(Ordering::Relaxed) {
@@ -84,8 +96,17 @@ pub struct HummingTts {
 }
 
 impl TextToSpeech for HummingTts {
-    fn name(&self) -> &'static str {
-        "humming"
+    fn name(&self) -> ProviderName {
+        "humming".into()
+    }
+    fn capabilities(&self) -> TtsCapabilities {
+        TtsCapabilities {
+            formats: vec![AudioFormat::pcm(8_000)],
+            word_timestamps: true,
+            cancel: true,
+            wants_speakable_text: false,
+            languages: &[],
+        }
     }
     fn speak(&self, request: SpeakRequest) -> Result<SpeechStream, ProviderError> {
         if self.busy.load(Ordering::Relaxed) {

@@ -150,7 +150,7 @@ impl Embedder for PooledEmbedder {
                     .map(|((text, key), known)| match known {
                         Some(vector) => Ok(vector),
                         None => {
-                            let failed = |reason: String| ProviderError::Failed { provider: NAME, reason };
+                            let failed = |reason: String| ProviderError::Failed { provider: NAME.into(), reason };
                             let vector = shelf
                                 .with(|model| model.embed(text))
                                 .ok_or_else(|| failed("every copy of the model is in use".to_owned()))?

@@ -159,7 +159,7 @@ impl Pool {
         let job = Job { provider, submitted: Instant::now(), work: Box::new(work), failed: Box::new(failed) };
         let mut state = self.shared.state();
         if state.stopping {
-            return Err(ProviderError::Stopped { provider });
+            return Err(ProviderError::Stopped { provider: provider.into() });
         }
         let pushed = state.queue.push(lane, stream, job);
         let waiting = state.queue.waiting(lane);
@@ -170,7 +170,7 @@ impl Pool {
                 self.shared.work.notify_one();
                 Ok(())
             }
-            Err(_job) => Err(ProviderError::Busy { provider, waiting }),
+            Err(_job) => Err(ProviderError::Busy { provider: provider.into(), waiting }),
         }
     }
 
@@ -218,7 +218,7 @@ impl Drop for Pool {
         self.shared.work.notify_all();
         for job in left {
             let provider = job.provider;
-            (job.failed)(ProviderError::Stopped { provider });
+            (job.failed)(ProviderError::Stopped { provider: provider.into() });
         }
         let own = std::thread::current().id();
         for thread in self.threads.drain(..).filter(|thread| thread.thread().id() != own) {
@@ -260,7 +260,10 @@ fn serve(shared: &Shared) {
             let reason = panic_text(panic.as_ref());
             tracing::error!(provider, reason, "an inference job panicked");
             let _ = catch_unwind(AssertUnwindSafe(|| {
-                failed(ProviderError::Failed { provider, reason: format!("internal error: {reason}") });
+                failed(ProviderError::Failed {
+                    provider: provider.into(),
+                    reason: format!("internal error: {reason}"),
+                });
             }));
         }
     }
@@ -377,7 +380,7 @@ mod tests {
             pool.submit("stt", Lane::Urgent, None, || (), |_| ()).unwrap();
         }
         let error = pool.submit("stt", Lane::Urgent, None, || (), |_| ()).unwrap_err();
-        assert_eq!(error, ProviderError::Busy { provider: "stt", waiting: 2 });
+        assert_eq!(error, ProviderError::Busy { provider: "stt".into(), waiting: 2 });
         let stats = pool.stats();
         assert_eq!((stats.refused, stats.urgent_waiting, stats.busy), (1, 2, 1));
         assert!(pool.urgent_waits());
@@ -404,7 +407,7 @@ mod tests {
         let (tell, told) = mpsc::channel();
         pool.submit("stt", Lane::Background, None, || panic!("must not run"), move |e| tell.send(e).unwrap()).unwrap();
         let ending = std::thread::spawn(move || drop(pool));
-        assert_eq!(told.recv().unwrap(), ProviderError::Stopped { provider: "stt" });
+        assert_eq!(told.recv().unwrap(), ProviderError::Stopped { provider: "stt".into() });
         drop(open);
         ending.join().unwrap();
     }

@@ -5,7 +5,10 @@ use super::pieces::{cut, loudest_dbfs};
 use super::pool::Pool;
 use super::queue::{Lane, StreamId};
 use crate::base::{Pii, SampleRate};
-use crate::providers::{ProviderError, SegmentId, SpeechToText, SttEvent, SttRequest, SttStream};
+use crate::providers::format::AudioFormat;
+use crate::providers::{
+    ProviderError, ProviderName, SegmentId, SpeechToText, SttCapabilities, SttEvent, SttRequest, SttStream,
+};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -70,8 +73,19 @@ impl<R: Recognizer> PooledStt<R> {
 }
 
 impl<R: Recognizer> SpeechToText for PooledStt<R> {
-    fn name(&self) -> &'static str {
-        self.recognizer.name()
+    fn name(&self) -> ProviderName {
+        self.recognizer.name().into()
+    }
+
+    fn capabilities(&self) -> SttCapabilities {
+        SttCapabilities {
+            formats: vec![AudioFormat::pcm(SampleRate::WIDEBAND.0)],
+            partials: true,
+            end_of_turn: false,
+            timestamps: false,
+            detects_language: false,
+            languages: &["en"],
+        }
     }
 
     fn open(&self, request: SttRequest) -> Result<(Box<dyn SttStream>, mpsc::Receiver<SttEvent>), ProviderError> {
@@ -373,7 +387,13 @@ impl<R: Recognizer> SttStream for Stream<R> {
                         },
                     ),
                     Err(reason) => {
-                        send(&events, SttEvent::Failed { segment, error: ProviderError::Failed { provider, reason } });
+                        send(
+                            &events,
+                            SttEvent::Failed {
+                                segment,
+                                error: ProviderError::Failed { provider: provider.into(), reason },
+                            },
+                        );
                     }
                 }
             },

@@ -44,7 +44,7 @@ fn rig_with(gate: Option<std_mpsc::Receiver<()>>, queue: usize) -> Rig {
     let calls = Arc::new(AtomicU64::new(0));
     let pool = Arc::new(Pool::start(PoolConfig { threads: 1, queue }).unwrap());
     let stt = PooledStt::new(pool, Ruler { gate: gate.map(Mutex::new), calls: Arc::clone(&calls) });
-    let request = SttRequest { rate: RATE, pre_roll: Duration::from_millis(300) };
+    let request = SttRequest::new(RATE, Duration::from_millis(300));
     let (stream, events) = stt.open(request).unwrap();
     Rig { stream, events, stt, calls }
 }

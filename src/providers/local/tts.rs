@@ -7,8 +7,9 @@ use super::queue::Lane;
 use super::resample::{Resampler, to_i16};
 use super::runtime::Runtime;
 use crate::base::SampleRate;
-use crate::providers::ProviderError;
+use crate::providers::format::AudioFormat;
 use crate::providers::tts::{SpeakRequest, SpeechStream, TextToSpeech, TtsChunk, WordMark};
+use crate::providers::{ProviderError, ProviderName, TtsCapabilities};
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::mpsc;
@@ -89,15 +90,25 @@ impl<S: Synthesizer> PooledTts<S> {
 }
 
 impl<S: Synthesizer> TextToSpeech for PooledTts<S> {
-    fn name(&self) -> &'static str {
-        self.synthesizer.name()
+    fn name(&self) -> ProviderName {
+        self.synthesizer.name().into()
+    }
+
+    fn capabilities(&self) -> TtsCapabilities {
+        TtsCapabilities {
+            formats: vec![AudioFormat::pcm(self.synthesizer.rate().0)],
+            word_timestamps: true,
+            cancel: true,
+            wants_speakable_text: false,
+            languages: &["en"],
+        }
     }
 
     fn speak(&self, request: SpeakRequest) -> Result<SpeechStream, ProviderError> {
-        let provider = self.name();
+        let provider = self.synthesizer.name();
         if request.text.len() > LONGEST_TEXT {
             let reason = format!("a text of {} bytes is longer than {LONGEST_TEXT}", request.text.len());
-            return Err(ProviderError::Failed { provider, reason });
+            return Err(ProviderError::Failed { provider: provider.into(), reason });
         }
         let (chunks, stream) = mpsc::channel(CHUNKS);
         let failed = chunks.clone();
@@ -125,7 +136,7 @@ impl<S: Synthesizer> TextToSpeech for PooledTts<S> {
                     taken
                 });
                 if let Err(reason) = result {
-                    let _ = chunks.try_send(Err(ProviderError::Failed { provider, reason }));
+                    let _ = chunks.try_send(Err(ProviderError::Failed { provider: provider.into(), reason }));
                 }
             },
             move |error| {
@@ -217,7 +228,7 @@ mod tests {
     }
 
     fn request(text: &str) -> SpeakRequest {
-        SpeakRequest { text: text.to_owned(), rate: SampleRate::NARROWBAND, speed: 1.0 }
+        SpeakRequest::new(text, SampleRate::NARROWBAND)
     }
 
     #[test]

@@ -1,8 +1,14 @@
-//! Speech-to-text as the call sees it.
+//! Speech-to-text as the call sees it, and as a vendor's protocol machine sees it ([`protocol`]).
 
-use super::ProviderError;
+pub mod protocol;
+pub mod vendors;
+
+use super::format::AudioFormat;
+use super::meter::Meter;
+use super::{ProviderError, ProviderName};
 pub use crate::base::SegmentId;
 use crate::base::{Pii, SampleRate};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 
@@ -11,6 +17,10 @@ use tokio::sync::mpsc;
 pub struct SttRequest {
     /// Rate of the 16-bit mono samples that will be pushed.
     pub rate: SampleRate,
+    /// How the line carries them: a vendor that takes this form gets it untouched.
+    pub line: AudioFormat,
+    /// BCP 47; `None` for the provider's setting.
+    pub language: Option<String>,
     /// Audio kept from before [`SttStream::start`], so that a late voice detector loses no syllable (300–500 ms).
     pub pre_roll: Duration,
 }
@@ -18,7 +28,15 @@ pub struct SttRequest {
 /// A speech-to-text engine or vendor.
 pub trait SpeechToText: Send + Sync {
     /// The name used in configuration, events and metrics.
-    fn name(&self) -> &'static str;
+    fn name(&self) -> ProviderName;
+
+    /// What it can do.
+    fn capabilities(&self) -> SttCapabilities;
+
+    /// What it has done so far; `None` for engines that count elsewhere.
+    fn meter(&self) -> Option<Arc<Meter>> {
+        None
+    }
 
     /// Opens a stream for one call. Events arrive on the receiver until the stream is dropped.
     ///
@@ -48,8 +66,34 @@ pub trait SttStream: Send {
     fn discard(&mut self);
 }
 
+impl SttRequest {
+    /// For samples at `rate` of a line that is not companded, in the provider's own language.
+    #[must_use]
+    pub const fn new(rate: SampleRate, pre_roll: Duration) -> Self {
+        Self { rate, line: AudioFormat::pcm(rate.0), language: None, pre_roll }
+    }
+}
+
+/// What an engine or vendor can do.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SttCapabilities {
+    /// Audio it takes, its favourite first.
+    pub formats: Vec<AudioFormat>,
+    /// Reports words while the caller speaks.
+    pub partials: bool,
+    /// Says by itself when the caller has finished ([`SttEvent::EndOfTurn`]).
+    pub end_of_turn: bool,
+    /// Says when words were spoken, so that late words are told from early ones.
+    pub timestamps: bool,
+    /// Says which language it hears ([`SttEvent::Language`]).
+    pub detects_language: bool,
+    /// BCP 47 tags or their first parts; empty for "ask the vendor".
+    pub languages: &'static [&'static str],
+}
+
 /// What a stream reports. Text is the caller's own words, so it is [`Pii`].
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub enum SttEvent {
     /// Words so far; may change. Sent about every 0.5 s while the caller speaks.
     Partial {
@@ -70,6 +114,30 @@ pub enum SttEvent {
         audio: Duration,
         /// From `finish` to this event, queueing included.
         took: Duration,
+    },
+    /// The vendor takes the caller's turn for finished. A hint: turn-taking decides, and `finish` still asks for the words.
+    EndOfTurn {
+        /// Which segment.
+        segment: SegmentId,
+        /// True for an early guess that [`SttEvent::TurnResumed`] may take back.
+        eager: bool,
+    },
+    /// The early guess was wrong: the caller goes on.
+    TurnResumed {
+        /// Which segment.
+        segment: SegmentId,
+    },
+    /// The language that is heard, when it is first known and when it changes.
+    Language {
+        /// BCP 47.
+        tag: String,
+    },
+    /// The stream has moved to another provider in the middle of the call.
+    FellOver {
+        /// The one that failed.
+        from: ProviderName,
+        /// The one in use from here on.
+        to: ProviderName,
     },
     /// The engine could not do the work; with [`ProviderError::Busy`] the next `finish` may succeed.
     Failed {

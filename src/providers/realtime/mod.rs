@@ -1,0 +1,150 @@
+//! Speech-to-speech as the call sees it, and as a vendor's protocol machine sees it ([`protocol`]).
+
+pub mod protocol;
+pub mod vendors;
+
+use super::format::AudioFormat;
+use super::meter::Meter;
+use super::{ProviderError, ProviderName};
+use crate::base::chat::{Message, ToolCall, ToolSpec, Usage};
+use crate::base::{Pii, SampleRate};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+/// Who decides when the caller has finished and when it interrupts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum TurnsBy {
+    /// Our own turn-taking: the vendor's is switched off, where it can be.
+    #[default]
+    Local,
+    /// The vendor's, on the audio alone.
+    Vendor,
+    /// The vendor's, on the meaning of what was said, where it has that.
+    VendorSemantic,
+}
+
+/// What a session is opened with.
+#[derive(Clone, Debug)]
+pub struct RealtimeRequest {
+    /// Rate of the samples pushed and of those wanted.
+    pub rate: SampleRate,
+    /// How the line carries them.
+    pub line: AudioFormat,
+    /// Who takes care of turns.
+    pub turns: TurnsBy,
+    /// The system prompt.
+    pub instructions: String,
+    /// The tools.
+    pub tools: Vec<ToolSpec>,
+    /// What was said before, oldest first.
+    pub messages: Pii<Vec<Message>>,
+    /// The agent's first words; `None` waits for the caller.
+    pub opening: Option<String>,
+    /// The voice by the provider's id; `None` for the provider's setting.
+    pub voice: Option<String>,
+    /// BCP 47; `None` for the provider's setting.
+    pub language: Option<String>,
+}
+
+/// What a vendor can do.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RealtimeCapabilities {
+    /// Audio it takes and gives, its favourite first.
+    pub formats: Vec<AudioFormat>,
+    /// Its own turn-taking can be switched off.
+    pub local_turns: bool,
+    /// Calls tools.
+    pub tools: bool,
+    /// Can be told how much of its answer was heard.
+    pub truncate: bool,
+    /// Instructions and tools can change within a session.
+    pub update: bool,
+}
+
+/// Names an answer of the vendor within a session; numbers only grow.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub struct AnswerId(pub u32);
+
+/// A speech-to-speech vendor.
+pub trait SpeechToSpeech: Send + Sync {
+    /// The name used in configuration, events and metrics.
+    fn name(&self) -> ProviderName;
+    /// What it can do.
+    fn capabilities(&self) -> RealtimeCapabilities;
+    /// What it has done so far.
+    fn meter(&self) -> Option<Arc<Meter>> {
+        None
+    }
+    /// Opens a session. Events arrive on the receiver until the session is dropped or fails.
+    ///
+    /// # Errors
+    /// [`ProviderError::Busy`] when as many sessions are open as the key allows.
+    fn open(&self, request: RealtimeRequest) -> Result<RealtimeSession, ProviderError>;
+}
+
+/// A session and its events.
+pub type RealtimeSession = (Box<dyn RealtimeStream>, mpsc::Receiver<RealtimeEvent>);
+
+/// One call's session. No method blocks.
+pub trait RealtimeStream: Send {
+    /// Caller audio, silence too.
+    fn push(&mut self, samples: &[i16]);
+    /// With [`TurnsBy::Local`]: the caller has finished; answer.
+    fn commit(&mut self);
+    /// The caller interrupts: the answer under way is void and `heard` of its audio was played. No event of that answer
+    /// follows except [`RealtimeEvent::AgentSaid`].
+    fn interrupt(&mut self, heard: Duration);
+    /// The answer to a [`RealtimeEvent::Call`]; the vendor goes on once all calls of its answer have theirs.
+    fn tool_result(&mut self, call: &str, tool: &str, content: &str, failed: bool);
+    /// New instructions and tools from the next answer on.
+    fn update(&mut self, instructions: &str, tools: &[ToolSpec]);
+    /// The caller typed or did something that the vendor should know as the caller's words.
+    fn tell(&mut self, text: &str);
+}
+
+/// What a session reports.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum RealtimeEvent {
+    /// The session takes audio.
+    Ready,
+    /// With the vendor's turn-taking: the caller began to speak. What plays must stop at once.
+    SpeechStarted,
+    /// With the vendor's turn-taking: the caller has finished.
+    SpeechStopped,
+    /// Samples of an answer at the requested rate.
+    Audio {
+        /// Which answer.
+        answer: AnswerId,
+        /// Mono samples.
+        samples: Vec<i16>,
+    },
+    /// All audio of an answer has come.
+    AudioEnded {
+        /// Which answer.
+        answer: AnswerId,
+    },
+    /// The caller's words.
+    CallerSaid(Pii<String>),
+    /// The agent's words, whole or as far as they were heard.
+    AgentSaid {
+        /// Which answer.
+        answer: AnswerId,
+        /// The words.
+        text: Pii<String>,
+    },
+    /// The vendor wants a tool.
+    Call(ToolCall),
+    /// What an answer cost.
+    Used(Usage),
+    /// The session has moved to another connection or provider; what was said was told to it again.
+    FellOver {
+        /// The one that failed.
+        from: ProviderName,
+        /// The one in use.
+        to: ProviderName,
+    },
+    /// The session is over for good.
+    Failed(ProviderError),
+}

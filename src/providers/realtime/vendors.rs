@@ -1,0 +1,7 @@
+//! The vendors of speech to speech, a line each.
+
+use crate::providers::SpeechToSpeech;
+use crate::providers::catalogue::Offer;
+
+/// Each vendor once.
+pub const OFFERS: &[Offer<dyn SpeechToSpeech>] = &[];

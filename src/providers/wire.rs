@@ -1,0 +1,153 @@
+//! What a vendor's protocol machine exchanges with its shell: messages of a WebSocket, the request that opens one, a
+//! request of HTTP. Values only; [`super::socket`] and [`super::exchange`] move them.
+
+use crate::base::Pii;
+use bytes::Bytes;
+use std::collections::VecDeque;
+
+/// One message of a WebSocket, either way.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Frame {
+    /// Text: JSON with every vendor.
+    Text(String),
+    /// Octets: audio, or JSON where the vendor likes it so (Gemini Live).
+    Binary(Bytes),
+}
+
+/// A header of a request. The value may be a key, so it is never shown.
+pub type Header = (&'static str, Pii<String>);
+
+/// The request that opens a WebSocket.
+#[derive(Clone, Debug)]
+pub struct Handshake {
+    /// `wss://…`, or `ws://…` where settings allow it. Its query may hold names and settings, never a key where the
+    /// vendor takes one in a header.
+    pub url: String,
+    /// Beside those of the upgrade itself.
+    pub headers: Vec<Header>,
+}
+
+/// A request of HTTP.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// `GET` or `POST`.
+    pub method: &'static str,
+    /// `https://…`, or `http://…` where settings allow it.
+    pub url: String,
+    /// Beside length and host.
+    pub headers: Vec<Header>,
+    /// The body: the caller's words are in it.
+    pub body: Pii<Bytes>,
+}
+
+/// What a machine wants done on its connection, in order.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    frames: VecDeque<Frame>,
+    close: Option<u16>,
+}
+
+impl Outbox {
+    /// Queues a JSON text.
+    pub fn json(&mut self, value: &serde_json::Value) {
+        self.frames.push_back(Frame::Text(value.to_string()));
+    }
+
+    /// Queues a text as it is.
+    pub fn text(&mut self, text: impl Into<String>) {
+        self.frames.push_back(Frame::Text(text.into()));
+    }
+
+    /// Queues octets.
+    pub fn binary(&mut self, octets: impl Into<Bytes>) {
+        self.frames.push_back(Frame::Binary(octets.into()));
+    }
+
+    /// Closes the connection with this code once everything before has been written.
+    pub fn close(&mut self, code: u16) {
+        self.close = Some(code);
+    }
+
+    /// The next message to write.
+    pub fn next_frame(&mut self) -> Option<Frame> {
+        self.frames.pop_front()
+    }
+
+    /// The code of the close, when one is wanted and nothing waits before it.
+    #[must_use]
+    pub fn wants_close(&self) -> Option<u16> {
+        if self.frames.is_empty() { self.close } else { None }
+    }
+
+    /// True when nothing waits.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.frames.is_empty()
+    }
+}
+
+/// How a connection ended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Closed {
+    /// The code of the close frame; `None` when the connection broke without one.
+    pub code: Option<u16>,
+    /// Its reason, or what broke.
+    pub reason: String,
+}
+
+/// Percent-encodes a value of a query (RFC 3986 section 2.1): everything but unreserved characters.
+#[must_use]
+pub fn query_value(value: &str) -> String {
+    let mut encoded = String::with_capacity(value.len());
+    for octet in value.bytes() {
+        if octet.is_ascii_alphanumeric() || b"-._~".contains(&octet) {
+            encoded.push(char::from(octet));
+        } else {
+            encoded.push_str(&format!("%{octet:02X}"));
+        }
+    }
+    encoded
+}
+
+/// A URL under a base (`https://api.example.com/v1` and `/listen`) with a query. `scheme` becomes `wss` for a
+/// WebSocket (`ws` of `http`).
+#[must_use]
+pub fn url(base: &str, path: &str, query: &[(&str, &str)], websocket: bool) -> String {
+    let base = base.trim_end_matches('/');
+    let base = match websocket {
+        true if base.starts_with("http") => format!("ws{}", &base[4..]),
+        false if base.starts_with("ws") => format!("http{}", &base[2..]),
+        _ => base.to_owned(),
+    };
+    let mut url = format!("{base}{path}");
+    for (place, (name, value)) in query.iter().enumerate() {
+        url.push(if place == 0 && !url.contains('?') { '?' } else { '&' });
+        url.push_str(name);
+        url.push('=');
+        url.push_str(&query_value(value));
+    }
+    url
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_keeps_its_base_and_encodes_its_query() {
+        let plain =
+            url("https://a.example/v1/", "/listen", &[("model", "nova-3"), ("keyterm", "Lindenhof & Co")], true);
+        assert_eq!(plain, "wss://a.example/v1/listen?model=nova-3&keyterm=Lindenhof%20%26%20Co");
+        assert_eq!(url("ws://127.0.0.1:80", "/x?a=1", &[("b", "2")], false), "http://127.0.0.1:80/x?a=1&b=2");
+    }
+
+    #[test]
+    fn a_close_waits_for_what_was_queued_before_it() {
+        let mut outbox = Outbox::default();
+        outbox.text("bye");
+        outbox.close(1000);
+        assert_eq!(outbox.wants_close(), None);
+        assert!(outbox.next_frame().is_some());
+        assert_eq!(outbox.wants_close(), Some(1000));
+    }
+}
