@@ -87,6 +87,11 @@ impl Stage {
                     self.notes.push(format!("{slot}{}", if corrected { " corrected" } else { "" }));
                 }
                 Effect::Note(Note::NodeEntered { .. }) => {}
+                Effect::Think { .. }
+                | Effect::StopThinking { .. }
+                | Effect::Converse { .. }
+                | Effect::ToolAnswer { .. }
+                | Effect::EndConverse { .. } => self.seen.push_back("model".into()),
             }
         }
         if outstanding > 0 {

@@ -2,6 +2,7 @@
 
 pub use crate::base::Expect;
 use crate::base::Pii;
+use crate::base::chat::{Message, Prompt, ToolSpec};
 use serde_json::Value;
 use std::time::Duration;
 
@@ -48,6 +49,57 @@ pub enum Effect {
         idempotency_key: String,
         /// True when the caller said yes to a read-back and nothing has changed since.
         confirmed: bool,
+    },
+    /// Ask the language model. Answered by any number of [`super::Input::Thought`], the last of them
+    /// [`super::ThoughtEvent::Finished`] or [`super::ThoughtEvent::Failed`].
+    Think {
+        /// Comes back with every part of the answer.
+        request: RequestId,
+        /// Instructions, conversation and tools. The instructions and tools stay the same, to the byte, for as long
+        /// as the flow stays in one node.
+        prompt: Pii<Prompt>,
+    },
+    /// Give up a [`Effect::Think`] whose answer nobody waits for any more. What still comes of it is ignored.
+    StopThinking {
+        /// Which.
+        request: RequestId,
+    },
+    /// Connect the caller to a speech-to-speech model: from here on it hears and speaks. It calls tools by
+    /// [`super::Input::RealtimeCall`] and what is said is reported by [`super::Input::RealtimeSaid`], until
+    /// [`Effect::EndConverse`] or [`super::Input::RealtimeFailed`].
+    Converse {
+        /// Comes back with everything the session reports.
+        request: RequestId,
+        /// The system prompt.
+        instructions: String,
+        /// The tools it may call.
+        tools: Vec<ToolSpec>,
+        /// What was said before, oldest first.
+        messages: Pii<Vec<Message>>,
+        /// Its first line, to be said word for word.
+        opening: Option<String>,
+        /// Without an `opening`: true when the model speaks first, false when it waits for the caller.
+        speak_first: bool,
+        /// Send [`super::Input::Silence`] when the caller has said nothing for this long after the model fell silent.
+        no_input: Duration,
+    },
+    /// The answer to [`super::Input::RealtimeCall`].
+    ToolAnswer {
+        /// Of [`Effect::Converse`].
+        request: RequestId,
+        /// The call's id, as it came.
+        call: String,
+        /// The tool's name, as it came.
+        tool: String,
+        /// JSON, or a sentence that says what failed.
+        content: Pii<String>,
+        /// True when the tool failed.
+        failed: bool,
+    },
+    /// Let the speech-to-speech model go, once it has said what it is saying. The flow speaks and listens again.
+    EndConverse {
+        /// Of [`Effect::Converse`].
+        request: RequestId,
     },
     /// Hand the call to a destination out of the agent file. Answered by [`super::Input::TransferFinished`].
     Transfer {

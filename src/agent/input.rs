@@ -1,7 +1,9 @@
 //! What a conversation learns from the world.
 
+use super::conversation::Speaker;
 use super::effect::{RequestId, UtteranceId};
 use crate::base::Pii;
+use crate::base::chat::{Finish, ToolCall};
 use serde_json::Value;
 
 /// Something that happened. Hand it to `Conversation::handle` with its time.
@@ -59,10 +61,56 @@ pub enum Input {
     },
     /// An engine the call needs is not available.
     ProviderDown {
-        /// `speech_to_text`, `text_to_speech`, `intents`.
+        /// `speech_to_text`, `text_to_speech`, `intents`, `language_model`.
         stage: &'static str,
         /// True when it is only busy and trying again makes sense.
         busy: bool,
+    },
+    /// A part of the answer to `Effect::Think`.
+    Thought {
+        /// Which request.
+        request: RequestId,
+        /// What came.
+        event: ThoughtEvent,
+    },
+    /// The speech-to-speech model wants a tool. Answered by `Effect::ToolAnswer`, unless the call ends its session.
+    RealtimeCall {
+        /// Of `Effect::Converse`.
+        request: RequestId,
+        /// Name and arguments, unchecked.
+        call: ToolCall,
+    },
+    /// Something was said while the speech-to-speech model had the call.
+    RealtimeSaid {
+        /// Of `Effect::Converse`.
+        request: RequestId,
+        /// Who.
+        speaker: Speaker,
+        /// The words; the agent's only as far as they were played.
+        text: Pii<String>,
+    },
+    /// The speech-to-speech session is gone or never came about, all its providers tried.
+    RealtimeFailed {
+        /// Of `Effect::Converse`.
+        request: RequestId,
+    },
+}
+
+/// A part of a language model's answer.
+#[derive(Clone, Debug)]
+pub enum ThoughtEvent {
+    /// A sentence or clause, ready to be said.
+    Speech(Pii<String>),
+    /// It wants a tool.
+    Call(ToolCall),
+    /// The answer is whole.
+    Finished(Finish),
+    /// There is no more of the answer, all providers tried.
+    Failed {
+        /// `timeout`, `rate_limited`, `not_configured`, … for the record.
+        kind: &'static str,
+        /// Whether the same request may succeed when it is made again at once.
+        retryable: bool,
     },
 }
 

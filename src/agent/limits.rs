@@ -48,3 +48,7 @@ pub const BRIDGE_QUEUE: (Duration, Duration) = (Duration::from_secs(1), Duration
 pub const BRIDGE_RECONNECTS: u32 = 20;
 /// Most `parameters` of a bridge.
 pub const BRIDGE_PARAMETERS: usize = 64;
+/// Most providers of one stage: each one that is down costs the caller its timeout.
+pub const PROVIDERS: usize = 8;
+/// Most `max_tokens` of a language model's answer: a caller listens to it.
+pub const ANSWER_TOKENS: u32 = 4_096;

@@ -4,7 +4,7 @@ use super::CallEvent;
 use super::bot::BotCall;
 use super::classify::classify;
 use super::session::Session;
-use crate::agent::{Effect, Input, Note, RequestId, ToolFailure};
+use crate::agent::{Effect, Input, Note, RequestId, ThoughtEvent, ToolFailure};
 use crate::base::Pii;
 use crate::tools::ToolRequest;
 use crate::turn::{Stage, TurnInput};
@@ -40,6 +40,13 @@ impl Session {
             Effect::CallTool { request, tool, arguments, idempotency_key, confirmed } => {
                 self.call_tool(now, request, ToolRequest { tool, arguments, idempotency_key, confirmed });
             }
+            Effect::Think { request, .. } => {
+                let event = ThoughtEvent::Failed { kind: "not_configured", retryable: false };
+                self.conversation.handle(now, Input::Thought { request, event });
+            }
+            Effect::Converse { request, .. } => self.conversation.handle(now, Input::RealtimeFailed { request }),
+            // Neither a model nor a session was started.
+            Effect::StopThinking { .. } | Effect::ToolAnswer { .. } | Effect::EndConverse { .. } => {}
             Effect::Transfer { request, destination, context, announcement } => {
                 self.transfer(now, request, destination, &context, announcement);
             }
@@ -104,11 +111,16 @@ impl BotCall {
             Effect::Hangup { reason, completed, .. } => {
                 self.legs.hangup.get_or_insert((reason, completed));
             }
-            // Only a flow speaks, listens, classifies and calls tools here.
+            // Only a flow speaks, listens, classifies, calls tools and asks models here.
             Effect::Speak { .. }
             | Effect::Listen(_)
             | Effect::Classify { .. }
             | Effect::CallTool { .. }
+            | Effect::Think { .. }
+            | Effect::StopThinking { .. }
+            | Effect::Converse { .. }
+            | Effect::ToolAnswer { .. }
+            | Effect::EndConverse { .. }
             | Effect::Note(_) => {}
         }
     }

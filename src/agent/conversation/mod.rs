@@ -206,6 +206,10 @@ impl Conversation {
             Input::ToolFinished { request, outcome } => self.tool_finished(request, outcome),
             Input::TransferFinished { request, accepted, .. } => self.transfer_finished(request, accepted),
             Input::ProviderDown { stage, busy } => self.provider_down(stage, busy),
+            Input::Thought { .. }
+            | Input::RealtimeCall { .. }
+            | Input::RealtimeSaid { .. }
+            | Input::RealtimeFailed { .. } => {}
         }
     }
 

@@ -179,6 +179,15 @@ impl Call {
                     "transfer"
                 }
                 Effect::Hangup { .. } => "hangup",
+                Effect::StopThinking { .. } | Effect::ToolAnswer { .. } | Effect::EndConverse { .. } => continue,
+                Effect::Think { request, .. } => {
+                    self.request = request;
+                    "think"
+                }
+                Effect::Converse { request, .. } => {
+                    self.request = request;
+                    "converse"
+                }
             };
             self.outstanding = Some(what);
         }

@@ -79,6 +79,7 @@ mod listening;
 mod nodes;
 mod reader;
 mod services;
+mod speech;
 mod variables;
 
 use super::bridge::Bridge;
@@ -91,6 +92,7 @@ use super::limits::FILE_BYTES;
 use super::listening::Listening;
 use super::rule::Variable;
 use super::source;
+use super::speech::SpeechChoice;
 use super::template::Templates;
 use super::tool::ToolDefinition;
 use reader::{Fields, Reader};
@@ -106,6 +108,7 @@ const KEYS: &[&str] = &[
     "destinations",
     "intents",
     "language",
+    "language_model",
     "listening",
     "no_input_after",
     "nodes",
@@ -113,7 +116,10 @@ const KEYS: &[&str] = &[
     "phrases",
     "retries",
     "settings",
+    "speech_to_speech",
+    "speech_to_text",
     "start",
+    "text_to_speech",
     "timezone",
     "tools",
     "understanding",
@@ -147,6 +153,8 @@ pub struct Agent {
     pub bridge: Option<Bridge>,
     /// What is done to the caller's audio before it is listened to.
     pub listening: Listening,
+    /// Who listens, thinks and speaks.
+    pub speech: SpeechChoice,
     /// The flow graph.
     pub nodes: Vec<Node>,
     /// Where a call starts.
@@ -317,6 +325,7 @@ fn read(reader: &mut Reader, root: &source::Node, overrides: &[(String, String)]
 
     let bridge = bridge::read_bridge(reader, &fields, &names, &settings);
     let listening = listening::read_listening(reader, &fields);
+    let speech = speech::read_speech(reader, &fields);
     let mut start = None;
     if fields.key("bridge").is_none() {
         let start_node = reader.require(&fields, "start", "an agent file");
@@ -337,6 +346,7 @@ fn read(reader: &mut Reader, root: &source::Node, overrides: &[(String, String)]
         destinations,
         bridge,
         listening,
+        speech,
         nodes,
         start: start.unwrap_or(0),
         on,
