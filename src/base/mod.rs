@@ -1,6 +1,7 @@
 //! The cellar: small vocabulary types that every room shares. Knows nothing of SIP, audio or agents.
 
 pub mod backoff;
+pub mod breaker;
 pub mod chat;
 pub mod expect;
 pub mod ids;
