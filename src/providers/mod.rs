@@ -17,6 +17,7 @@ pub mod local;
 pub mod meter;
 pub mod network;
 pub mod realtime;
+pub mod registry;
 pub mod resilience;
 pub mod settings;
 pub mod socket;

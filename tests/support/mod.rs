@@ -201,6 +201,8 @@ impl TestServer {
         let tts = Arc::new(HummingTts::default());
         let engines = Engines {
             stt: Arc::clone(&stt) as _,
+            llm: None,
+            realtime: None,
             tts: Arc::clone(&tts) as _,
             embedder: Arc::new(NoEmbedder),
             voice: Arc::new(LevelVoice),
