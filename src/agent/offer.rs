@@ -97,7 +97,9 @@ pub fn form(kind: Kind, choices: &[Choice]) -> String {
         Kind::List => "a list of texts".to_owned(),
         Kind::Name => "a person's name as text".to_owned(),
         Kind::Number => "a number".to_owned(),
-        Kind::PhoneNumber => "a telephone number as text, digits only, with + in front if the caller said it".to_owned(),
+        Kind::PhoneNumber => {
+            "a telephone number as text, digits only, with + in front if the caller said it".to_owned()
+        }
         Kind::Text => "a text".to_owned(),
         Kind::Time => "a time of day as HH:MM on the 24-hour clock".to_owned(),
         Kind::YesNo => "true or false".to_owned(),

@@ -11,8 +11,33 @@ use std::sync::Arc;
 
 /// Words that change nothing about a yes. Any other word beside it may be a condition or a correction.
 const AGREEING: &[&str] = &[
-    "absolutely", "all", "ahead", "are", "book", "both", "correct", "do", "everything", "exactly", "fine", "go", "good",
-    "great", "it'll", "lovely", "me", "perfect", "right", "sounds", "this", "very", "works", "much", "for", "to", "that'll",
+    "absolutely",
+    "all",
+    "ahead",
+    "are",
+    "book",
+    "both",
+    "correct",
+    "do",
+    "everything",
+    "exactly",
+    "fine",
+    "go",
+    "good",
+    "great",
+    "it'll",
+    "lovely",
+    "me",
+    "perfect",
+    "right",
+    "sounds",
+    "this",
+    "very",
+    "works",
+    "much",
+    "for",
+    "to",
+    "that'll",
 ];
 
 impl Conversation {
@@ -86,7 +111,9 @@ fn is_plain_yes(text: &str) -> bool {
         words.mask(&span);
     }
     (0..words.len()).all(|at| {
-        words.is_masked(at) || AGREEING.contains(&words.at(at)) || words.from_word(at).until_word(at + 1).nothing_but(&(0..0))
+        words.is_masked(at)
+            || AGREEING.contains(&words.at(at))
+            || words.from_word(at).until_word(at + 1).nothing_but(&(0..0))
     })
 }
 
@@ -97,14 +124,35 @@ mod tests {
     #[test]
     fn only_a_plain_yes_agrees() {
         for text in [
-            "yes", "Yes, please.", "yeah that's right", "Yes that is all correct, thank you", "correct", "sure, go ahead",
-            "okay", "yes yes yes", "That's right.", "perfect, book it", "sounds good to me",
+            "yes",
+            "Yes, please.",
+            "yeah that's right",
+            "Yes that is all correct, thank you",
+            "correct",
+            "sure, go ahead",
+            "okay",
+            "yes yes yes",
+            "That's right.",
+            "perfect, book it",
+            "sounds good to me",
         ] {
             assert!(is_plain_yes(text), "{text}");
         }
         for text in [
-            "no", "yes but at four", "yes, under Bergman", "yes no wait", "yeah Friday", "what", "maybe", "yes if it's free",
-            "", "not right", "yes, and tell me the price", "I think it's Tuesday", "okay stop", "yes except the name",
+            "no",
+            "yes but at four",
+            "yes, under Bergman",
+            "yes no wait",
+            "yeah Friday",
+            "what",
+            "maybe",
+            "yes if it's free",
+            "",
+            "not right",
+            "yes, and tell me the price",
+            "I think it's Tuesday",
+            "okay stop",
+            "yes except the name",
         ] {
             assert!(!is_plain_yes(text), "{text}");
         }

@@ -24,7 +24,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Words that surely end a call. "That's all" may answer the model's question as well.
-const FAREWELL: &[&str] = &["bye", "goodbye", "good bye", "bye bye", "hang up", "end the call", "see you", "talk to you later"];
+const FAREWELL: &[&str] =
+    &["bye", "goodbye", "good bye", "bye bye", "hang up", "end the call", "see you", "talk to you later"];
 
 /// A stay in a `converse` node.
 #[derive(Debug)]

@@ -258,8 +258,7 @@ mod tests {
         dialogue.answer("a", "one", false);
         dialogue.call(call("a"));
         dialogue.answer("a", "two", true);
-        let expected =
-            ["caller: x", "agent:  [\"a\"]", "a: one", "agent:  [\"a\"]", "a failed: two"];
+        let expected = ["caller: x", "agent:  [\"a\"]", "a: one", "agent:  [\"a\"]", "a failed: two"];
         assert_eq!(shown(&dialogue), expected);
     }
 

@@ -172,7 +172,9 @@ impl Conversation {
     fn fit(&self, agent: &Agent, kind: Kind, choices: &[Choice], value: &Value) -> Option<Value> {
         let value = shaped(kind, value.clone());
         let listed = |value: &Value| {
-            kind != Kind::Choice || choices.is_empty() || choices.iter().any(|choice| Some(choice.id.as_str()) == value.as_str())
+            kind != Kind::Choice
+                || choices.is_empty()
+                || choices.iter().any(|choice| Some(choice.id.as_str()) == value.as_str())
         };
         if kind.admits(&value) && listed(&value) {
             return Some(value);

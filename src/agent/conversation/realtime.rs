@@ -90,7 +90,9 @@ impl Conversation {
         let words = Words::new(text);
         match command::find(&words) {
             Some(Command::Human) => self.respond(&asking, Failure::WantsHuman, 0),
-            Some(command @ Command::Goodbye) if !is_for_model(command, &words, false) => self.respond(&asking, Failure::Goodbye, 0),
+            Some(command @ Command::Goodbye) if !is_for_model(command, &words, false) => {
+                self.respond(&asking, Failure::Goodbye, 0)
+            }
             _ if self.count_turn(text) => self.respond(&asking, Failure::RetriesUsedUp, 0),
             _ => {}
         }

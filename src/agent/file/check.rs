@@ -256,7 +256,9 @@ pub(super) fn unused(reader: &mut Reader, agent: &Agent, fields: &Fields<'_>) {
     let mut used = reader.used.clone();
     for node in &agent.nodes {
         match &node.body {
-            Body::Converse(converse) => used.extend(converse.tools.iter().map(|offered| format!("tool {}", offered.tool))),
+            Body::Converse(converse) => {
+                used.extend(converse.tools.iter().map(|offered| format!("tool {}", offered.tool)))
+            }
             Body::Tool { tool, .. } => drop(used.insert(format!("tool {tool}"))),
             Body::Transfer { destination, .. } => drop(used.insert(format!("destination {destination}"))),
             _ => {}

@@ -125,7 +125,11 @@ fn read_read_back(reader: &mut Reader, node: &Node, tool: &str, context: &Contex
     for name in names {
         if !spoken.iter().any(|path| path.split('.').next() == Some(name)) {
             let help = Some(format!("put `{{{{ {name} }}}}` into the line"));
-            reader.error(node, format!("this does not say `{name}`: the caller would agree to what they never heard"), help);
+            reader.error(
+                node,
+                format!("this does not say `{name}`: the caller would agree to what they never heard"),
+                help,
+            );
         }
     }
     Some(line)

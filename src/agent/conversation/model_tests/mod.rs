@@ -138,7 +138,10 @@ impl Stage {
                     waits += 1;
                 }
                 Effect::Converse { request, instructions, tools, messages, opening, speak_first, .. } => {
-                    let opening = opening.map_or_else(|| if speak_first { "first".into() } else { "silent".into() }, |l| format!("\"{l}\""));
+                    let opening = opening.map_or_else(
+                        || if speak_first { "first".into() } else { "silent".into() },
+                        |l| format!("\"{l}\""),
+                    );
                     line(format!("converse {opening}"));
                     self.live = request;
                     let messages = messages.into_exposed();
@@ -204,15 +207,18 @@ impl Stage {
             }
             let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
             let (first, second) = rest.split_once(' ').unwrap_or((rest, ""));
-            let doings =
-                ["say:", "think", "stop", "listen", "tool", "converse", "answer", "end", "transfer", "hangup", "classify"];
+            let doings = [
+                "say:", "think", "stop", "listen", "tool", "converse", "answer", "end", "transfer", "hangup",
+                "classify",
+            ];
             if doings.contains(&word) {
                 let seen = self.seen.pop_front().unwrap_or_else(|| "(nothing)".into());
                 assert_eq!(seen, line, "step {number}; then {:?}; notes {:?}", self.seen, self.notes);
                 continue;
             }
             assert!(self.seen.is_empty(), "before step {number} `{line}` the agent also did: {:?}", self.seen);
-            let json = |text: &str| -> Value { serde_json::from_str(text).unwrap_or_else(|e| panic!("step {number}: {e}")) };
+            let json =
+                |text: &str| -> Value { serde_json::from_str(text).unwrap_or_else(|e| panic!("step {number}: {e}")) };
             let call = || ToolCall {
                 id: first.to_owned(),
                 name: second.split(' ').next().unwrap_or_default().to_owned(),

@@ -17,7 +17,9 @@ const BOOKING: &str = r#"tool book {"name":"Anna Berg","date":"2026-11-24","time
 
 #[test]
 fn the_session_gets_instructions_tools_and_what_was_said_before() {
-    let file = live().replace("start: talk", "start: hello").replace("nodes:\n", "nodes:\n  hello: {say: Welcome., next: talk}\n");
+    let file = live()
+        .replace("start: talk", "start: hello")
+        .replace("nodes:\n", "nodes:\n  hello: {say: Welcome., next: talk}\n");
     let stage = Stage::after(&file, "say: Welcome.\nconverse \"Hello.\"");
     let prompt = &stage.prompts[0];
     assert!(prompt.instructions.starts_with("You book appointments."));
@@ -101,19 +103,23 @@ fn a_human_and_a_farewell_are_heard_without_the_model() {
 #[test]
 fn a_silent_caller_is_let_go_and_words_start_the_count_anew() {
     let mut stage = Stage::after(&live(), "converse \"Hello.\"");
-    stage.play("silence\nsilence\nheard caller: I am here\nsilence\nsilence\nsilence\nend\nsay: Nobody there.\nhangup silent");
+    stage.play(
+        "silence\nsilence\nheard caller: I am here\nsilence\nsilence\nsilence\nend\nsay: Nobody there.\nhangup silent",
+    );
 }
 
 #[test]
 fn a_session_that_fails_before_its_first_word_leaves_it_to_the_language_model() {
-    let mut stage = Stage::after(&both(), "converse \"Hello.\"\ngone\nsay: Hello.\nlisten\ncaller: hi there you\nthink");
+    let mut stage =
+        Stage::after(&both(), "converse \"Hello.\"\ngone\nsay: Hello.\nlisten\ncaller: hi there you\nthink");
     assert!(stage.notes.contains(&"realtime_down".to_owned()));
     stage.play("gone");
 }
 
 #[test]
 fn a_session_that_fails_in_the_middle_is_continued_where_it_was() {
-    let stage = Stage::after(&both(), "converse \"Hello.\"\nheard agent: Hello.\nheard caller: an appointment\ngone\nthink");
+    let stage =
+        Stage::after(&both(), "converse \"Hello.\"\nheard agent: Hello.\nheard caller: an appointment\ngone\nthink");
     assert_eq!(stage.messages(), ["agent: Hello.", "caller: an appointment"]);
     let mut stage = Stage::after(&both(), "converse \"Hello.\"\nheard agent: Hello.\ngone\nlisten\ncaller: so\nthink");
     // Later nodes do without it, too.
@@ -140,7 +146,11 @@ fn a_session_that_fails_while_a_tool_runs_waits_for_the_tool() {
 fn without_a_language_model_a_lost_session_meets_the_response_of_the_file() {
     let mut stage = Stage::after(&live(), "converse \"Hello.\"\ngone\nsay: Out of order.\ntransfer desk");
     assert!(stage.notes.contains(&"provider_down".to_owned()));
-    stage.put(Input::RealtimeSaid { request: stage.live, speaker: Speaker::Agent, text: Pii::new("late words".into()) });
+    stage.put(Input::RealtimeSaid {
+        request: stage.live,
+        speaker: Speaker::Agent,
+        text: Pii::new("late words".into()),
+    });
     assert!(stage.conversation.memory().history().iter().any(|turn| turn.text.expose() == "late words"));
 }
 
@@ -148,7 +158,9 @@ fn without_a_language_model_a_lost_session_meets_the_response_of_the_file() {
 fn a_session_that_calls_tools_in_a_circle_is_stopped() {
     let mut stage = Stage::after(&live(), "converse \"Hello.\"");
     for n in 0..crate::agent::limits::MODEL_ROUNDS {
-        stage.play(&format!("call c{n} remember {{\"name\":\"Anna\"}}\nanswer c{n} {{\"remembered\":{{\"name\":\"Anna\"}}}}"));
+        stage.play(&format!(
+            "call c{n} remember {{\"name\":\"Anna\"}}\nanswer c{n} {{\"remembered\":{{\"name\":\"Anna\"}}}}"
+        ));
     }
     stage.play("call x remember {\"name\":\"Anna\"}\nend\nsay: I give up.\ntransfer desk");
 }
@@ -167,7 +179,9 @@ fn what_an_old_session_still_reports_starts_nothing() {
 
 #[test]
 fn a_second_visit_to_a_menu_and_back_opens_a_session_of_its_own() {
-    let file = live().replace("route: {parking: bye}", "route: {parking: talk}").replace(", answer: You can park behind the house.", "");
+    let file = live()
+        .replace("route: {parking: bye}", "route: {parking: talk}")
+        .replace(", answer: You can park behind the house.", "");
     let mut stage = Stage::after(&file, "converse \"Hello.\"\ncall x exit_menu\nend\nsay: What else?\nlisten");
     stage.play("caller: parking\nconverse \"Hello again.\"");
 }

@@ -163,7 +163,8 @@ fn an_empty_answer_counts_as_a_failed_attempt_and_a_good_one_wipes_it_out() {
 #[test]
 fn a_silent_caller_is_asked_and_then_let_go() {
     let mut stage = Stage::after(CLINIC, "say: Hello.\nlisten");
-    stage.play("silence\nsay: Hello?\nlisten\nsilence\nsay: Hello?\nlisten\nsilence\nsay: Nobody there.\nhangup silent");
+    stage
+        .play("silence\nsay: Hello?\nlisten\nsilence\nsay: Hello?\nlisten\nsilence\nsay: Nobody there.\nhangup silent");
 }
 
 #[test]
@@ -205,7 +206,10 @@ fn a_caller_who_wants_a_human_is_put_through_without_asking_the_model() {
 
 #[test]
 fn a_farewell_ends_the_call_and_thats_all_is_for_the_model() {
-    let mut stage = Stage::after(CLINIC, "say: Hello.\nlisten\ncaller: no, that's all\nthink\nspeech: Fine.\nsay: Fine.\nfinish complete\nlisten");
+    let mut stage = Stage::after(
+        CLINIC,
+        "say: Hello.\nlisten\ncaller: no, that's all\nthink\nspeech: Fine.\nsay: Fine.\nfinish complete\nlisten",
+    );
     stage.play("caller: goodbye\nsay: Bye.\nhangup bye");
 }
 
@@ -266,12 +270,20 @@ fn without_opening_a_fresh_call_listens_and_a_caller_who_has_spoken_is_answered(
 
 #[test]
 fn a_second_visit_has_its_own_opening_and_the_whole_history() {
-    let file = CLINIC.replace("exits: {done: {go: bye, when: all is said}, menu: other}", "exits: {done: bye, menu: talk}");
+    let file =
+        CLINIC.replace("exits: {done: {go: bye, when: all is said}, menu: other}", "exits: {done: bye, menu: talk}");
     let mut stage = Stage::after(&file, UP_TO_FIRST_WORDS);
     stage.play("call a exit_menu\nfinish tools\nsay: Hello again.\nlisten\ncaller: hm so what\nthink");
     assert_eq!(
         stage.messages(),
-        ["agent: Hello.", "caller: I need an appointment", "agent:  [a exit_menu]", "a: {}", "agent: Hello again.", "caller: hm so what"]
+        [
+            "agent: Hello.",
+            "caller: I need an appointment",
+            "agent:  [a exit_menu]",
+            "a: {}",
+            "agent: Hello again.",
+            "caller: hm so what"
+        ]
     );
 }
 

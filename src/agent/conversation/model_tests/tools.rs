@@ -35,12 +35,7 @@ fn a_tool_runs_and_the_model_speaks_of_its_answer() {
     );
     assert_eq!(
         stage.messages()[2..],
-        [
-            "agent:  [a look]",
-            r#"a: {"free":["10:00","11:00"]}"#,
-            "agent: Ten or eleven.",
-            "caller: ten then"
-        ]
+        ["agent:  [a look]", r#"a: {"free":["10:00","11:00"]}"#, "agent: Ten or eleven.", "caller: ten then"]
     );
     assert_eq!(stage.value("free"), serde_json::json!(["10:00", "11:00"]));
     let history: Vec<&str> = stage.conversation.memory().history().iter().map(|t| t.text.expose().as_str()).collect();
@@ -142,7 +137,10 @@ fn an_unknown_tool_is_answered_with_what_there_is() {
     stage.play("call a dial {\"number\":\"0900 1234\"}\ncall b exit_nowhere\nfinish tools\nthink");
     let there = "There are: look, book, remember, exit_done, exit_menu.";
     assert_eq!(stage.messages()[3], format!(r#"a failed: {{"error":"There is no tool `dial` here. {there}"}}"#));
-    assert_eq!(stage.messages()[4], format!(r#"b failed: {{"error":"There is no tool `exit_nowhere` here. {there}"}}"#));
+    assert_eq!(
+        stage.messages()[4],
+        format!(r#"b failed: {{"error":"There is no tool `exit_nowhere` here. {there}"}}"#)
+    );
 }
 
 #[test]
@@ -182,7 +180,9 @@ fn a_text_that_is_too_long_or_no_single_line_is_refused() {
 #[test]
 fn what_a_caller_would_say_is_understood_as_an_argument() {
     let mut stage = Stage::after(CLINIC, ASKED);
-    stage.play("call a look {\"date\":\"tomorrow\"}\nfinish tools\ntool look {\"date\":\"2026-11-24\"}\nsay: Let me see.");
+    stage.play(
+        "call a look {\"date\":\"tomorrow\"}\nfinish tools\ntool look {\"date\":\"2026-11-24\"}\nsay: Let me see.",
+    );
 }
 
 #[test]
