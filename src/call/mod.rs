@@ -21,6 +21,7 @@ mod handshake;
 pub mod hearing;
 mod legs;
 pub mod line;
+mod line_error;
 pub mod media_terms;
 mod number_format;
 pub mod outbound;

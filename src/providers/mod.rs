@@ -17,6 +17,8 @@ pub mod local;
 pub mod meter;
 pub mod network;
 pub mod realtime;
+pub mod registry;
+pub mod resilience;
 pub mod settings;
 pub mod socket;
 pub mod stt;
