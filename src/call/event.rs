@@ -382,9 +382,9 @@ impl EventStream {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::TurnId;
+    use crate::base::{SrtpSuite, TurnId};
     use crate::media::LegStats;
-    use crate::sdp::{Codec, SrtpSuite};
+    use crate::sdp::Codec;
 
     #[test]
     fn debug_of_an_event_hides_what_was_said_and_json_shows_it() {

@@ -417,6 +417,17 @@ impl Phone {
         }
     }
 
+    /// Keeps this phone's audio moving until `work` is done.
+    pub async fn while_talking<T>(&mut self, work: impl Future<Output = T>) -> T {
+        tokio::pin!(work);
+        loop {
+            tokio::select! {
+                done = &mut work => return done,
+                _ = self.pass_frame() => {}
+            }
+        }
+    }
+
     /// Waits until the agent has been audible (`true`) or silent (`false`) for `frames` frames.
     pub async fn wait_for(&mut self, audible: bool, frames: usize) {
         let (deadline, mut run) = (Instant::now() + PATIENCE, 0);
