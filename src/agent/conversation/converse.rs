@@ -48,7 +48,7 @@ pub(super) struct Talk {
     pub(super) running: Option<Running>,
     pub(super) approval: Option<Approval>,
     /// The action that the caller has said yes to and that has not succeeded yet.
-    pub(super) approved: Option<(usize, String)>,
+    pub(super) approved: Option<Pii<(usize, String)>>,
     /// What was to be said first in a speech-to-speech session of which nothing was heard yet.
     pub(super) first: Option<(Option<String>, bool)>,
 }
