@@ -257,7 +257,6 @@ impl Conversation {
         talk.failures = 0;
         let asking = talk.asking.clone();
         if matches!(finish, Finish::Refused | Finish::Filtered) {
-            talk.calls.clear();
             return self.fail(asking, Failure::ModelRefused);
         }
         if !talk.calls.is_empty() {
