@@ -192,6 +192,17 @@ impl TestServer {
         policy: EgressPolicy,
         change: impl FnOnce(&mut ServerPlan),
     ) -> Self {
+        Self::start_thinking(agent_yaml, heard, policy, |_| (), change).await
+    }
+
+    /// The same with other engines.
+    pub async fn start_thinking(
+        agent_yaml: &str,
+        heard: &[&str],
+        policy: EgressPolicy,
+        equip: impl FnOnce(&mut Engines),
+        change: impl FnOnce(&mut ServerPlan),
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("agent.yaml");
         std::fs::write(&file, agent_yaml).unwrap();
@@ -199,7 +210,7 @@ impl TestServer {
         let stt = Arc::new(ScriptedStt::default());
         stt.lines.lock().unwrap().extend(heard.iter().map(|h| ((*h).to_owned(), 0.9)));
         let tts = Arc::new(HummingTts::default());
-        let engines = Engines {
+        let mut engines = Engines {
             stt: Arc::clone(&stt) as _,
             llm: None,
             realtime: None,
@@ -208,6 +219,7 @@ impl TestServer {
             voice: Arc::new(LevelVoice),
             exemplars: Arc::default(),
         };
+        equip(&mut engines);
         let surroundings = BotSurroundings {
             policy: policy.clone(),
             resolver: Arc::new(SystemResolver),
