@@ -19,6 +19,7 @@ pub mod network;
 pub mod realtime;
 pub mod settings;
 pub mod socket;
+pub mod speakable;
 pub mod stt;
 pub mod tts;
 pub mod voice;

@@ -1,0 +1,3 @@
+//! From what a language model writes to what a voice says. Pure; used between every model and every voice.
+
+pub mod normalize;
