@@ -194,7 +194,7 @@ async fn an_answer_is_not_repeated_whatever_it_says() {
 async fn a_dead_server_opens_the_circuit_and_is_left_alone() {
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let mut caller = Caller::new(closed, &[book(closed, 0)]);
-    for _ in 0..limits::BREAKER_FAILURES {
+    for _ in 0..limits::BREAKER.failures {
         let outcome = caller.call("book", anna()).await;
         assert_eq!((outcome.result.unwrap_err().kind.as_str(), outcome.attempts), ("refused", 1));
     }

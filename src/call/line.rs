@@ -1,77 +1,27 @@
 //! A telephone line as the call holds it: the SIP leg, the media leg and what offer and answer agreed.
 
 use super::handshake::{Agreement, LineHandshake};
+pub use super::line_error::LineError;
 use super::media_terms::MediaTerms;
 use super::quality::{Carriage, LineQuality};
 use super::signals::Signals;
 use super::terms::DigitsBy;
 use super::unanswered::Unanswered;
 use crate::audio::ToneDetector;
-use crate::base::{Pii, Random, SampleRate};
+use crate::base::{Pii, Random, SampleRate, SrtpSuite};
+use crate::media::dtls::DtlsError;
 use crate::media::{Leg, LegMedia, LegMode, LegOptions, MediaError, UplinkFrame, Workers};
 use crate::net::{LegEvents, NetError, Sip};
 use crate::providers::format::AudioFormat;
-use crate::sdp::{Codec, Direction, Negotiated, Negotiation, SdpError, Security, SrtpPolicy, SrtpSuite};
+use crate::sdp::{Codec, Direction, Negotiated, Negotiation, Security, SrtpPolicy};
 use crate::sip::event::{EndCause, Header, IncomingCall, Missing, TransferOutcome};
 use crate::sip::{CommandError, Event, LegId, OutgoingInvite, Transport, Uri};
 use std::net::IpAddr;
 use std::sync::{Arc, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// Content-Type of keys that we send by SIP INFO.
 const DTMF_RELAY: &str = "application/dtmf-relay";
-
-/// Why there is no line.
-#[derive(Debug, thiserror::Error)]
-pub enum LineError {
-    /// The network side refused or has stopped.
-    #[error(transparent)]
-    Net(#[from] NetError),
-    /// No media for this call.
-    #[error(transparent)]
-    Media(#[from] MediaError),
-    /// The peer's session description cannot be used.
-    #[error(transparent)]
-    Sdp(#[from] SdpError),
-    /// The peer did not take the call.
-    #[error("the call was not answered: {0}")]
-    NotAnswered(Unanswered),
-    /// Nothing may be called by this name, or nothing can be made of it.
-    #[error("{0}")]
-    NotDialled(String),
-}
-
-impl LineError {
-    /// The SIP status that refuses an INVITE for this reason.
-    #[must_use]
-    pub fn sip_status(&self) -> u16 {
-        match self {
-            Self::Media(error) => error.sip_status(),
-            Self::Sdp(error) => error.sip_status(),
-            Self::NotAnswered(unanswered) => unanswered.sip_status(),
-            Self::NotDialled(_) => 403,
-            Self::Net(_) => 500,
-        }
-    }
-
-    /// When the caller may try again, where that helps: the `Retry-After` of a 503 (RFC 3261 §20.33).
-    #[must_use]
-    pub fn retry_after(&self) -> Option<Duration> {
-        match self {
-            Self::Media(error) => error.retry_after(),
-            Self::NotAnswered(Unanswered::Unavailable { retry_after, .. }) => *retry_after,
-            Self::Net(_) | Self::NotAnswered(_) | Self::NotDialled(_) | Self::Sdp(_) => None,
-        }
-    }
-
-    /// The Warning header beside that status, where there is something to say (RFC 3261 §20.43).
-    #[must_use]
-    pub fn warning(&self) -> Option<String> {
-        let Self::Sdp(error) = self else { return None };
-        let (code, text) = error.warning();
-        Some(format!("{code} offhook \"{text}\""))
-    }
-}
 
 /// What a line tells the call, after it has seen to offers and answers itself.
 #[derive(Clone, PartialEq, Debug)]
@@ -151,6 +101,10 @@ pub struct Line {
     prepared: Option<Prepared>,
     early_fork: Option<u8>,
     fault: Option<Unanswered>,
+    /// Offer and answer are complete, and so is the INVITE.
+    is_up: bool,
+    /// Why another way to keys was offered than the DTLS that was agreed, until the peer has answered.
+    without_dtls: Option<String>,
 }
 
 impl Line {
@@ -233,6 +187,8 @@ impl Line {
             prepared: None,
             early_fork: None,
             fault: None,
+            is_up: false,
+            without_dtls: None,
         }
     }
 
@@ -262,6 +218,7 @@ impl Line {
         }
         let leg = self.leg;
         self.sip.run(move |endpoint, now| endpoint.answer(now, leg, sdp)).await?.map_err(NetError::from)?;
+        self.is_up = true;
         Ok(())
     }
 
@@ -453,8 +410,29 @@ impl Line {
                 let media = LegMedia { security: handshake.security(), ..self.agreed.clone()? };
                 self.configure(media)
             }
+            Err(error) if self.goes_on_without_dtls(&error) => None,
             Err(error) => Some(self.fail(error.to_string())),
         }
+    }
+
+    /// Offers the peer another way to keys, or media in clear, where the handshake cannot succeed and the terms allow it.
+    fn goes_on_without_dtls(&mut self, error: &DtlsError) -> bool {
+        let may = self.is_up && error.is_incompatible() && self.media.give_up_handshake();
+        if !may || !self.negotiation.give_up_dtls() {
+            return false;
+        }
+        tracing::warn!(leg = %self.leg, %error, "dtls_given_up");
+        self.handshake = None;
+        self.without_dtls = Some(error.to_string());
+        let (leg, sdp) = (self.leg, self.negotiation.offer(self.wanted).into_bytes());
+        self.sip.post(move |endpoint, now| {
+            if let Err(error) = endpoint.reoffer(now, leg, sdp) {
+                tracing::info!(%leg, %error, "no_other_way_to_keys");
+                // Without it nobody would hear anything; the leg may have ended already.
+                let _ = endpoint.hangup(now, leg, &[]);
+            }
+        });
+        true
     }
 
     fn configure(&mut self, media: LegMedia) -> Option<LineEvent> {
@@ -569,6 +547,7 @@ impl Line {
             },
             Event::Reoffer { sdp, .. } => self.take_reoffer(sdp),
             Event::ReofferAnswered { outcome: Ok(Some(answer)), .. } => {
+                self.without_dtls = None;
                 self.negotiation.accept_answer(&answer).ok().and_then(|negotiated| self.settle(&negotiated))
             }
             Event::ReofferAnswered { outcome: Err(code), .. } => self.take_refusal(code),
@@ -612,6 +591,7 @@ impl Line {
     }
 
     fn take_answer(&mut self, sdp: Option<Vec<u8>>, headers: Vec<Header>) -> Option<LineEvent> {
+        self.is_up = true;
         let fault = match sdp {
             Some(sdp) => match self.negotiation.accept_answer(&sdp) {
                 Ok(negotiated) => {
@@ -636,6 +616,9 @@ impl Line {
             let (leg, sdp) = (self.leg, self.negotiation.offer(self.wanted).into_bytes());
             self.sip.post(move |endpoint, now| log_refused(endpoint.reoffer(now, leg, sdp)));
             return None;
+        }
+        if let Some(fault) = self.without_dtls.take() {
+            return Some(self.fail(format!("{fault}; the peer refused another way with {code}")));
         }
         let is_hold = std::mem::take(&mut self.wanted) != Direction::SendRecv;
         is_hold.then_some(LineEvent::HoldRefused(code))

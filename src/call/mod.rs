@@ -10,6 +10,7 @@
 pub mod bot;
 mod classify;
 mod context;
+mod conversing;
 pub mod dial_policy;
 mod ears;
 mod effects;
@@ -21,6 +22,7 @@ mod handshake;
 pub mod hearing;
 mod legs;
 pub mod line;
+mod line_error;
 pub mod media_terms;
 mod number_format;
 pub mod outbound;
@@ -34,6 +36,7 @@ pub mod sounds;
 pub mod supervisor;
 mod switchboard;
 pub mod terms;
+mod thinking;
 pub mod transfer;
 pub mod unanswered;
 

@@ -229,7 +229,7 @@ impl Supervisor {
                 }
             };
             if begun.is_none() {
-                *begun = reach_bot(program);
+                *begun = reach_outside(program);
             }
             self.events.send(CallEvent::CallProgress { call, code, early_media });
         }
@@ -315,7 +315,7 @@ impl Supervisor {
             }
             return;
         }
-        let begun = reach_bot(&route.program);
+        let begun = reach_outside(&route.program);
         let line = match self.pick_up(&incoming, events, &route.terms, mode(&route.program)).await {
             Ok(line) => line,
             Err(error) => {
@@ -471,11 +471,18 @@ struct Started {
     called_number: Option<Pii<String>>,
 }
 
-/// Begins to reach the bot of a program that has one.
-fn reach_bot(program: &Program) -> Option<Connecting> {
+/// Begins to reach what a program needs outside, while the phone rings: its bot, its providers.
+fn reach_outside(program: &Program) -> Option<Connecting> {
     match program {
         Program::Bot(setup) => Some(setup.connect()),
-        Program::Agent(..) | Program::Echo => None,
+        Program::Agent(_, engines) => {
+            engines.tts.warm();
+            if let Some(llm) = &engines.llm {
+                llm.warm();
+            }
+            None
+        }
+        Program::Echo => None,
     }
 }
 

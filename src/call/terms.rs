@@ -6,7 +6,9 @@ use super::fallback::whole_line;
 use super::media_terms::MediaTerms;
 use super::number_format::NumberFormat;
 use crate::agent::Agent;
-use crate::providers::{Embedder, ProviderError, SpeechToText, TextToSpeech, VoiceDetector};
+use crate::providers::{
+    Embedder, LanguageModel, ProviderError, SpeechToSpeech, SpeechToText, TextToSpeech, VoiceDetector,
+};
 use crate::sip::DialogPolicy;
 use crate::tools::{CallBudget, HttpTools, ToolSet};
 use crate::turn::TurnSettings;
@@ -16,13 +18,17 @@ use std::time::Duration;
 /// What a caller is told when nothing can be synthesised at that moment.
 const SPARE_LINE: &str = "I'm sorry, I can't speak with you at the moment. Please call again in a few minutes.";
 
-/// The engines that all calls share.
+/// The engines of an agent, shared by all its calls.
 #[derive(Clone)]
 pub struct Engines {
     /// Speech to text.
     pub stt: Arc<dyn SpeechToText>,
     /// Text to speech.
     pub tts: Arc<dyn TextToSpeech>,
+    /// The language model of `converse` nodes, where the agent has one.
+    pub llm: Option<Arc<dyn LanguageModel>>,
+    /// The speech-to-speech model of `converse` nodes, where the agent has one.
+    pub realtime: Option<Arc<dyn SpeechToSpeech>>,
     /// Intents.
     pub embedder: Arc<dyn Embedder>,
     /// Neural voice activity.

@@ -33,6 +33,8 @@ pub(super) fn load(models: Option<PathBuf>, pool: PoolConfig, mut say: impl FnMu
     Ok(Engines {
         stt: local.stt(),
         tts: local.tts(),
+        llm: None,
+        realtime: None,
         embedder: local.embedder(),
         voice: Arc::new(local.voice().clone()),
         exemplars: Arc::default(),

@@ -7,6 +7,7 @@
 pub mod diagnostic;
 pub mod peers;
 pub mod profile;
+mod providers;
 mod reader;
 mod recording;
 mod secret;
@@ -21,6 +22,7 @@ pub use secret::Secret;
 pub use sections::{AgentEntry, Inference, LatenessLimit, LogFormat, Logging, Media, PortRange, ToolHost, Tools};
 pub use server::{Advertised, Server};
 
+use crate::providers::registry::ProviderSpec;
 use peers::{Names, Surroundings, check_overlaps};
 use reader::{Reader, Table};
 use secret::Secrets;
@@ -33,6 +35,16 @@ pub const BUILT_IN_AGENTS: [&str; 1] = ["echo"];
 
 /// Largest configuration file that is read: a mistaken path must not fill the memory.
 const FILE_BYTES: u64 = 1024 * 1024;
+
+/// The configured providers. Two are equal when they are the same list: keys are not compared.
+#[derive(Clone, Debug, Default)]
+pub struct Providers(pub Vec<ProviderSpec>);
+
+impl PartialEq for Providers {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.iter().map(|spec| (&spec.name, &spec.vendor)).eq(other.0.iter().map(|spec| (&spec.name, &spec.vendor)))
+    }
+}
 
 /// The checked configuration.
 #[derive(Clone, PartialEq, Debug)]
@@ -53,6 +65,8 @@ pub struct Config {
     pub extensions: Vec<Extension>,
     /// `[[trunk]]`, in the order of the file.
     pub trunks: Vec<Trunk>,
+    /// `[[provider]]`, in the order of the file.
+    pub providers: Providers,
     /// `[tools]`.
     pub tools: Tools,
     /// `[logging]`.
@@ -140,6 +154,7 @@ impl Config {
         let logging = root.table("logging", "[logging]").map_or_else(|| Some(Logging::default()), Logging::read);
 
         let secrets = Secrets { base, environment };
+        let providers = Providers(providers::read(root.tables("provider", "[[provider]]"), &secrets));
         let surroundings = Surroundings { base, agents: &agents, secrets: &secrets };
         let mut names = Names::default();
         let extension_tables = root.tables("extension", "[[extension]]");
@@ -168,6 +183,7 @@ impl Config {
                 agents: agents.clone(),
                 extensions,
                 trunks: trunks.into_iter().map(|trunk| trunk.value).collect(),
+                providers,
                 tools: tools?,
                 logging: logging?,
             })

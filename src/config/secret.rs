@@ -1,4 +1,4 @@
-//! Passwords: written in the file, or better, in a file of their own or the environment.
+//! Passwords and keys: written in the file, or better, in a file of their own, the environment or a systemd credential.
 
 use super::reader::{Located, Table};
 use crate::base::Pii;
@@ -10,18 +10,30 @@ pub type Secret = Pii<String>;
 /// Largest secret file that is read.
 const SECRET_BYTES: u64 = 4_096;
 
-/// The three keys a secret may stand under.
+/// Where systemd puts the credentials of a service (systemd.exec(5), `LoadCredential=`).
+const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
+
+/// The keys a secret may stand under.
 pub(super) struct Keys {
     written: &'static str,
     variable: &'static str,
     file: &'static str,
+    credential: &'static str,
 }
 
 /// Our password at a peer.
-pub(super) const PASSWORD: Keys = Keys { written: "password", variable: "password_env", file: "password_file" };
+pub(super) const PASSWORD: Keys =
+    Keys { written: "password", variable: "password_env", file: "password_file", credential: "password_credential" };
+/// The key of an account with a vendor.
+pub(super) const PROVIDER_KEY: Keys =
+    Keys { written: "key", variable: "key_env", file: "key_file", credential: "key_credential" };
 /// A peer's password with us.
-pub(super) const INBOUND_PASSWORD: Keys =
-    Keys { written: "inbound_password", variable: "inbound_password_env", file: "inbound_password_file" };
+pub(super) const INBOUND_PASSWORD: Keys = Keys {
+    written: "inbound_password",
+    variable: "inbound_password_env",
+    file: "inbound_password_file",
+    credential: "inbound_password_credential",
+};
 
 /// Where `password_env` and `password_file` are looked up.
 pub(super) struct Secrets<'s> {
@@ -30,7 +42,7 @@ pub(super) struct Secrets<'s> {
 }
 
 impl Secrets<'_> {
-    /// Reads exactly one of the three keys, one of which must be there.
+    /// Reads exactly one of the keys, one of which must be there.
     pub(super) fn required(&self, table: &Table<'_, '_>, keys: &Keys) -> Option<Secret> {
         let secret = self.optional(table, keys)?;
         if secret.is_none() {
@@ -41,7 +53,8 @@ impl Secrets<'_> {
 
     /// Reads one of the three keys, if one is there. The outer `None` is for a mistake.
     pub(super) fn optional(&self, table: &Table<'_, '_>, keys: &Keys) -> Option<Option<Secret>> {
-        let given: Vec<_> = [keys.written, keys.variable, keys.file].into_iter().filter(|key| table.has(key)).collect();
+        let all = [keys.written, keys.variable, keys.file, keys.credential];
+        let given: Vec<_> = all.into_iter().filter(|key| table.has(key)).collect();
         if let [_, second, ..] = given[..] {
             let message = format!("`{}` and `{second}` are both given", given[0]);
             table.error(table.key_span(second), message, "keep one of them");
@@ -49,10 +62,11 @@ impl Secrets<'_> {
         let written = table.text(keys.written);
         let variable = table.text(keys.variable);
         let file = table.text(keys.file);
+        let credential = table.text(keys.credential);
         if given.is_empty() {
             return Some(None);
         }
-        self.secret(table, written, variable, file).map(Some)
+        self.secret(table, written, variable, file, credential).map(Some)
     }
 
     fn secret(
@@ -61,6 +75,7 @@ impl Secrets<'_> {
         written: Option<Located<String>>,
         variable: Option<Located<String>>,
         file: Option<Located<String>>,
+        credential: Option<Located<String>>,
     ) -> Option<Secret> {
         if let Some(password) = written {
             return Some(Secret::new(password.value));
@@ -73,13 +88,32 @@ impl Secrets<'_> {
             }
             return value.map(Secret::new);
         }
-        let file = file?;
-        let path = self.base.join(&file.value);
+        let (file, path) = match (file, credential) {
+            (Some(file), _) => {
+                let path = self.base.join(&file.value);
+                (file, path)
+            }
+            (None, credential) => {
+                let credential = credential?;
+                let Some(directory) = (self.environment)(CREDENTIALS).filter(|directory| !directory.is_empty()) else {
+                    let message = format!("there is no systemd credential `{}` here", credential.value);
+                    let fix = format!("run as a service with `LoadCredential={}:/path/of/the/file`", credential.value);
+                    table.error(credential.span, message, fix);
+                    return None;
+                };
+                if credential.value.contains('/') {
+                    table.error(credential.span, "a credential is named without a path", "write its name alone");
+                    return None;
+                }
+                let path = Path::new(&directory).join(&credential.value);
+                (credential, path)
+            }
+        };
         match read_secret(&path) {
             Ok(secret) => Some(Secret::new(secret)),
             Err(reason) => {
-                let message = format!("the password file {} cannot be used: {reason}", path.display());
-                table.error(file.span, message, "put the password alone into the file and let this user read it");
+                let message = format!("the secret in {} cannot be used: {reason}", path.display());
+                table.error(file.span, message, "put the secret alone into the file and let this user read it");
                 None
             }
         }

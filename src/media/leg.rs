@@ -130,6 +130,8 @@ pub struct Leg {
     pub(super) options: LegOptions,
     /// It was encrypted, or was to be.
     pub(super) is_secured: bool,
+    /// It has had keys.
+    pub(super) is_keyed: bool,
     /// Of a handshake, where one takes place.
     pub(super) handshake: Option<Consumer<Datagram>>,
     pub(super) socket: Arc<UdpSocket>,
@@ -165,6 +167,7 @@ impl Leg {
     /// [`MediaError::Downgrade`] when the leg was encrypted and would be no more. The leg stays as it was then.
     pub fn configure(&mut self, media: LegMedia) -> Result<(), MediaError> {
         let is_secured = media.security != LegSecurity::Plain;
+        let is_keyed = matches!(media.security, LegSecurity::Srtp { .. });
         if self.is_secured && !is_secured {
             return Err(MediaError::Downgrade);
         }
@@ -187,6 +190,7 @@ impl Leg {
         self.command(Command::Configure(setup))?;
         self.sample_rate = Some(line);
         self.is_secured = is_secured;
+        self.is_keyed |= is_keyed;
         self.handshake = handshake.or_else(|| self.handshake.take());
         if let Some((uplink, downlink)) = ends {
             self.uplink.ring = Some(uplink);
@@ -198,6 +202,13 @@ impl Leg {
     /// The line rate, which is fixed from here on.
     fn fix_sample_rate(&mut self) -> SampleRate {
         *self.sample_rate.get_or_insert(SampleRate::NARROWBAND)
+    }
+
+    /// The handshake for keys has failed: what [`Self::configure`] is given next may be in clear. Only for a peer with
+    /// whom the policy allows that. False, and nothing is changed, where there have been keys.
+    pub fn give_up_handshake(&mut self) -> bool {
+        self.is_secured &= self.is_keyed;
+        !self.is_keyed
     }
 
     /// The oldest datagram of a DTLS handshake not yet taken. There are some only after [`LegMedia::dtls`] was

@@ -1,8 +1,8 @@
 //! What offer and answer agreed, as far as media is concerned.
 
 use crate::audio::codec::{Coding, OpusSettings};
-use crate::base::SampleRate;
-use crate::sdp::{Codec, Negotiated, OpusParameters, Security, SrtpKey};
+use crate::base::{SampleRate, SrtpKey};
+use crate::sdp::{Codec, Negotiated, OpusParameters, Security};
 use std::net::{IpAddr, SocketAddr};
 
 /// How the packets of a leg are protected.
@@ -51,7 +51,8 @@ pub struct LegMedia {
     pub suppress_silence: bool,
     /// Audio per packet sent, in milliseconds: 10, 20, 30, 40 or 60; others are rounded down to one of these.
     pub ptime_ms: u8,
-    /// How packets are protected. Once it was not [`LegSecurity::Plain`], it never is again.
+    /// How packets are protected. Once it was not [`LegSecurity::Plain`], it never is again, unless a handshake
+    /// that gave no keys was given up ([`super::Leg::give_up_handshake`]).
     pub security: LegSecurity,
     /// A DTLS handshake takes place on the RTP port: its datagrams come by [`super::Leg::next_datagram`].
     pub dtls: bool,

@@ -150,6 +150,7 @@ impl Workers {
             options,
             sample_rate: None,
             is_secured: false,
+            is_keyed: false,
             handshake: None,
             socket,
             commands,

@@ -98,6 +98,8 @@ pub struct Negotiation {
     asked: Option<Keying>,
     /// The peer refused an encrypted offer, and a plain one may follow.
     plainly: bool,
+    /// The next offer of ours asks for keys anew.
+    anew: bool,
     /// The place of the audio stream among the `m=` lines; it never changes (RFC 3264 §8).
     place: usize,
     agreed: Option<Agreed>,
@@ -143,6 +145,7 @@ impl Negotiation {
             formats: Vec::new(),
             asked: None,
             plainly: false,
+            anew: false,
             place: 0,
             agreed: None,
         }
@@ -156,13 +159,31 @@ impl Negotiation {
         may
     }
 
+    /// After a DTLS handshake that cannot succeed with this peer and gave no keys: whether the terms know another way, which
+    /// the next offer of ours then takes: keys in the description, or none ([`SrtpPolicy::Preferred`]). DTLS is neither
+    /// offered nor taken from here on.
+    pub fn give_up_dtls(&mut self) -> bool {
+        let left: Vec<Keying> = self.terms.keying.iter().copied().filter(|keying| *keying != Keying::Dtls).collect();
+        let has_keys = left.iter().any(|keying| self.terms.allows(*keying));
+        let may = has_keys || self.terms.srtp == SrtpPolicy::Preferred;
+        let Some(agreed) = self.agreed.as_mut().filter(|_| may) else { return false };
+        if !matches!(agreed.security, Security::Dtls { .. }) {
+            return false;
+        }
+        agreed.security = Security::Plain;
+        agreed.proto = if has_keys { "RTP/SAVP" } else { "RTP/AVP" }.to_owned();
+        (self.terms.keying, self.anew) = (left, true);
+        true
+    }
+
     /// Our offer, for an INVITE of ours, for the 200 to an INVITE without one, or to change a session. Its direction
     /// is remembered for [`Self::accept_answer`]. A re-offer keeps the number and order of the `m=` lines, the refused
     /// ones included, the payload types that were agreed, and the keys.
     pub fn offer(&mut self, direction: Direction) -> String {
         self.offered = direction;
         let agreed = self.agreed.as_ref();
-        self.asked = match agreed.map(|agreed| &agreed.security) {
+        let security = agreed.filter(|_| !self.anew).map(|agreed| &agreed.security);
+        self.asked = match security {
             Some(Security::Plain) => None,
             Some(Security::Sdes { .. }) => Some(Keying::Sdes),
             Some(Security::Dtls { .. }) => Some(Keying::Dtls),
@@ -180,7 +201,6 @@ impl Negotiation {
         if agreed.is_none_or(|agreed| agreed.rtcp_mux) {
             media.attributes.push(Attribute::new("rtcp-mux"));
         }
-        let security = agreed.map(|agreed| &agreed.security);
         media.attributes.extend(self.keys.offer(&self.terms, self.asked, security));
         self.formats = formats;
         let mut lines: Vec<Media> = self.last.iter().flatten().map(refused).collect();
@@ -252,6 +272,7 @@ impl Negotiation {
             .map(|(n, offered)| if n == chosen { ours.clone() } else { refused(offered) })
             .collect();
         self.place = chosen;
+        self.anew = false;
         self.agreed = Some(Agreed {
             codec: (payload_type, codec),
             formats: peer.formats.clone(),
@@ -338,6 +359,7 @@ impl Negotiation {
         let noise = number_of(Format::ComfortNoise).and_then(|_| peer.comfort_noise(codec.clock_rate()));
         let ptime_ms = packet_time(codec, &peer);
         let formats = peer.formats.iter().chain(&self.formats).copied().collect();
+        self.anew = false;
         self.agreed = Some(Agreed {
             codec: (own_number, codec),
             formats,

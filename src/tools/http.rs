@@ -1,12 +1,11 @@
 //! Runs admitted HTTP tool calls: retries where repeating is safe, a circuit breaker per tool.
 
-use super::breaker::Breaker;
 use super::egress::{Egress, EgressAnswer, EgressError, EgressRequest};
 use super::gate::Admitted;
-use super::limits::{CONCURRENT_PER_TOOL, RETRY_CEILING, RETRY_FIRST};
+use super::limits::{BREAKER, CONCURRENT_PER_TOOL, RETRY_CEILING, RETRY_FIRST};
 use super::set::HttpTool;
 use crate::agent::ToolFailure;
-use crate::base::{Random, backoff::Backoff};
+use crate::base::{Random, backoff::Backoff, breaker::Breaker};
 use bytes::Bytes;
 use reqwest::StatusCode;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
@@ -137,7 +136,7 @@ impl HttpTools {
         // Agents may declare the same id for different services: the origin tells them apart.
         let key = format!("{} {}", tool.id(), tool.origin());
         Arc::clone(locked(&self.lanes).entry(key).or_insert_with(|| {
-            Arc::new(Lane { breaker: Mutex::default(), places: Semaphore::new(CONCURRENT_PER_TOOL) })
+            Arc::new(Lane { breaker: Mutex::new(Breaker::new(BREAKER)), places: Semaphore::new(CONCURRENT_PER_TOOL) })
         }))
     }
 }

@@ -1,5 +1,6 @@
 //! Every cap of the room, each with the attack or need that it answers.
 
+use crate::base::breaker::BreakerTerms;
 use std::time::Duration;
 
 /// Longest time one exchange may take, from name look-up to the last byte of the answer. A caller
@@ -48,14 +49,13 @@ pub const RETRY_FIRST: Duration = Duration::from_millis(200);
 /// Longest wait before a retry, `Retry-After` included; a server that asks for more is not retried.
 pub const RETRY_CEILING: Duration = Duration::from_secs(2);
 
-/// Failures in a row that open a tool's circuit.
-pub const BREAKER_FAILURES: u32 = 5;
-
-/// How long an open circuit stays open the first time.
-pub const BREAKER_FIRST: Duration = Duration::from_secs(5);
-
-/// How long an open circuit stays open at most.
-pub const BREAKER_CEILING: Duration = Duration::from_secs(120);
+/// When a tool's circuit opens and for how long.
+pub const BREAKER: BreakerTerms = BreakerTerms {
+    failures: 5,
+    first: Duration::from_secs(5),
+    ceiling: Duration::from_secs(120),
+    probe: Duration::from_secs(2 * EXCHANGE_TIMEOUT.as_secs()),
+};
 
 /// Arguments in one tool call.
 pub const ARGUMENTS: usize = 32;

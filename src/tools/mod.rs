@@ -7,7 +7,6 @@
 //! may leave the machine.
 
 pub mod address;
-pub mod breaker;
 pub mod egress;
 pub mod gate;
 pub mod http;

@@ -40,7 +40,7 @@
 
 mod damage;
 pub mod echo;
-mod frames;
+pub mod frames;
 mod http;
 pub mod misbehaviour;
 pub mod server;

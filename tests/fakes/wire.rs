@@ -21,8 +21,11 @@ use tokio_rustls::server::TlsStream;
 /// The octets read at a time.
 const SCRATCH: usize = 8 * 1024;
 
-/// How long a goodbye may take before the connection is dropped.
+/// How long a goodbye may take to be written.
 const GOODBYE: Duration = Duration::from_secs(2);
+
+/// How long the client may take to leave behind a goodbye; a close with octets unread would be a reset.
+const LEAVE: Duration = Duration::from_millis(100);
 
 /// How often a stalled connection is looked at for whether its client is still there.
 const STALL_LOOK: Duration = Duration::from_millis(50);
@@ -194,13 +197,11 @@ impl<L: Line> Wire<L> {
     /// Says goodbye as the transport does (TLS `close_notify`, FIN) behind what waits to go, and waits a little for
     /// the client to do the same.
     pub async fn hang_up(mut self) {
-        let goodbye = async {
-            if self.drain().await && self.line.shutdown().await.is_ok() {
-                self.deafen().await;
-            }
-        };
-        // A client that does not answer is dropped.
-        let _ = tokio::time::timeout(GOODBYE, goodbye).await;
+        let goodbye = async { self.drain().await && self.line.shutdown().await.is_ok() };
+        if tokio::time::timeout(GOODBYE, goodbye).await == Ok(true) {
+            // A client that stays is dropped.
+            let _ = tokio::time::timeout(LEAVE, self.deafen()).await;
+        }
     }
 
     /// Reads and forgets until the client leaves.

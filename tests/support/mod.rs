@@ -201,6 +201,8 @@ impl TestServer {
         let tts = Arc::new(HummingTts::default());
         let engines = Engines {
             stt: Arc::clone(&stt) as _,
+            llm: None,
+            realtime: None,
             tts: Arc::clone(&tts) as _,
             embedder: Arc::new(NoEmbedder),
             voice: Arc::new(LevelVoice),
@@ -411,6 +413,17 @@ impl Phone {
                 Ok(Some(LineEvent::Ended(cause))) => panic!("the call ended: {cause:?}"),
                 Ok(_) => {}
                 Err(_) => panic!("no audio came"),
+            }
+        }
+    }
+
+    /// Keeps this phone's audio moving until `work` is done.
+    pub async fn while_talking<T>(&mut self, work: impl Future<Output = T>) -> T {
+        tokio::pin!(work);
+        loop {
+            tokio::select! {
+                done = &mut work => return done,
+                _ = self.pass_frame() => {}
             }
         }
     }

@@ -75,6 +75,7 @@
 mod bridge;
 mod check;
 mod conversation;
+mod converse;
 mod listening;
 mod nodes;
 mod reader;
@@ -182,8 +183,12 @@ pub struct Phrases {
     pub corrected: String,
     /// Before acting on an uncertain intent; `{{ label }}` names it.
     pub did_you_mean: String,
+    /// Before a tool with `confirm` runs for a language model; `{{ heard }}` lists its arguments.
+    pub read_back: String,
     /// Before taking an uncertain value; `{{ heard }}` is the value.
     pub sure: String,
+    /// Stands after the prompt of every `converse` node: how one talks on the telephone, and what day it is.
+    pub telephone: String,
     /// When the caller needs a moment.
     pub wait: String,
     /// After a no to a read-back.
@@ -196,7 +201,13 @@ impl Default for Phrases {
             busy: "One moment, please.".into(),
             corrected: "All right, {{ heard }}.".into(),
             did_you_mean: "Did you mean {{ label }}?".into(),
+            read_back: "Let me read that back. {{ heard }}. Is that right?".into(),
             sure: "Did you say {{ heard }}?".into(),
+            telephone: "You are talking to a caller on the telephone, and a voice reads out what you write. Speak in \
+                        one or two short sentences of plain words, without lists, markup or emojis, and ask one thing \
+                        at a time. Never claim to have done what no tool has confirmed. Today is {{ today | date }} \
+                        ({{ today }}), the time is {{ now }}."
+                .into(),
             wait: "Of course, take your time.".into(),
             which: "What should I change?".into(),
         }

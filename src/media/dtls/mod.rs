@@ -18,7 +18,7 @@ mod identity;
 
 pub use identity::Identity;
 
-use crate::rtp::srtp::{MasterKey, SrtpKeys, Suite};
+use crate::base::{SrtpKey, SrtpKeys, SrtpSuite};
 use crate::sdp::{Fingerprint, Setup};
 use dimpl::{Dtls, KeyingMaterial, Output, SrtpProfile};
 use identity::fingerprint_of;
@@ -41,9 +41,23 @@ const MAX_WAITING: usize = 64;
 /// Longest record layer output that a buffer grows to.
 const MAX_OUTPUT: usize = 16_384;
 
+/// After a sign that the peer's certificate does not fit: how long the handshake may still succeed. Answers whoever forges
+/// the sign: the peer proper is through within this time.
+const PROOF_TIME: Duration = Duration::from_secs(2);
+/// What to do about it.
+const ECDSA_ONLY: &str =
+    "only ECDSA is checked here: give it an ECDSA certificate (P-256), or agree on keys by SDES over TLS";
+
 const ALERT: u8 = 21;
 const HANDSHAKE: u8 = 22;
 const CLIENT_HELLO: u8 = 1;
+const CERTIFICATE: u8 = 11;
+/// The alert of a server that finds no cipher suite for its certificate (RFC 5246 §7.2.2).
+const HANDSHAKE_FAILURE: u8 = 40;
+/// 1.2.840.113549.1.1.1 in DER, the algorithm of an RSA public key (RFC 8017 appendix A.1).
+const RSA_ENCRYPTION: [u8; 11] = [0x06, 0x09, 0x2A, 0x86, 0x48, 0x86, 0xF7, 0x0D, 0x01, 0x01, 0x01];
+/// Octets before a handshake message's body (RFC 6347 §4.2.2).
+const MESSAGE_HEADER: usize = 12;
 /// Octets before a record's fragment (RFC 6347 §4.1).
 const RECORD_HEADER: usize = 13;
 /// Where the random of a ClientHello lies: behind record header, handshake header and version (RFC 6347 §4.2.2, §4.3.2).
@@ -65,9 +79,30 @@ pub enum DtlsError {
         "DTLS: {0} agreed on no SRTP profile; it must offer use_srtp with AES128_CM_HMAC_SHA1_80 or AES-GCM (RFC 5764)"
     )]
     NoSrtp(SocketAddr),
+    /// The peer's certificate, in clear on its way, is of a kind that is not checked here.
+    #[error("DTLS: the certificate of {0} is RSA; {ECDSA_ONLY}")]
+    RsaCertificate(SocketAddr),
+    /// The peer, asked for an ECDSA certificate, has none to show.
+    #[error("DTLS: {0} shows no certificate when asked for an ECDSA one, so its own is RSA, most likely; {ECDSA_ONLY}")]
+    NoCertificate(SocketAddr),
+    /// The peer refused our hello by alert 40, and nothing else came.
+    #[error("DTLS: {0} refused every cipher suite (alert 40), so its certificate is RSA, most likely; {ECDSA_ONLY}")]
+    NoCommonSuite(SocketAddr),
     /// The time was up.
     #[error("DTLS: no handshake within 10 s; {0}")]
     Timeout(Hint),
+}
+
+impl DtlsError {
+    /// Whether the peer proper cannot do with us what it was asked for, so that keys may be agreed in another way where the
+    /// policy knows one. What may be an attack, or the way between, is no such reason.
+    #[must_use]
+    pub fn is_incompatible(&self) -> bool {
+        match self {
+            Self::RsaCertificate(_) | Self::NoCertificate(_) | Self::NoCommonSuite(_) => true,
+            Self::Fingerprint { .. } | Self::NoSrtp(_) | Self::Timeout(_) => false,
+        }
+    }
 }
 
 /// What was last seen of a handshake that did not end.
@@ -114,6 +149,8 @@ pub struct Handshake {
     waiting: VecDeque<Transmit>,
     progress: Progress,
     hint: Hint,
+    /// A sign that the peer's certificate does not fit, and since when.
+    misfit: Option<(Instant, DtlsError)>,
 }
 
 #[derive(Debug)]
@@ -162,6 +199,7 @@ impl Handshake {
             waiting: VecDeque::new(),
             progress: Progress::Running,
             hint: Hint::Silence,
+            misfit: None,
         };
         if handshake.is_client() {
             handshake.begin(now, handshake.remote, None);
@@ -178,7 +216,13 @@ impl Handshake {
         let from = canonical(from);
         if let Some(alert) = alert_in_clear(datagram) {
             self.hint = Hint::Alert(alert);
+            if self.is_client() && from == self.remote && alert == HANDSHAKE_FAILURE {
+                self.misfit.get_or_insert((now, DtlsError::NoCommonSuite(from)));
+            }
             return;
+        }
+        if from == self.remote {
+            self.look_for_misfit(now, from, datagram);
         }
         let random = client_random(datagram);
         if let Some(random) = random {
@@ -202,6 +246,28 @@ impl Handshake {
         }
     }
 
+    /// Looks whether what the peer sends in clear shows that its certificate will not do.
+    fn look_for_misfit(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) {
+        if self.is_client() {
+            // A server that answers has a suite.
+            if datagram.first() == Some(&HANDSHAKE) {
+                self.misfit = None;
+            }
+            return;
+        }
+        let misfit = match certificate_in_clear(datagram) {
+            Some(Shown::Nothing) => DtlsError::NoCertificate(from),
+            Some(Shown::Rsa) => DtlsError::RsaCertificate(from),
+            None => return,
+        };
+        self.misfit.get_or_insert((now, misfit));
+    }
+
+    fn misfit_due(&self) -> Option<Instant> {
+        let (since, _) = self.misfit.as_ref().filter(|_| matches!(self.progress, Progress::Running))?;
+        Some(*since + PROOF_TIME)
+    }
+
     /// Lets time pass: to be called when [`Self::poll_timeout`] is reached.
     pub fn handle_timeout(&mut self, now: Instant) {
         for at in 0..self.attempts.len() {
@@ -212,6 +278,12 @@ impl Handshake {
             if self.attempts.get(at).and_then(|attempt| attempt.wake).is_some_and(|wake| wake <= now) {
                 self.drive(now, at, |_| Ok(()));
             }
+        }
+        if self.misfit_due().is_some_and(|due| due <= now)
+            && let Some((_, misfit)) = self.misfit.take()
+        {
+            self.progress = Progress::Ended(Err(misfit));
+            self.attempts.clear();
         }
         if now >= self.deadline && matches!(self.progress, Progress::Running) {
             self.progress = Progress::Ended(Err(DtlsError::Timeout(self.hint)));
@@ -224,7 +296,13 @@ impl Handshake {
     pub fn poll_timeout(&self) -> Option<Instant> {
         let deadline = matches!(self.progress, Progress::Running).then_some(self.deadline);
         let renewals = self.attempts.iter().filter_map(|attempt| self.renewal(attempt));
-        self.attempts.iter().filter_map(|attempt| attempt.wake).chain(renewals).chain(deadline).min()
+        self.attempts
+            .iter()
+            .filter_map(|attempt| attempt.wake)
+            .chain(renewals)
+            .chain(deadline)
+            .chain(self.misfit_due())
+            .min()
     }
 
     /// When a client begins anew.
@@ -391,16 +469,16 @@ impl Attempt {
 /// salt.
 fn keys_of(material: &KeyingMaterial, profile: SrtpProfile, client: bool) -> Option<SrtpKeys> {
     let suite = match profile {
-        SrtpProfile::AES128_CM_SHA1_80 => Suite::AesCm128HmacSha1Tag80,
-        SrtpProfile::AEAD_AES_128_GCM => Suite::AeadAes128Gcm,
-        SrtpProfile::AEAD_AES_256_GCM => Suite::AeadAes256Gcm,
+        SrtpProfile::AES128_CM_SHA1_80 => SrtpSuite::AesCm128HmacSha1Tag80,
+        SrtpProfile::AEAD_AES_128_GCM => SrtpSuite::AeadAes128Gcm,
+        SrtpProfile::AEAD_AES_256_GCM => SrtpSuite::AeadAes256Gcm,
         _ => return None,
     };
     let (keys, salts) = material.split_at_checked(2 * suite.key_length())?;
     let (client_key, server_key) = keys.split_at_checked(suite.key_length())?;
     let (client_salt, server_salt) = salts.split_at_checked(suite.salt_length())?;
-    let [of_client, of_server] = [(client_key, client_salt), (server_key, server_salt)]
-        .map(|(key, salt)| MasterKey::from_parts(suite, key, salt));
+    let [of_client, of_server] =
+        [(client_key, client_salt), (server_key, server_salt)].map(|(key, salt)| SrtpKey::from_parts(suite, key, salt));
     let (send, receive) = if client { (of_client?, of_server?) } else { (of_server?, of_client?) };
     Some(SrtpKeys { send, receive })
 }
@@ -413,6 +491,36 @@ fn alert_in_clear(datagram: &[u8]) -> Option<u8> {
         let (fragment, later) = fragment.split_at_checked(usize::from(u16::from_be_bytes([*l0, *l1])))?;
         if *kind == ALERT && [*e0, *e1] == [0, 0] {
             return Some(fragment.get(1).copied().unwrap_or(0));
+        }
+        rest = later;
+    }
+    None
+}
+
+/// What a client's Certificate message shows that will not do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Shown {
+    Nothing,
+    Rsa,
+}
+
+/// Looks for a Certificate message in clear with an empty list (RFC 5246 §7.4.6) or with an RSA key in its first piece.
+fn certificate_in_clear(datagram: &[u8]) -> Option<Shown> {
+    let mut rest = datagram;
+    while let [kind, _, _, e0, e1, _, _, _, _, _, _, l0, l1, fragment @ ..] = rest {
+        let (fragment, later) = fragment.split_at_checked(usize::from(u16::from_be_bytes([*l0, *l1])))?;
+        if *kind == HANDSHAKE
+            && [*e0, *e1] == [0, 0]
+            && fragment.first() == Some(&CERTIFICATE)
+            && let Some(body) = fragment.get(MESSAGE_HEADER..)
+        {
+            let is_whole = fragment.get(1..4) == Some(&[0, 0, 3]);
+            if is_whole && body == [0, 0, 0] {
+                return Some(Shown::Nothing);
+            }
+            if body.windows(RSA_ENCRYPTION.len()).any(|window| window == RSA_ENCRYPTION) {
+                return Some(Shown::Rsa);
+            }
         }
         rest = later;
     }

@@ -122,7 +122,7 @@ fn two_ends_agree_on_the_same_keys_crosswise() {
     let [client, server] = pair.keys();
     assert_eq!((&client.send, &client.receive), (&server.receive, &server.send));
     assert_ne!(client.send, client.receive);
-    assert_eq!(client.send.suite(), Suite::AeadAes256Gcm, "the strongest both have");
+    assert_eq!(client.send.suite(), SrtpSuite::AeadAes256Gcm, "the strongest both have");
 }
 
 #[test]
@@ -255,6 +255,73 @@ fn alerts_in_clear_are_told_as_a_hint_and_not_obeyed() {
     assert_eq!(pair.client.hint, Hint::Alert(40));
     pair.run();
     pair.keys();
+}
+
+/// What a machine ends with that gets `answer` from the peer's address to each datagram it sends, and how long that takes.
+fn answered_by(role: Setup, first: Option<Vec<u8>>, answer: &[u8]) -> (Result<Established, DtlsError>, Duration) {
+    let now = Instant::now();
+    let mut alone = Handshake::new(now, &identity(81), role, address(SERVER), vec![identity(82).fingerprint().clone()]);
+    let mut at = now;
+    for datagram in first.iter().map(Vec::as_slice).chain([answer].into_iter().filter(|_| first.is_some())) {
+        alone.handle(at, address(SERVER), datagram);
+    }
+    loop {
+        while alone.poll_transmit().is_some() {
+            alone.handle(at, address(SERVER), answer);
+        }
+        if let Some(outcome) = alone.poll_outcome() {
+            return (outcome, at - now);
+        }
+        at = alone.poll_timeout().unwrap();
+        alone.handle_timeout(at);
+    }
+}
+
+/// A record in clear with this handshake message.
+fn message(kind: u8, body: &[u8]) -> Vec<u8> {
+    let length = body.len() as u8;
+    let mut record = vec![HANDSHAKE, 0xFE, 0xFD, 0, 0, 0, 0, 0, 0, 0, 2, 0, length + MESSAGE_HEADER as u8];
+    record.extend([kind, 0, 0, length, 0, 1, 0, 0, 0, 0, 0, length]);
+    record.extend(body);
+    record
+}
+
+#[test]
+fn a_peer_whose_certificate_cannot_be_checked_is_given_up_after_two_seconds_with_the_reason() {
+    let alert = [ALERT, 0xFE, 0xFD, 0, 0, 0, 0, 0, 0, 0, 9, 0, 2, 2, HANDSHAKE_FAILURE];
+    let rsa = message(CERTIFICATE, &[&[0, 0, 40, 0, 0, 37, 0x30, 35][..], &RSA_ENCRYPTION, &[0; 20]].concat());
+    let cases = [
+        (Setup::Active, None, alert.to_vec(), "refused every cipher suite (alert 40)"),
+        (Setup::Passive, Some(hello(83)), rsa, "is RSA; only ECDSA is checked here"),
+        (Setup::Passive, Some(hello(84)), message(CERTIFICATE, &[0, 0, 0]), "shows no certificate"),
+    ];
+    for (role, first, answer, words) in cases {
+        let (outcome, took) = answered_by(role, first, &answer);
+        let error = outcome.unwrap_err();
+        assert!(error.is_incompatible() && error.to_string().contains(words), "{error}");
+        assert!((PROOF_TIME..PROOF_TIME + Duration::from_millis(500)).contains(&took), "{took:?}");
+    }
+    let (outcome, took) = answered_by(Setup::Active, None, &[ALERT, 0xFE, 0xFD, 0, 0, 0, 0, 0, 0, 0, 9, 0, 2, 2, 80]);
+    assert_eq!(
+        (outcome, took),
+        (Err(DtlsError::Timeout(Hint::Alert(80))), TIME_LIMIT),
+        "that alert says nothing of it"
+    );
+}
+
+#[test]
+fn forged_signs_of_a_certificate_that_will_not_do_stop_nothing() {
+    for seed in 300..305 {
+        let mut pair = Pair::new(seed, 0);
+        pair.run_with(|pair| {
+            let now = pair.now;
+            let alert = [ALERT, 0xFE, 0xFD, 0, 0, 0, 0, 0, 0, 0, 9, 0, 2, 2, HANDSHAKE_FAILURE];
+            pair.client.handle(now, address(SERVER), &alert);
+            pair.server.handle(now, address(6_001), &message(CERTIFICATE, &[0, 0, 0]));
+        });
+        let [client, server] = pair.keys();
+        assert_eq!(client.send, server.receive, "seed {seed}");
+    }
 }
 
 #[test]

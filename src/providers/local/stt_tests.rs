@@ -83,6 +83,7 @@ fn show(event: SttEvent) -> String {
             format!("final {}: {} in {} ms", segment.0, text.expose(), audio.as_millis())
         }
         SttEvent::Failed { segment, error } => format!("failed {}: {error}", segment.0),
+        other => format!("{other:?}"),
     }
 }
 

@@ -1,7 +1,8 @@
 //! Which offers and answers are encrypted, and with which keys.
 
 use super::*;
-use crate::sdp::{Fingerprint, HashFunction, Setup, SrtpSuite};
+use crate::base::SrtpSuite;
+use crate::sdp::{Fingerprint, HashFunction, Setup};
 
 const KEY_80: &str = "a=crypto:3 AES_CM_128_HMAC_SHA1_80 inline:WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz";
 const KEY_32: &str = "a=crypto:4 AES_CM_128_HMAC_SHA1_32 inline:NzB4d1BINUAvLEw6UzF3WSJ+PSdFcGdUJShpX1Zj|2^20";
@@ -193,6 +194,33 @@ fn a_refused_encrypted_offer_is_made_again_in_clear_only_where_that_is_allowed()
     let mut required = with(terms(SrtpPolicy::Required));
     required.offer(Direction::SendRecv);
     assert!(!required.fall_back_to_plain());
+}
+
+#[test]
+fn after_a_handshake_that_cannot_succeed_the_next_offer_takes_the_way_that_the_terms_leave() {
+    let agreed = |srtp, keying: &[Keying], private_signalling| {
+        let mut ours = with(StreamTerms { keying: keying.to_vec(), private_signalling, ..terms(srtp) });
+        assert!(!ours.give_up_dtls(), "nothing was agreed");
+        ours.answer(&audio(&["m=audio 4000 UDP/TLS/RTP/SAVP 0", PRINT, "a=setup:actpass"]), Direction::SendRecv)
+            .unwrap();
+        ours
+    };
+    let both = [Keying::Dtls, Keying::Sdes];
+    let mut keyed = agreed(SrtpPolicy::Required, &both, true);
+    assert!(keyed.give_up_dtls());
+    let offer = keyed.offer(Direction::SendRecv);
+    assert!(offer.contains(" RTP/SAVP 0 ") && !offer.contains("fingerprint"), "{offer}");
+    assert!(!crypto_lines(&offer).is_empty(), "{offer}");
+    let accepted = keyed.accept_answer(&audio(&["m=audio 4000 RTP/SAVP 0", KEY_80])).unwrap();
+    assert!(matches!(accepted.security, Security::Sdes { .. }));
+    assert!(!keyed.give_up_dtls(), "once");
+    let mut plain = agreed(SrtpPolicy::Preferred, &[Keying::Dtls], true);
+    assert!(plain.give_up_dtls());
+    let offer = plain.offer(Direction::SendRecv);
+    assert!(offer.contains(" RTP/AVP ") && !offer.contains("fingerprint"), "{offer}");
+    assert_eq!(plain.accept_answer(&audio(&["m=audio 4000 RTP/AVP 0"])).unwrap().security, Security::Plain);
+    assert!(!agreed(SrtpPolicy::Required, &[Keying::Dtls], true).give_up_dtls(), "no other way");
+    assert!(!agreed(SrtpPolicy::Required, &both, false).give_up_dtls(), "keys would travel in the open");
 }
 
 #[test]

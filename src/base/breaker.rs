@@ -1,4 +1,4 @@
-//! The circuit breaker of one tool: after failures in a row it answers at once, so that callers are
+//! The circuit breaker of one server outside: after failures in a row it answers at once, so that callers are
 //! not kept waiting on a dead server and the server is not hammered while it recovers.
 //!
 //! ```text
@@ -9,15 +9,28 @@
 //!     └───────────────────────────────────────────────────────────────┘
 //! ```
 
-use super::limits::{BREAKER_CEILING, BREAKER_FAILURES, BREAKER_FIRST, EXCHANGE_TIMEOUT};
-use crate::base::{Random, backoff::Backoff};
+use super::{Random, backoff::Backoff};
 use std::time::{Duration, Instant};
 
-/// The state of one tool's circuit. Pure: time and randomness are parameters.
+/// When a circuit opens and for how long.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct BreakerTerms {
+    /// Failures in a row that open it.
+    pub failures: u32,
+    /// The first wait.
+    pub first: Duration,
+    /// The longest wait.
+    pub ceiling: Duration,
+    /// A probe that nobody has reported on for this long is forgotten.
+    pub probe: Duration,
+}
+
+/// The state of one circuit. Pure: time and randomness are parameters.
 #[derive(Debug)]
 pub struct Breaker {
     state: State,
     backoff: Backoff,
+    terms: BreakerTerms,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,16 +47,26 @@ pub struct CircuitOpen {
     pub retry_in: Duration,
 }
 
-impl Default for Breaker {
-    fn default() -> Self {
-        Self { state: State::Closed { failures: 0 }, backoff: Backoff::new(BREAKER_FIRST, BREAKER_CEILING) }
-    }
-}
-
 impl Breaker {
+    /// A closed circuit.
+    #[must_use]
+    pub fn new(terms: BreakerTerms) -> Self {
+        Self { state: State::Closed { failures: 0 }, backoff: Backoff::new(terms.first, terms.ceiling), terms }
+    }
+
+    /// Whether requests go through without being probes.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        matches!(self.state, State::Closed { .. })
+    }
+
+    /// Opens the circuit for so long: the server said so, or what is wrong does not pass by itself.
+    pub fn open_until(&mut self, until: Instant) {
+        self.state = State::Open { until };
+    }
+
     /// Asks for leave to send one request. Its outcome must be reported with [`Breaker::succeeded`],
-    /// [`Breaker::failed`] or [`Breaker::abandoned`]; a probe nobody reports on is forgotten after
-    /// twice the exchange timeout.
+    /// [`Breaker::failed`] or [`Breaker::abandoned`]; a probe nobody reports on is forgotten in time.
     ///
     /// # Errors
     /// [`CircuitOpen`] while the circuit is open or its one probe is under way.
@@ -56,7 +79,7 @@ impl Breaker {
                 Ok(())
             }
             State::HalfOpen { probe_since } => {
-                let forgotten = probe_since + 2 * EXCHANGE_TIMEOUT;
+                let forgotten = probe_since + self.terms.probe;
                 if now < forgotten {
                     return Err(CircuitOpen { retry_in: forgotten - now });
                 }
@@ -83,10 +106,10 @@ impl Breaker {
     pub fn failed(&mut self, now: Instant, random: &mut Random) -> bool {
         let failures = match self.state {
             State::Closed { failures } => failures + 1,
-            State::HalfOpen { .. } => BREAKER_FAILURES,
+            State::HalfOpen { .. } => self.terms.failures,
             State::Open { .. } => return false,
         };
-        if failures < BREAKER_FAILURES {
+        if failures < self.terms.failures {
             self.state = State::Closed { failures };
             return false;
         }
@@ -107,8 +130,21 @@ impl Breaker {
 mod tests {
     use super::*;
 
+    const BREAKER_FAILURES: u32 = 5;
+    const BREAKER_FIRST: Duration = Duration::from_secs(5);
+    const BREAKER_CEILING: Duration = Duration::from_secs(120);
+
+    fn breaker() -> Breaker {
+        Breaker::new(BreakerTerms {
+            failures: BREAKER_FAILURES,
+            first: BREAKER_FIRST,
+            ceiling: BREAKER_CEILING,
+            probe: Duration::from_secs(20),
+        })
+    }
+
     fn opened(now: Instant, random: &mut Random) -> Breaker {
-        let mut breaker = Breaker::default();
+        let mut breaker = breaker();
         for n in 1..=BREAKER_FAILURES {
             assert!(breaker.admit(now).is_ok());
             assert_eq!(breaker.failed(now, random), n == BREAKER_FAILURES);
@@ -119,7 +155,7 @@ mod tests {
     #[test]
     fn five_failures_in_a_row_open_the_circuit_and_a_success_between_starts_over() {
         let (now, mut random) = (Instant::now(), Random::seeded(1));
-        let mut breaker = Breaker::default();
+        let mut breaker = breaker();
         for _ in 0..10 {
             for _ in 1..BREAKER_FAILURES {
                 assert!(!breaker.failed(now, &mut random));

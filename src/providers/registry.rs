@@ -1,0 +1,377 @@
+//! From names in agent files to providers: what `[[provider]]` configures, what the catalogue knows, the offline engines.
+//! One registry per process; a provider is made once, and its health is one for all calls.
+
+use super::catalogue::{self, Offer, Sunset, offer};
+use super::error::ProviderName;
+use super::resilience::{
+    Health, Hedging, Member, SteadyLanguageModel, SteadySpeechToSpeech, SteadySpeechToText, SteadyTextToSpeech,
+};
+use super::settings::{Settings, SettingsError, StageKind};
+use super::{LanguageModel, Network, SpeechToSpeech, SpeechToText, TextToSpeech};
+use crate::base::Pii;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// The name of the offline engines; they need no configuration.
+pub const LOCAL: &str = "local";
+
+/// One provider as it is configured. Absent values are the vendor's in the catalogue.
+#[derive(Clone, Debug)]
+pub struct ProviderSpec {
+    /// The name agent files call it by.
+    pub name: String,
+    /// [`Offer::vendor`].
+    pub vendor: String,
+    /// The key; `None` looks into the vendor's own environment variable.
+    pub key: Option<Pii<String>>,
+    /// Base of its URLs for every stage.
+    pub url: Option<String>,
+    /// Streams or requests at once.
+    pub concurrency: Option<usize>,
+    /// See [`Settings::connect_timeout`].
+    pub connect_timeout: Option<Duration>,
+    /// See [`Settings::first_timeout`].
+    pub first_timeout: Option<Duration>,
+    /// See [`Settings::stall_timeout`].
+    pub stall_timeout: Option<Duration>,
+    /// What differs by stage.
+    pub stages: BTreeMap<StageKind, StageSpec>,
+}
+
+/// The part of a provider for one stage.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct StageSpec {
+    /// Base of its URLs.
+    pub url: Option<String>,
+    /// The model.
+    pub model: Option<String>,
+    /// The voice.
+    pub voice: Option<String>,
+    /// BCP 47.
+    pub language: Option<String>,
+    /// The vendor's further parameters.
+    pub options: BTreeMap<String, serde_json::Value>,
+}
+
+impl ProviderSpec {
+    /// A vendor with everything left to the catalogue.
+    #[must_use]
+    pub fn of_vendor(vendor: &str) -> Self {
+        Self {
+            name: vendor.to_owned(),
+            vendor: vendor.to_owned(),
+            key: None,
+            url: None,
+            concurrency: None,
+            connect_timeout: None,
+            first_timeout: None,
+            stall_timeout: None,
+            stages: BTreeMap::new(),
+        }
+    }
+
+    fn stage(&self, stage: StageKind) -> StageSpec {
+        self.stages.get(&stage).cloned().unwrap_or_default()
+    }
+}
+
+/// The offline engines, where they are loaded.
+#[derive(Clone)]
+pub struct Local {
+    /// Speech to text.
+    pub stt: Arc<dyn SpeechToText>,
+    /// Text to speech.
+    pub tts: Arc<dyn TextToSpeech>,
+}
+
+type Environment = Box<dyn Fn(&str) -> Option<String> + Send + Sync>;
+type Made<P> = Mutex<HashMap<String, Member<P>>>;
+
+/// See the module.
+pub struct Registry {
+    specs: BTreeMap<String, ProviderSpec>,
+    network: Network,
+    environment: Environment,
+    local: Option<Local>,
+    health: Mutex<HashMap<(StageKind, String), Arc<Health>>>,
+    stt: Made<dyn SpeechToText>,
+    llm: Made<dyn LanguageModel>,
+    tts: Made<dyn TextToSpeech>,
+    realtime: Made<dyn SpeechToSpeech>,
+    thinking: Arc<Hedging>,
+    speaking: Arc<Hedging>,
+}
+
+impl Registry {
+    /// With the configured providers; `environment` looks up keys that the configuration leaves to the vendors' own
+    /// variables.
+    #[must_use]
+    pub fn new(specs: Vec<ProviderSpec>, network: Network, environment: Environment, local: Option<Local>) -> Self {
+        Self {
+            specs: specs.into_iter().map(|spec| (spec.name.clone(), spec)).collect(),
+            network,
+            environment,
+            local,
+            health: Mutex::default(),
+            stt: Mutex::default(),
+            llm: Mutex::default(),
+            tts: Mutex::default(),
+            realtime: Mutex::default(),
+            thinking: Arc::default(),
+            speaking: Arc::default(),
+        }
+    }
+
+    /// Speech-to-text providers in order, as one.
+    ///
+    /// # Errors
+    /// A name that stands for nothing, or settings that its vendor refuses.
+    pub fn speech_to_text(&self, names: &[String]) -> Result<Arc<dyn SpeechToText>, SettingsError> {
+        let stage = StageKind::SpeechToText;
+        let local = self.local.as_ref().map(|local| Arc::clone(&local.stt));
+        let members = self.members(stage, catalogue::STT, &self.stt, names, local, &[])?;
+        single(&members).map_or_else(
+            || SteadySpeechToText::new(members).map(|steady| Arc::new(steady) as _).ok_or_else(|| none(stage)),
+            Ok,
+        )
+    }
+
+    /// Language models in order, as one.
+    ///
+    /// # Errors
+    /// As [`Self::speech_to_text`].
+    pub fn language_model(
+        &self,
+        names: &[String],
+        temperature: Option<f32>,
+    ) -> Result<Arc<dyn LanguageModel>, SettingsError> {
+        let stage = StageKind::LanguageModel;
+        let extra: Vec<_> = temperature.map(|t| ("temperature", serde_json::Value::from(t))).into_iter().collect();
+        let members = self.members(stage, catalogue::LLM, &self.llm, names, None, &extra)?;
+        let steady = SteadyLanguageModel::new(members, Arc::clone(&self.thinking));
+        steady.map(|steady| Arc::new(steady) as _).ok_or_else(|| none(stage))
+    }
+
+    /// Voices in order, as one.
+    ///
+    /// # Errors
+    /// As [`Self::speech_to_text`].
+    pub fn text_to_speech(&self, names: &[String]) -> Result<Arc<dyn TextToSpeech>, SettingsError> {
+        let stage = StageKind::TextToSpeech;
+        let local = self.local.as_ref().map(|local| Arc::clone(&local.tts));
+        let members = self.members(stage, catalogue::TTS, &self.tts, names, local, &[])?;
+        let steady = || SteadyTextToSpeech::new(members.clone(), Arc::clone(&self.speaking));
+        single(&members).map_or_else(|| steady().map(|steady| Arc::new(steady) as _).ok_or_else(|| none(stage)), Ok)
+    }
+
+    /// Speech-to-speech providers in order, as one.
+    ///
+    /// # Errors
+    /// As [`Self::speech_to_text`].
+    pub fn speech_to_speech(&self, names: &[String]) -> Result<Arc<dyn SpeechToSpeech>, SettingsError> {
+        let stage = StageKind::SpeechToSpeech;
+        let members = self.members(stage, catalogue::REALTIME, &self.realtime, names, None, &[])?;
+        SteadySpeechToSpeech::new(members).map(|steady| Arc::new(steady) as _).ok_or_else(|| none(stage))
+    }
+
+    /// One provider by name, without others after it: for probes and listings.
+    ///
+    /// # Errors
+    /// As [`Self::speech_to_text`].
+    pub fn probe(&self, stage: StageKind, name: &str) -> Result<Probed, SettingsError> {
+        let names = [name.to_owned()];
+        let only = |error| move || none(error);
+        Ok(match stage {
+            StageKind::SpeechToText => {
+                let local = self.local.as_ref().map(|local| Arc::clone(&local.stt));
+                let members = self.members(stage, catalogue::STT, &self.stt, &names, local, &[])?;
+                Probed::Stt(members.into_iter().next().ok_or_else(only(stage))?)
+            }
+            StageKind::LanguageModel => {
+                let members = self.members(stage, catalogue::LLM, &self.llm, &names, None, &[])?;
+                Probed::Llm(members.into_iter().next().ok_or_else(only(stage))?)
+            }
+            StageKind::TextToSpeech => {
+                let local = self.local.as_ref().map(|local| Arc::clone(&local.tts));
+                let members = self.members(stage, catalogue::TTS, &self.tts, &names, local, &[])?;
+                Probed::Tts(members.into_iter().next().ok_or_else(only(stage))?)
+            }
+            StageKind::SpeechToSpeech => {
+                let members = self.members(stage, catalogue::REALTIME, &self.realtime, &names, None, &[])?;
+                Probed::Realtime(members.into_iter().next().ok_or_else(only(stage))?)
+            }
+        })
+    }
+
+    /// The configured providers, by name.
+    pub fn specs(&self) -> impl Iterator<Item = &ProviderSpec> {
+        self.specs.values()
+    }
+
+    /// Whether a key is there: configured, or in the vendor's own environment variable.
+    #[must_use]
+    pub fn has_key(&self, spec: &ProviderSpec, key_variable: &str) -> bool {
+        spec.key.is_some() || !key_variable.is_empty() && (self.environment)(key_variable).is_some()
+    }
+
+    /// Models in use that their vendors will withdraw, with the provider's name.
+    #[must_use]
+    pub fn sunsets(&self) -> Vec<(String, String, &'static Sunset)> {
+        let mut found = Vec::new();
+        for spec in self.specs.values() {
+            for (stage, model) in models(spec) {
+                if let Some(sunset) = catalogue::sunset(&spec.vendor, &model) {
+                    found.push((spec.name.clone(), format!("{} {model}", stage.name()), sunset));
+                }
+            }
+        }
+        found
+    }
+
+    fn members<P: ?Sized>(
+        &self,
+        stage: StageKind,
+        offers: &'static [Offer<P>],
+        made: &Made<P>,
+        names: &[String],
+        local: Option<Arc<P>>,
+        extra: &[(&str, serde_json::Value)],
+    ) -> Result<Vec<Member<P>>, SettingsError> {
+        names.iter().map(|name| self.member(stage, offers, made, name, local.as_ref(), extra)).collect()
+    }
+
+    fn member<P: ?Sized>(
+        &self,
+        stage: StageKind,
+        offers: &'static [Offer<P>],
+        made: &Made<P>,
+        name: &str,
+        local: Option<&Arc<P>>,
+        extra: &[(&str, serde_json::Value)],
+    ) -> Result<Member<P>, SettingsError> {
+        let key = extra.iter().fold(name.to_owned(), |key, (option, value)| format!("{key} {option}={value}"));
+        let mut made = made.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(member) = made.get(&key) {
+            return Ok(member.clone());
+        }
+        let provider = match (name, local) {
+            (LOCAL, Some(local)) => Arc::clone(local),
+            _ => {
+                let settings = self.settings(stage, offers, name, extra)?;
+                let vendor = self.specs.get(name).map_or(name, |spec| spec.vendor.as_str());
+                let offer = offer(offers, vendor).ok_or_else(|| unknown(stage, offers, name))?;
+                (offer.build)(&settings, &self.network)?
+            }
+        };
+        let member = Member { provider, health: self.health(stage, name) };
+        made.insert(key, member.clone());
+        Ok(member)
+    }
+
+    fn settings<P: ?Sized>(
+        &self,
+        stage: StageKind,
+        offers: &'static [Offer<P>],
+        name: &str,
+        extra: &[(&str, serde_json::Value)],
+    ) -> Result<Settings, SettingsError> {
+        let spec = self.specs.get(name).cloned().unwrap_or_else(|| ProviderSpec::of_vendor(name));
+        let offer = offer(offers, &spec.vendor).ok_or_else(|| unknown(stage, offers, name))?;
+        let of_stage = spec.stage(stage);
+        let error = |reason: String| SettingsError { provider: ProviderName::Owned(name.to_owned()), reason };
+        let key = spec.key.clone().or_else(|| {
+            let variable = Some(offer.key_variable).filter(|variable| !variable.is_empty())?;
+            (self.environment)(variable).filter(|key| !key.is_empty()).map(Pii::new)
+        });
+        if key.is_none() && !offer.key_variable.is_empty() {
+            return Err(error(format!(
+                "there is no key: set the environment variable {}, or write a [[provider]] with key_env or key_file",
+                offer.key_variable
+            )));
+        }
+        let url = of_stage.url.or_else(|| spec.url.clone()).unwrap_or_else(|| offer.url.to_owned());
+        if url.is_empty() {
+            return Err(error("every user has their own server of this kind: give its `url` in a [[provider]]".into()));
+        }
+        let mut options = of_stage.options;
+        for (option, value) in extra {
+            if offer.options.contains(option) {
+                options.entry((*option).to_owned()).or_insert_with(|| value.clone());
+            } else {
+                return Err(error(format!("{} takes no `{option}`", offer.title)));
+            }
+        }
+        Ok(Settings {
+            name: ProviderName::Owned(name.to_owned()),
+            key,
+            url: url.trim_end_matches('/').to_owned(),
+            model: of_stage.model.unwrap_or_else(|| offer.model.to_owned()),
+            voice: of_stage.voice.unwrap_or_else(|| offer.voice.to_owned()),
+            language: of_stage.language.unwrap_or_default(),
+            options,
+            concurrency: spec.concurrency.unwrap_or(Settings::CONCURRENCY),
+            connect_timeout: spec.connect_timeout.unwrap_or(super::limits::CONNECT_TIMEOUT),
+            first_timeout: spec.first_timeout.unwrap_or(Settings::FIRST_TIMEOUT),
+            stall_timeout: spec.stall_timeout.unwrap_or(Settings::STALL_TIMEOUT),
+        })
+    }
+
+    fn health(&self, stage: StageKind, name: &str) -> Arc<Health> {
+        let mut health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(health.entry((stage, name.to_owned())).or_default())
+    }
+}
+
+/// One provider with its health.
+pub enum Probed {
+    /// Speech to text.
+    Stt(Member<dyn SpeechToText>),
+    /// A language model.
+    Llm(Member<dyn LanguageModel>),
+    /// Text to speech.
+    Tts(Member<dyn TextToSpeech>),
+    /// Speech to speech.
+    Realtime(Member<dyn SpeechToSpeech>),
+}
+
+/// The offline engines alone need nobody to watch over them.
+fn single<P: ?Sized>(members: &[Member<P>]) -> Option<Arc<P>> {
+    match members {
+        [only] => Some(Arc::clone(&only.provider)),
+        _ => None,
+    }
+}
+
+fn none(stage: StageKind) -> SettingsError {
+    SettingsError { provider: ProviderName::Borrowed(stage.name()), reason: "no provider is named".into() }
+}
+
+/// The stages a spec can serve, with the model in use.
+fn models(spec: &ProviderSpec) -> Vec<(StageKind, String)> {
+    fn model<P: ?Sized>(offers: &'static [Offer<P>], spec: &ProviderSpec, stage: StageKind) -> Option<String> {
+        let offer = offer(offers, &spec.vendor)?;
+        // A stage that is not configured is not likely to be used: its default says nothing.
+        let of_stage = spec.stages.get(&stage)?;
+        Some(of_stage.model.clone().unwrap_or_else(|| offer.model.to_owned()))
+    }
+    let found = |stage| match stage {
+        StageKind::SpeechToText => model(catalogue::STT, spec, stage),
+        StageKind::LanguageModel => model(catalogue::LLM, spec, stage),
+        StageKind::TextToSpeech => model(catalogue::TTS, spec, stage),
+        StageKind::SpeechToSpeech => model(catalogue::REALTIME, spec, stage),
+    };
+    StageKind::ALL.into_iter().filter_map(|stage| Some((stage, found(stage)?))).collect()
+}
+
+fn unknown<P: ?Sized>(stage: StageKind, offers: &'static [Offer<P>], name: &str) -> SettingsError {
+    let known: Vec<&str> = offers.iter().map(|offer| offer.vendor).collect();
+    SettingsError {
+        provider: ProviderName::Owned(name.to_owned()),
+        reason: format!(
+            "it does no {}: name a [[provider]] of offhook.toml or one of: {LOCAL}, {}",
+            stage.name().replace('_', " "),
+            known.join(", ")
+        ),
+    }
+}
