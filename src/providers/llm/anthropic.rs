@@ -151,9 +151,7 @@ impl Anthropic {
             let choice = (!gone.is_empty()).then(|| json!({"type": "none"}));
             return (gone, choice);
         }
-        let tool = |tool: &super::ToolSpec| {
-            json!({"name": tool.name, "description": tool.description, "input_schema": tool.parameters})
-        };
+        let tool = |tool: &super::ToolSpec| json!({"name": tool.name, "description": tool.description, "input_schema": tool.parameters});
         let mut tools: Vec<Value> = prompt.tools.iter().map(tool).collect();
         self.mark(tools.last_mut());
         let choice = self.parallel.map(|parallel| json!({"type": "auto", "disable_parallel_tool_use": !parallel}));
@@ -319,8 +317,7 @@ impl MessagesReply {
         let number = |name: &str| usage.and_then(|usage| usage.get(name)).and_then(Value::as_u64);
         let read = number("cache_read_input_tokens");
         if let Some(input) = number("input_tokens") {
-            let (read, written) =
-                (read.unwrap_or_default(), number("cache_creation_input_tokens").unwrap_or_default());
+            let (read, written) = (read.unwrap_or_default(), number("cache_creation_input_tokens").unwrap_or_default());
             self.usage.input_tokens = self.usage.input_tokens.max(input + read + written);
             self.usage.cached_tokens = self.usage.cached_tokens.max(read);
         }
@@ -402,3 +399,6 @@ impl Reply for MessagesReply {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -206,7 +206,8 @@ mod tests {
         let long = "x".repeat(ARGUMENT_BYTES);
         calls.add(&"v".into(), fragment(Some(0), "a", "look", &long)).expect("at the limit");
         assert_eq!(calls.add(&"v".into(), fragment(Some(0), "", "", "x")).map_err(|e| e.kind()), Err("protocol"));
-        let added = (1..=CALLS as u64).map(|n| calls.add(&"v".into(), fragment(Some(n), "", "t", ""))).find(Result::is_err);
+        let added =
+            (1..=CALLS as u64).map(|n| calls.add(&"v".into(), fragment(Some(n), "", "t", ""))).find(Result::is_err);
         assert!(added.is_some());
     }
 }

@@ -366,3 +366,6 @@ impl Reply for ChatReply {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -17,8 +17,7 @@ const PLAIN: Dialect = Dialect {
     prompt_cache: false,
 };
 /// Groq counts in `x_groq.usage`, too.
-const GROQ: Dialect =
-    Dialect { limit_field: "max_completion_tokens", warm: Warm::Model, prompt_cache: true, ..PLAIN };
+const GROQ: Dialect = Dialect { limit_field: "max_completion_tokens", warm: Warm::Model, prompt_cache: true, ..PLAIN };
 /// Together counts on its last chunk, asked or not.
 const TOGETHER: Dialect = Dialect { stream_options: None, ..PLAIN };
 /// vLLM and llama.cpp keep the start of prompts in memory.

@@ -128,7 +128,8 @@ mod tests {
 
     #[test]
     fn the_wait_in_words_is_understood() {
-        let of = |message: &str| match within(&"v".into(), &json!({"code": "rate_limit_exceeded", "message": message})) {
+        let of = |message: &str| match within(&"v".into(), &json!({"code": "rate_limit_exceeded", "message": message}))
+        {
             ProviderError::RateLimited { retry_after, .. } => retry_after,
             other => panic!("{other}"),
         };

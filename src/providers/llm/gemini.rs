@@ -249,9 +249,7 @@ impl GeminiReply {
         let opaque = text(part, "/thoughtSignature").map(|signature| format!("{SIGNATURE}{signature}"));
         let call = match call.get("args") {
             None | Some(Value::Null) => ToolCall { id, name, arguments: Pii::default(), opaque },
-            Some(Value::Object(arguments)) => {
-                ToolCall { id, name, arguments: Pii::new(arguments.clone()), opaque }
-            }
+            Some(Value::Object(arguments)) => ToolCall { id, name, arguments: Pii::new(arguments.clone()), opaque },
             Some(other) => ToolCall { opaque, ..ToolCall::malformed(id, name, other.to_string()) },
         };
         self.calls.push(call);
@@ -275,8 +273,17 @@ impl GeminiReply {
         let provider = self.provider.clone();
         let finish = match reason {
             "MAX_TOKENS" => Finish::Length,
-            "SAFETY" | "RECITATION" | "BLOCKLIST" | "PROHIBITED_CONTENT" | "SPII" | "IMAGE_SAFETY" | "LANGUAGE"
-            | "MODEL_ARMOR" | "ESCALATION" | "IMAGE_PROHIBITED_CONTENT" | "IMAGE_RECITATION" => Finish::Filtered,
+            "SAFETY"
+            | "RECITATION"
+            | "BLOCKLIST"
+            | "PROHIBITED_CONTENT"
+            | "SPII"
+            | "IMAGE_SAFETY"
+            | "LANGUAGE"
+            | "MODEL_ARMOR"
+            | "ESCALATION"
+            | "IMAGE_PROHIBITED_CONTENT"
+            | "IMAGE_RECITATION" => Finish::Filtered,
             "MALFORMED_FUNCTION_CALL" | "UNEXPECTED_TOOL_CALL" | "MALFORMED_RESPONSE" | "TOO_MANY_TOOL_CALLS" => {
                 let reason = format!("the model wrote a broken tool call ({reason})");
                 return Err(ProviderError::Failed { provider, reason });
@@ -336,3 +343,6 @@ impl Reply for GeminiReply {
         if self.done { Ok(()) } else { Err(fault::ended_early(&self.provider)) }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -274,3 +274,6 @@ impl Reply for ResponsesReply {
         if self.done { Ok(()) } else { Err(fault::ended_early(&self.provider)) }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -86,7 +86,8 @@ mod tests {
     fn aloud(text: &str, cut: usize) -> String {
         let mut aloud = Aloud::default();
         let characters: Vec<char> = text.chars().collect();
-        let mut said: String = characters.chunks(cut).map(|part| aloud.push(&part.iter().collect::<String>())).collect();
+        let mut said: String =
+            characters.chunks(cut).map(|part| aloud.push(&part.iter().collect::<String>())).collect();
         said.push_str(&aloud.finish());
         said
     }

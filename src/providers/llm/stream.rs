@@ -1,11 +1,11 @@
 //! The shell around a vendor of language models: a task per answer that sends the request, reads the events and watches
 //! the clock. It ends when the answer does, or at once when nobody listens any more.
 
-use super::protocol::LlmVendor;
 use super::fault::ended_early;
+use super::protocol::LlmVendor;
 use super::sse::Events;
 use super::{LanguageModel, LlmCapabilities, Prompt, Thought, ThoughtStream};
-use crate::providers::exchange::Exchange;
+use crate::providers::exchange::{Exchange, Refusal};
 use crate::providers::wire::Request;
 use crate::providers::{Meter, Network, ProviderError, ProviderName, Settings};
 use std::sync::Arc;
@@ -146,8 +146,7 @@ impl<V: LlmVendor> Model<V> {
         let begun = Instant::now();
         let mut deadline = begun + self.first_timeout;
         let request = self.vendor.request(prompt);
-        let exchange = Exchange::begin(self.name.clone(), &self.network, &request, self.first_timeout).await;
-        let mut exchange = match exchange {
+        let mut exchange = match self.begin(&request, begun).await {
             Ok(Ok(exchange)) => exchange,
             Ok(Err(refusal)) => return Err(self.vendor.refused(refusal)),
             Err(ProviderError::Timeout { stage: "answer", .. }) => return Err(self.late(0)),
@@ -186,6 +185,20 @@ impl<V: LlmVendor> Model<V> {
                     deadline = Instant::now() + self.stall_timeout;
                 }
             }
+        }
+    }
+
+    /// Sends the request, and once more when the connection broke before any answer: the vendor may have closed one
+    /// that lay idle just when it was used.
+    async fn begin(&self, request: &Request, begun: Instant) -> Result<Result<Exchange, Refusal>, ProviderError> {
+        let limit = self.first_timeout;
+        let first = Exchange::begin(self.name.clone(), &self.network, request, limit).await;
+        let left = limit.saturating_sub(begun.elapsed());
+        match first {
+            Err(ProviderError::Transient { .. }) if left > limit / 2 => {
+                Exchange::begin(self.name.clone(), &self.network, request, left).await
+            }
+            first => first,
         }
     }
 
