@@ -5,7 +5,7 @@ use super::VoiceError;
 use super::assets;
 use super::dictionary::Dictionary;
 use super::lexicon::{Following, Lexicon, Tagged};
-use super::normalize::{Kind, Spoken};
+use crate::providers::speakable::normalize::{Kind, Spoken};
 use super::stress::{self, Emphasis, PRIMARY};
 use super::tagger::Tagger;
 use std::collections::HashMap;

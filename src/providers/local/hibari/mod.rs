@@ -10,7 +10,7 @@ mod error;
 mod g2p;
 mod level;
 mod lexicon;
-pub mod normalize;
+
 mod oov;
 mod stress;
 mod supplement;
@@ -24,7 +24,7 @@ pub use waveform::VOICE_RATE;
 
 use g2p::Reader;
 use level::Follows;
-use normalize::Spoken;
+use crate::providers::speakable::normalize::{self, Spoken};
 use ort::session::Session;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};

@@ -2,7 +2,7 @@
 //! its place among them.
 
 use super::g2p::Phonemes;
-use super::normalize::{Kind, Spoken};
+use crate::providers::speakable::normalize::{Kind, Spoken};
 use super::voice::Alphabet;
 
 /// The network was trained on no longer pieces, and its memory grows with the square of the length.
