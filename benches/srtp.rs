@@ -2,7 +2,8 @@
 //! suite; and what a forged packet costs. `cargo bench --bench srtp`.
 
 use offhook::base::Random;
-use offhook::rtp::srtp::{MAX_RTP_OVERHEAD, MasterKey, Suite};
+use offhook::base::{SrtpKey, SrtpSuite};
+use offhook::rtp::srtp::MAX_RTP_OVERHEAD;
 use offhook::rtp::{Header, SrtpReceiver, SrtpSender};
 use std::hint::black_box;
 use std::time::Instant;
@@ -23,8 +24,8 @@ fn per_packet(since: Instant) -> f64 {
 fn main() {
     println!("| suite | protect, µs | unprotect, µs | refuse a forgery, µs |");
     println!("|---|---|---|---|");
-    for suite in Suite::ALL {
-        let key = MasterKey::random(suite, &mut Random::seeded(1));
+    for suite in SrtpSuite::ALL {
+        let key = SrtpKey::random(suite, &mut Random::seeded(1));
         let mut protected = vec![[0; PLAIN + MAX_RTP_OVERHEAD]; PACKETS as usize];
         let mut length = 0;
         let protect = best(|| {

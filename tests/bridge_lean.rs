@@ -12,16 +12,6 @@ use support::{Desk, Phone, TestServer, hum};
 
 const CALLER: [u8; 4] = [127, 0, 0, 1];
 
-async fn while_talking<T>(phone: &mut Phone, work: impl Future<Output = T>) -> T {
-    tokio::pin!(work);
-    loop {
-        tokio::select! {
-            done = &mut work => return done,
-            _ = phone.pass_frame() => {}
-        }
-    }
-}
-
 fn loud(octets: &[u8]) -> bool {
     octets.chunks_exact(2).any(|pair| i16::from_le_bytes([pair[0], pair[1]]).unsigned_abs() > 1_000)
 }
@@ -48,7 +38,7 @@ async fn caller_and_bot_hear_one_another_in_wide_pcm_and_in_any_format_the_bot_a
     for (encoding, rate, octets) in [("mulaw", 8_000, 160), ("pcm16", 24_000, 960), ("pcm16", 8_000, 320)] {
         bot.say(json!({"type": "format", "encoding": encoding, "rate": rate})).await;
         let wait = async { while !matches!(bot.hears().await, Heard::Audio(frame) if frame.len() == octets) {} };
-        while_talking(&mut phone, wait).await;
+        phone.while_talking(wait).await;
     }
 }
 
@@ -61,7 +51,7 @@ async fn marks_say_whether_their_audio_was_played_and_a_clear_is_at_once() {
     bot.pcm(&hum(4_800)).await;
     bot.say(json!({"type": "mark", "name": "heard"})).await;
     assert_eq!(
-        while_talking(&mut phone, bot.noticed("mark")).await,
+        phone.while_talking(bot.noticed("mark")).await,
         json!({"type": "mark", "name": "heard", "played": true})
     );
     bot.pcm(&hum(160_000)).await;
@@ -69,7 +59,7 @@ async fn marks_say_whether_their_audio_was_played_and_a_clear_is_at_once() {
     phone.wait_for(true, 10).await;
     bot.say(json!({"type": "clear"})).await;
     assert_eq!(
-        while_talking(&mut phone, bot.noticed("mark")).await,
+        phone.while_talking(bot.noticed("mark")).await,
         json!({"type": "mark", "name": "void", "played": false})
     );
     phone.wait_for(false, 5).await;
@@ -82,7 +72,7 @@ async fn keys_pass_both_ways() {
     let mut phone = Phone::call(&server.server, CALLER).await.unwrap();
     let mut bot = host.bot().await;
     phone.line.press('7');
-    assert_eq!(while_talking(&mut phone, bot.noticed("dtmf")).await, json!({"type": "dtmf", "digits": "7"}));
+    assert_eq!(phone.while_talking(bot.noticed("dtmf")).await, json!({"type": "dtmf", "digits": "7"}));
     bot.say(json!({"type": "dtmf", "digits": "12#"})).await;
     let mut keys = String::new();
     let wait = async {
@@ -128,7 +118,7 @@ async fn speech_of_the_caller_silences_the_bot_here_when_the_file_says_so() {
     let stopped = server.event("the event", |e| {
         if let CallEvent::BargeIn { stopped_after, .. } = e { Some(*stopped_after) } else { None }
     });
-    let stopped = while_talking(&mut phone, stopped).await;
+    let stopped = phone.while_talking(stopped).await;
     assert!(stopped < Duration::from_secs(2), "{stopped:?}");
 }
 
@@ -150,10 +140,10 @@ async fn faults_are_answered_with_their_code() {
     let mut bot = host.bot().await;
     for (text, code) in [("{", "bad_json"), (r#"{"type":"mark"}"#, "bad_field")] {
         bot.text(text).await;
-        assert_eq!(while_talking(&mut phone, bot.noticed("error")).await["code"], code);
+        assert_eq!(phone.while_talking(bot.noticed("error")).await["code"], code);
     }
     bot.binary(vec![9; 20]).await;
-    assert_eq!(while_talking(&mut phone, bot.noticed("error")).await["code"], "bad_header");
+    assert_eq!(phone.while_talking(bot.noticed("error")).await["code"], "bad_header");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -216,7 +206,7 @@ async fn a_bot_also_talks_on_calls_that_we_place() {
     // The connection is there while the phone rings; what the bot is told comes with the answer.
     let mut bot = host.upgraded().await;
     let mut phone = ringing.answer().await;
-    let start = while_talking(&mut phone, bot.noticed("start")).await;
+    let start = phone.while_talking(bot.noticed("start")).await;
     assert_eq!((start["direction"].as_str(), start["parameters"]["called"].as_str()), (Some("outbound"), Some("600")));
     bot.pcm(&hum(16_000)).await;
     phone.wait_for(true, 10).await;
@@ -244,16 +234,16 @@ async fn a_bot_hands_the_call_to_a_destination_by_its_name_and_to_no_other() {
     let mut phone = Phone::call(&server.server, CALLER).await.unwrap();
     let mut bot = host.bot().await;
     bot.say(json!({"type": "transfer", "destination": "+4930123456"})).await;
-    let refused = while_talking(&mut phone, bot.noticed("transfer")).await;
+    let refused = phone.while_talking(bot.noticed("transfer")).await;
     assert_eq!(refused["accepted"], false);
     assert!(refused["reason"].as_str().unwrap().contains("no destination"), "{refused}");
 
     bot.say(json!({"type": "transfer", "destination": "desk", "reason": "wants Anna"})).await;
-    let ringing = while_talking(&mut phone, desk.ringing()).await;
+    let ringing = phone.while_talking(desk.ringing()).await;
     let context = ringing.header("X-Offhook-Context").unwrap_or_default();
     assert!(context.contains("wants%20Anna"), "{context}");
-    let mut target = while_talking(&mut phone, ringing.answer()).await;
-    assert_eq!(while_talking(&mut phone, bot.noticed("transfer")).await["accepted"], true);
+    let mut target = phone.while_talking(ringing.answer()).await;
+    assert_eq!(phone.while_talking(bot.noticed("transfer")).await["accepted"], true);
     assert_eq!(bot.closed().await, Some(1000));
     let ((), ()) = tokio::join!(phone.speak(400), target.wait_for(true, 5));
     target.line.hang_up();
@@ -271,9 +261,9 @@ async fn a_transfer_that_nobody_takes_gives_the_caller_back_to_the_bot() {
     let mut phone = Phone::call(&server.server, CALLER).await.unwrap();
     let mut bot = host.bot().await;
     bot.say(json!({"type": "transfer", "destination": "desk"})).await;
-    let ringing = while_talking(&mut phone, desk.ringing()).await;
+    let ringing = phone.while_talking(desk.ringing()).await;
     ringing.refuse(486);
-    let decided = while_talking(&mut phone, bot.noticed("transfer")).await;
+    let decided = phone.while_talking(bot.noticed("transfer")).await;
     assert_eq!(decided["accepted"], false);
     bot.pcm(&hum(9_600)).await;
     phone.wait_for(true, 10).await;
@@ -287,8 +277,8 @@ async fn a_caller_whose_bot_is_down_is_handed_to_the_desk_after_the_fallback() {
     let mut phone = Phone::call(&server.server, CALLER).await.unwrap();
     drop(host.accept().await);
     phone.wait_for(true, 20).await;
-    let ringing = while_talking(&mut phone, desk.ringing()).await;
-    let mut target = while_talking(&mut phone, ringing.answer()).await;
+    let ringing = phone.while_talking(desk.ringing()).await;
+    let mut target = phone.while_talking(ringing.answer()).await;
     let ((), ()) = tokio::join!(phone.speak(400), target.wait_for(true, 5));
 }
 
@@ -298,7 +288,7 @@ async fn what_a_bot_says_comes_to_the_phone_within_a_quarter_of_a_second() {
     let server = host.server("lean", "").await;
     let mut phone = Phone::call(&server.server, CALLER).await.unwrap();
     let mut bot = host.bot().await;
-    while_talking(&mut phone, async { while !matches!(bot.hears().await, Heard::Audio(_)) {} }).await;
+    phone.while_talking(async { while !matches!(bot.hears().await, Heard::Audio(_)) {} }).await;
     let sent = Instant::now();
     bot.pcm(&hum(4_800)).await;
     phone.wait_for(true, 1).await;

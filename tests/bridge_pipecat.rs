@@ -54,16 +54,6 @@ impl Parrot {
     }
 }
 
-async fn while_talking<T>(phone: &mut Phone, work: impl Future<Output = T>) -> T {
-    tokio::pin!(work);
-    loop {
-        tokio::select! {
-            done = &mut work => return done,
-            _ = phone.pass_frame() => {}
-        }
-    }
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_pipecat_bot_hears_speaks_takes_keys_is_interrupted_and_ends_the_call() {
     let mut parrot = Parrot::start(&["tests/interop/pipecat/parrot.py"]).await;
@@ -76,22 +66,22 @@ async fn a_pipecat_bot_hears_speaks_takes_keys_is_interrupted_and_ends_the_call(
     assert!(Agent::parse("parrot.yaml", &agent, &[]).is_ok());
     let mut server = TestServer::start(&agent, &[], EgressPolicy::new([rule])).await;
     let mut phone = Phone::call(&server.server, CALLER).await.unwrap();
-    assert_eq!(while_talking(&mut phone, parrot.line("start")).await, "twilio MZ CA phone");
+    assert_eq!(phone.while_talking(parrot.line("start")).await, "twilio MZ CA phone");
     // A second of the caller's audio comes before any of it is loud.
-    assert_eq!(while_talking(&mut phone, parrot.line("audio")).await, "8000");
+    assert_eq!(phone.while_talking(parrot.line("audio")).await, "8000");
     phone.speak(1_500).await;
     phone.wait_for(true, 20).await;
     phone.wait_for(false, 40).await;
 
     phone.line.press('3');
-    assert_eq!(while_talking(&mut phone, parrot.line("key")).await, "3");
+    assert_eq!(phone.while_talking(parrot.line("key")).await, "3");
 
     // Interrupted, it falls silent before its answer is over: the serializer sends `clear`.
     phone.speak(3_000).await;
     phone.wait_for(true, 10).await;
     phone.line.press('5');
     let pressed = Instant::now();
-    assert_eq!(while_talking(&mut phone, parrot.line("key")).await, "5");
+    assert_eq!(phone.while_talking(parrot.line("key")).await, "5");
     phone.wait_for(false, 20).await;
     assert!(pressed.elapsed() < Duration::from_millis(1_500), "{:?}", pressed.elapsed());
 
@@ -119,7 +109,7 @@ async fn the_bot_of_the_examples_holds_a_call_with_the_agent_file_of_the_example
     let agent = example.replace("127.0.0.1:8765", &format!("127.0.0.1:{port}"));
     let mut server = TestServer::start(&agent, &[], EgressPolicy::new([rule])).await;
     let mut phone = Phone::call(&server.server, CALLER).await.unwrap();
-    assert!(while_talking(&mut phone, parrot.line("{'type': 'start'")).await.contains("'caller': 'phone'"));
+    assert!(phone.while_talking(parrot.line("{'type': 'start'")).await.contains("'caller': 'phone'"));
     phone.speak(600).await;
     phone.wait_for(true, 15).await;
     phone.wait_for(false, 20).await;

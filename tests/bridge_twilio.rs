@@ -31,17 +31,6 @@ async fn bot_state(server: &mut TestServer, wanted: &str) -> String {
         .await
 }
 
-/// Keeps a phone's audio moving until a bot's side of the test is done.
-async fn while_talking<T>(phone: &mut Phone, work: impl Future<Output = T>) -> T {
-    tokio::pin!(work);
-    loop {
-        tokio::select! {
-            done = &mut work => return done,
-            _ = phone.pass_frame() => {}
-        }
-    }
-}
-
 /// Waits until the bot hears something loud (`true`) or quiet.
 async fn hears_sound(bot: &mut Bot) {
     let until = Instant::now() + PATIENCE;
@@ -100,17 +89,17 @@ async fn a_mark_comes_back_when_its_audio_was_heard_and_at_once_when_there_is_no
     let mut phone = Phone::call(&server.server, CALLER).await.unwrap();
     let mut bot = host.bot().await;
     bot.twilio("mark", Some("empty")).await;
-    assert_eq!(while_talking(&mut phone, bot.noticed("mark")).await["mark"], json!({"name": "empty"}));
+    assert_eq!(phone.while_talking(bot.noticed("mark")).await["mark"], json!({"name": "empty"}));
     let asked = Instant::now();
     bot.media(&mulaw_hum(500)).await;
     bot.twilio("mark", Some("half")).await;
     bot.media(&mulaw_hum(500)).await;
     bot.twilio("mark", Some("whole")).await;
-    let half = while_talking(&mut phone, bot.noticed("mark")).await;
+    let half = phone.while_talking(bot.noticed("mark")).await;
     let after_half = asked.elapsed();
     assert_eq!(half["mark"]["name"], "half");
     assert_eq!(half["streamSid"], bot.start["streamSid"]);
-    let whole = while_talking(&mut phone, bot.noticed("mark")).await;
+    let whole = phone.while_talking(bot.noticed("mark")).await;
     assert_eq!(whole["mark"]["name"], "whole");
     assert!(after_half >= Duration::from_millis(450), "{after_half:?}");
     assert!(asked.elapsed() >= Duration::from_millis(950), "{:?}", asked.elapsed());
@@ -127,7 +116,7 @@ async fn a_clear_silences_the_bot_at_once_and_brings_its_marks_back() {
     phone.wait_for(true, 10).await;
     bot.twilio("clear", None).await;
     let cleared = Instant::now();
-    let mark = while_talking(&mut phone, bot.noticed("mark")).await;
+    let mark = phone.while_talking(bot.noticed("mark")).await;
     assert_eq!(mark["mark"]["name"], "end");
     phone.wait_for(false, 5).await;
     assert!(cleared.elapsed() < Duration::from_secs(2), "{:?} of ten seconds", cleared.elapsed());
@@ -143,7 +132,7 @@ async fn keys_reach_the_bot() {
     let mut bot = host.bot().await;
     for key in ['5', '#'] {
         phone.line.press(key);
-        let dtmf = while_talking(&mut phone, bot.noticed("dtmf")).await;
+        let dtmf = phone.while_talking(bot.noticed("dtmf")).await;
         assert_eq!(dtmf["dtmf"], json!({"track": "inbound_track", "digit": key.to_string()}));
     }
 }
@@ -177,7 +166,7 @@ async fn after_a_broken_connection_the_bot_gets_the_audio_it_missed() {
     let (mut bot, ()) = tokio::join!(host.bot(), phone.speak(300));
     assert_eq!(bot.start["streamSid"], sid, "the same stream goes on");
     assert_eq!(bot.start["sequenceNumber"], "1");
-    while_talking(&mut phone, hears_sound(&mut bot)).await;
+    phone.while_talking(hears_sound(&mut bot)).await;
     bot_state(&mut server, "reconnected").await;
     bot.media(&mulaw_hum(400)).await;
     phone.wait_for(true, 10).await;
@@ -211,7 +200,7 @@ async fn a_bot_that_sends_rubbish_is_borne_for_a_while_and_then_cut_off() {
     for _ in 0..60 {
         bot.text("nonsense").await;
     }
-    assert_eq!(while_talking(&mut phone, bot.closed()).await, Some(1008));
+    assert_eq!(phone.while_talking(bot.closed()).await, Some(1008));
     bot_state(&mut server, "fallback").await;
     phone.wait_for(true, 5).await;
     assert_eq!(phone.ended().await, EndCause::Remote);
@@ -241,7 +230,7 @@ async fn a_bot_that_floods_is_heard_within_bounds_and_then_cut_off() {
     phone.wait_for(true, 10).await;
     is_unharmed(&server, &host).await;
     bot.media(&mulaw_hum(8_000)).await;
-    assert_eq!(while_talking(&mut phone, bot.closed()).await, Some(1008));
+    assert_eq!(phone.while_talking(bot.closed()).await, Some(1008));
     let why = bot_state(&mut server, "lost").await;
     assert!(why.contains("faster than anyone can hear"), "{why}");
     assert_eq!(phone.ended().await, EndCause::Remote);
@@ -270,7 +259,7 @@ async fn a_bot_that_sends_messages_without_end_is_cut_off() {
             }
         }
     };
-    while_talking(&mut phone, flood).await;
+    phone.while_talking(flood).await;
     let why = bot_state(&mut server, "lost").await;
     assert!(why.contains("too many messages"), "{why}");
 }
@@ -298,7 +287,7 @@ async fn a_bot_that_closes_right_after_the_start_is_tried_again_only_so_often() 
     let mut server = host.server("twilio", "  reconnects: 2\n").await;
     let mut phone = Phone::call(&server.server, CALLER).await.unwrap();
     for _ in 0..3 {
-        let mut bot = while_talking(&mut phone, host.bot()).await;
+        let mut bot = phone.while_talking(host.bot()).await;
         bot.close(1011).await;
     }
     bot_state(&mut server, "fallback").await;
@@ -315,7 +304,7 @@ async fn a_bot_that_reads_nothing_costs_its_own_call_old_audio_and_no_more() {
     // A tiny window: the kernels' buffers fill after a few seconds of audio.
     let small = socket2::SockRef::from(bot.socket.get_ref());
     small.set_recv_buffer_size(2_304).unwrap();
-    let why = tokio::time::timeout(Duration::from_secs(120), while_talking(&mut phone, bot_state(&mut server, "lost")));
+    let why = tokio::time::timeout(Duration::from_secs(120), phone.while_talking(bot_state(&mut server, "lost")));
     is_unharmed(&host.server("twilio", "").await, &host).await;
     let why = why.await.expect("the stall is noticed");
     assert!(why.contains("read nothing") || why.contains("no sign of life"), "{why}");

@@ -4,9 +4,10 @@
 
 use offhook::audio::g711::Law;
 use offhook::base::{Random, SampleRate, TurnId};
+use offhook::base::{SrtpKey, SrtpSuite};
 use offhook::media::{Leg, LegEvent, LegMedia, LegMode, LegOptions, LegSecurity, MediaConfig, Workers};
 use offhook::rtp::Header;
-use offhook::sdp::{Codec, SrtpKey, SrtpSuite};
+use offhook::sdp::Codec;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};

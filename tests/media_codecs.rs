@@ -2,9 +2,10 @@
 //! not fail.
 
 use offhook::base::{Random, SampleRate, TurnId};
+use offhook::base::{SrtpKey, SrtpSuite};
 use offhook::media::{Leg, LegEvent, LegMedia, LegMode, LegOptions, LegSecurity, MediaConfig, MediaError, Workers};
 use offhook::rtp::Packet;
-use offhook::sdp::{Codec, SrtpKey, SrtpSuite};
+use offhook::sdp::Codec;
 use std::f32::consts::TAU;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};

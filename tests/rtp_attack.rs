@@ -6,21 +6,18 @@
 //! runs 200 calls against 10,000 packets a second for 10 s, and a million packets with bad tags; otherwise it is a fifth
 //! of that or less.
 
-use offhook::base::Random;
-use offhook::media::{Leg, LegEvent, LegMedia, LegMode, LegSecurity, MediaConfig, Workers};
-use offhook::rtp::Header;
-use offhook::rtp::srtp::{MasterKey, SrtpReceiver, SrtpSender, Suite};
-use offhook::sdp::{Codec, SrtpKey, SrtpSuite};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+#[path = "support/peers.rs"]
+mod peers;
+
+use offhook::base::{Random, SrtpKey, SrtpSuite};
+use offhook::media::{Leg, LegMedia, LegMode, LegSecurity, Workers};
+use offhook::rtp::srtp::{SrtpReceiver, SrtpSender};
+use peers::{HONEST, HONEST_AUDIO, Heard, STRANGE_AUDIO, STRANGER, Source, audio, key_press, pause, socket};
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-const HONEST: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 5);
-const STRANGER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 9);
-/// µ-law codes by which audio is told apart: the loudest for the stranger, a quiet one for the honest.
-const STRANGE_AUDIO: u8 = 0x00;
-const HONEST_AUDIO: u8 = 0xC0;
 /// No sample of the honest is louder.
 const QUIET: u16 = 4_000;
 
@@ -29,96 +26,16 @@ fn is_full() -> bool {
 }
 
 fn workers(ports: RangeInclusive<u16>) -> Workers {
-    let config = MediaConfig { bind_ip: Ipv4Addr::UNSPECIFIED.into(), ports, workers: 2, ..MediaConfig::default() };
-    Workers::start(config, Random::system()).unwrap()
-}
-
-fn pause(ms: u64) {
-    std::thread::park_timeout(Duration::from_millis(ms));
-}
-
-fn socket(ip: Ipv4Addr) -> UdpSocket {
-    let socket = UdpSocket::bind((ip, 0)).unwrap();
-    socket.set_nonblocking(true).unwrap();
-    socket
-}
-
-/// An honest peer of one call.
-struct Peer {
-    socket: UdpSocket,
-    sequence: u16,
-    ssrc: u32,
-    /// Packets that have come.
-    came: u64,
-}
-
-impl Peer {
-    fn new(ssrc: u32) -> Self {
-        Self { socket: socket(HONEST), sequence: 1_000, ssrc, came: 0 }
-    }
-
-    fn address(&self) -> SocketAddr {
-        self.socket.local_addr().unwrap()
-    }
-
-    /// The next packet, in clear.
-    fn packet(&mut self) -> Vec<u8> {
-        let packet = audio(self.sequence, self.ssrc, HONEST_AUDIO);
-        self.sequence = self.sequence.wrapping_add(1);
-        packet
-    }
-
-    fn send(&mut self, port: u16) {
-        let packet = self.packet();
-        let _ = self.socket.send_to(&packet, (Ipv4Addr::LOCALHOST, port));
-    }
-
-    /// What has come.
-    fn received(&self) -> Vec<Vec<u8>> {
-        let mut buffer = [0; 2_000];
-        std::iter::from_fn(|| self.socket.recv(&mut buffer).ok().map(|length| buffer[..length].to_vec())).collect()
-    }
-}
-
-fn audio(sequence: u16, ssrc: u32, code: u8) -> Vec<u8> {
-    let timestamp = u32::from(sequence) * 160;
-    let mut packet = Header { marker: false, payload_type: 0, sequence, timestamp, ssrc }.to_octets().to_vec();
-    packet.resize(172, code);
-    packet
-}
-
-fn key_press(sequence: u16, ssrc: u32) -> Vec<u8> {
-    let timestamp = u32::from(sequence) * 160;
-    let mut packet = Header { marker: true, payload_type: 101, sequence, timestamp, ssrc }.to_octets().to_vec();
-    packet.extend([9, 0x8A, 3, 32]);
-    packet
+    peers::workers(ports, 2)
 }
 
 fn media(remote: SocketAddr) -> LegMedia {
-    LegMedia { signalling_ip: IpAddr::V4(HONEST), telephone_event: Some(101), ..LegMedia::bare(remote, Codec::Pcmu) }
+    peers::media(remote, HONEST)
 }
 
-/// What the call of a leg got to hear.
-#[derive(Default, Debug)]
-struct Heard {
-    loudest: u16,
-    frames: usize,
-    digits: String,
-}
-
-impl Heard {
-    fn listen(&mut self, leg: &mut Leg) {
-        while let Some(frame) = leg.uplink.try_pop() {
-            self.frames += 1;
-            let loudest = frame.samples.samples().iter().map(|s| s.unsigned_abs()).max().unwrap_or(0);
-            self.loudest = self.loudest.max(loudest);
-        }
-        while let Some(event) = leg.events.try_pop() {
-            if let LegEvent::Digit(digit) = event {
-                self.digits.push(digit);
-            }
-        }
-    }
+/// An honest peer of one call.
+fn peer(ssrc: u32) -> Source {
+    Source::new(HONEST, ssrc, HONEST_AUDIO)
 }
 
 /// Sprays `ports` from the stranger's address at `per_second` until told to end: runs of packets that a stream might
@@ -138,7 +55,8 @@ fn spray(ports: RangeInclusive<u16>, per_second: u64, end: &AtomicBool) -> (u64,
             }
             let from = usize::from(sequence) / 16 % sockets.len();
             let ssrc = 0x5000 + from as u32;
-            let packet = if sent % 5 == 4 { key_press(sequence, ssrc) } else { audio(sequence, ssrc, STRANGE_AUDIO) };
+            let packet =
+                if sent % 5 == 4 { key_press(sequence, ssrc, 9) } else { audio(sequence, ssrc, STRANGE_AUDIO) };
             let _ = sockets[from].send_to(&packet, (Ipv4Addr::LOCALHOST, port));
             sent += 1;
         }
@@ -158,7 +76,7 @@ impl Drop for Over<'_> {
 }
 
 /// Sends one packet of every peer every 20 ms and lets every call hear, for `time`.
-fn go_on(calls: &mut [(Leg, Peer, Heard)], time: Duration) {
+fn go_on(calls: &mut [(Leg, Source, Heard)], time: Duration) {
     let (started, mut rounds) = (Instant::now(), 0u32);
     while started.elapsed() < time {
         for (leg, peer, heard) in calls.iter_mut() {
@@ -184,10 +102,10 @@ fn a_sprayer_over_the_port_range_of_many_calls_gets_nothing_and_is_not_heard_and
         // It is there before the calls are, in the moments of their answers, and to their end.
         let sprayer = scope.spawn(|| spray(ports.clone(), rate, &end));
         pause(50);
-        let mut calls: Vec<(Leg, Peer, Heard)> = (0..calls)
+        let mut calls: Vec<(Leg, Source, Heard)> = (0..calls)
             .map(|n| {
                 let mut leg = workers.open(LegMode::Agent).unwrap();
-                let peer = Peer::new(100 + n);
+                let peer = peer(100 + n);
                 leg.configure(media(peer.address())).unwrap();
                 (leg, peer, Heard::default())
             })
@@ -240,17 +158,17 @@ fn a_sprayer_over_the_port_range_of_many_calls_gets_nothing_and_is_not_heard_and
     }
 }
 
-const SUITE: (Suite, SrtpSuite) = (Suite::AesCm128HmacSha1Tag80, SrtpSuite::AesCm128HmacSha1Tag80);
+const SUITE: SrtpSuite = SrtpSuite::AesCm128HmacSha1Tag80;
 
 /// A call that is encrypted, and its peer's contexts.
-fn encrypted(workers: &Workers, peer: &Peer) -> (Leg, SrtpSender, SrtpReceiver) {
+fn encrypted(workers: &Workers, peer: &Source) -> (Leg, SrtpSender, SrtpReceiver) {
     let (ours, theirs) = ([7u8; 30], [8u8; 30]);
-    let key = |octets: &[u8]| SrtpKey::new(SUITE.1, octets).unwrap();
+    let key = |octets: &[u8]| SrtpKey::new(SUITE, octets).unwrap();
     let mut leg = workers.open(LegMode::Agent).unwrap();
     let security = LegSecurity::Srtp { send: key(&ours), receive: key(&theirs) };
     leg.configure(LegMedia { security, ..media(peer.address()) }).unwrap();
-    let sender = SrtpSender::new(&MasterKey::new(SUITE.0, &theirs).unwrap());
-    (leg, sender, SrtpReceiver::new(&MasterKey::new(SUITE.0, &ours).unwrap()))
+    let sender = SrtpSender::new(&SrtpKey::new(SUITE, &theirs).unwrap());
+    (leg, sender, SrtpReceiver::new(&SrtpKey::new(SUITE, &ours).unwrap()))
 }
 
 fn protect(sender: &mut SrtpSender, packet: &[u8]) -> Vec<u8> {
@@ -272,7 +190,7 @@ fn packets_with_bad_tags_leave_the_call_alive_and_memory_as_it_was() {
     // As the leg counts them: the kernel drops what does not fit into the socket's queue.
     let bad: u64 = if is_full() { 1_000_000 } else { 200_000 };
     let workers = workers(24_600..=24_639);
-    let mut peer = Peer::new(100);
+    let mut peer = peer(100);
     let (mut leg, mut sender, _) = encrypted(&workers, &peer);
     let port = leg.local_addr().port();
     let mut heard = Heard::default();
@@ -325,17 +243,17 @@ fn packets_with_bad_tags_leave_the_call_alive_and_memory_as_it_was() {
 #[test]
 fn an_encrypted_call_neither_sends_nor_hears_a_packet_in_clear() {
     let workers = workers(24_700..=24_739);
-    let mut peer = Peer::new(100);
+    let mut peer = peer(100);
     let (mut leg, mut sender, mut receiver) = encrypted(&workers, &peer);
     let port = leg.local_addr().port();
     let mut heard = Heard::default();
-    let mut clear = Peer { socket: peer.socket.try_clone().unwrap(), ..Peer::new(100) };
+    let mut clear = Source { socket: peer.socket.try_clone().unwrap(), ..Source::new(HONEST, 100, HONEST_AUDIO) };
     for _ in 0..40 {
         // Louder than anything that the peer says.
         let packet = audio(clear.sequence, 100, STRANGE_AUDIO);
         clear.sequence += 1;
         clear.socket.send_to(&packet, (Ipv4Addr::LOCALHOST, port)).unwrap();
-        clear.socket.send_to(&key_press(clear.sequence, 100), (Ipv4Addr::LOCALHOST, port)).unwrap();
+        clear.socket.send_to(&key_press(clear.sequence, 100, 9), (Ipv4Addr::LOCALHOST, port)).unwrap();
         pause(10);
         heard.listen(&mut leg);
     }
@@ -363,7 +281,7 @@ fn an_encrypted_call_neither_sends_nor_hears_a_packet_in_clear() {
 #[test]
 fn reports_of_every_type_and_length_do_a_live_call_no_harm() {
     let workers = workers(24_800..=24_839);
-    let mut peer = Peer::new(100);
+    let mut peer = peer(100);
     let mut leg = workers.open(LegMode::Agent).unwrap();
     // Multiplexed: reports come to the RTP port.
     leg.configure(LegMedia { rtcp: peer.address(), ..media(peer.address()) }).unwrap();

@@ -1,108 +1,15 @@
 //! RTP bleed and RTP injection against real legs on the loopback: a stranger on another loopback address sprays
 //! and forges; nothing goes to it and nothing of it is heard. Then the honest cases still work.
 
+#[path = "support/peers.rs"]
+mod peers;
+
 use offhook::base::Random;
-use offhook::media::{Leg, LegEvent, LegMedia, LegMode, MediaConfig, Workers};
-use offhook::rtp::{Header, Packet};
-use offhook::sdp::Codec;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
-use std::ops::RangeInclusive;
+use offhook::media::{Leg, LegEvent, LegMode};
+use offhook::rtp::Packet;
+use peers::{HONEST, HONEST_AUDIO, Heard, STRANGE_AUDIO, STRANGER, Source, media, pause};
+use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
-
-const HONEST: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 5);
-const STRANGER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 9);
-/// µ-law codes by which audio is told apart: the loudest for the stranger, a quiet one for the honest.
-const STRANGE_AUDIO: u8 = 0x00;
-const HONEST_AUDIO: u8 = 0xC0;
-
-fn workers(ports: RangeInclusive<u16>) -> Workers {
-    let config = MediaConfig { bind_ip: Ipv4Addr::UNSPECIFIED.into(), ports, workers: 1, ..MediaConfig::default() };
-    Workers::start(config, Random::system()).unwrap()
-}
-
-struct Source {
-    socket: UdpSocket,
-    sequence: u16,
-    ssrc: u32,
-    payload_type: u8,
-    audio: u8,
-}
-
-impl Source {
-    fn new(ip: Ipv4Addr, ssrc: u32, audio: u8) -> Self {
-        let socket = UdpSocket::bind((ip, 0)).unwrap();
-        socket.set_nonblocking(true).unwrap();
-        Self { socket, sequence: 1_000, ssrc, payload_type: 0, audio }
-    }
-
-    fn address(&self) -> SocketAddr {
-        self.socket.local_addr().unwrap()
-    }
-
-    fn send(&mut self, port: u16) {
-        let timestamp = u32::from(self.sequence) * 160;
-        let header = Header {
-            marker: false,
-            payload_type: self.payload_type,
-            sequence: self.sequence,
-            timestamp,
-            ssrc: self.ssrc,
-        };
-        self.sequence = self.sequence.wrapping_add(1);
-        let mut packet = header.to_octets().to_vec();
-        packet.resize(172, self.audio);
-        let _ = self.socket.send_to(&packet, (Ipv4Addr::LOCALHOST, port));
-    }
-
-    fn send_digit(&mut self, port: u16, event: u8) {
-        let timestamp = u32::from(self.sequence) * 160;
-        let header = Header { marker: true, payload_type: 101, sequence: self.sequence, timestamp, ssrc: self.ssrc };
-        self.sequence = self.sequence.wrapping_add(1);
-        let mut packet = header.to_octets().to_vec();
-        packet.extend([event, 0x8A, 3, 32]);
-        let _ = self.socket.send_to(&packet, (Ipv4Addr::LOCALHOST, port));
-    }
-
-    fn received(&self) -> usize {
-        let mut buffer = [0; 2_000];
-        std::iter::from_fn(|| self.socket.recv(&mut buffer).ok()).count()
-    }
-}
-
-fn media(remote: SocketAddr, signalling_ip: Ipv4Addr) -> LegMedia {
-    LegMedia {
-        signalling_ip: IpAddr::V4(signalling_ip),
-        telephone_event: Some(101),
-        ..LegMedia::bare(remote, Codec::Pcmu)
-    }
-}
-
-/// What the call of a leg got to hear: loudest sample, and digits.
-#[derive(Default)]
-struct Heard {
-    loudest: u16,
-    frames: usize,
-    digits: String,
-}
-
-impl Heard {
-    fn listen(&mut self, leg: &mut Leg) {
-        while let Some(frame) = leg.uplink.try_pop() {
-            self.frames += 1;
-            let loudest = frame.samples.samples().iter().map(|s| s.unsigned_abs()).max().unwrap_or(0);
-            self.loudest = self.loudest.max(loudest);
-        }
-        while let Some(event) = leg.events.try_pop() {
-            if let LegEvent::Digit(digit) = event {
-                self.digits.push(digit);
-            }
-        }
-    }
-}
-
-fn pause(ms: u64) {
-    std::thread::park_timeout(Duration::from_millis(ms));
-}
 
 /// Steps of 20 ms until `done` or ten seconds.
 fn until(mut done: impl FnMut() -> bool) {
@@ -115,7 +22,7 @@ fn until(mut done: impl FnMut() -> bool) {
 
 #[test]
 fn a_sprayer_gets_no_packet_and_is_not_heard_before_during_and_after_the_window() {
-    let workers = workers(23_000..=23_039);
+    let workers = peers::workers(23_000..=23_039, 1);
     let mut legs: Vec<Leg> = (0..10).map(|_| workers.open(LegMode::Agent).unwrap()).collect();
     let mut peers: Vec<Source> = (0..10).map(|n| Source::new(HONEST, 100 + n, HONEST_AUDIO)).collect();
     let mut sprayers: Vec<Source> = (0..4).map(|n| Source::new(STRANGER, 900 + n, STRANGE_AUDIO)).collect();
@@ -149,7 +56,11 @@ fn a_sprayer_gets_no_packet_and_is_not_heard_before_during_and_after_the_window(
         }
         pause(20);
     }
-    assert_eq!(sprayers.iter().map(Source::received).sum::<usize>(), 0, "packets went to the stranger");
+    assert_eq!(
+        sprayers.iter().map(|sprayer| sprayer.received().len()).sum::<usize>(),
+        0,
+        "packets went to the stranger"
+    );
     for ((leg, peer), heard) in legs.iter_mut().zip(&peers).zip(&mut heard) {
         heard.listen(leg);
         assert!(heard.loudest < 4_000, "the stranger was heard: {}", heard.loudest);
@@ -157,13 +68,13 @@ fn a_sprayer_gets_no_packet_and_is_not_heard_before_during_and_after_the_window(
         let stats = leg.stats();
         assert!(stats.rejected > 500, "{stats:?}");
         assert!(stats.received >= 40, "the peer was drowned: {stats:?}");
-        assert!(heard.frames > 30 && peer.received() > 30);
+        assert!(heard.frames > 30 && peer.received().len() > 30);
     }
 }
 
 #[test]
 fn packets_forged_from_the_peer_s_own_address_are_not_heard_while_it_talks() {
-    let workers = workers(23_100..=23_139);
+    let workers = peers::workers(23_100..=23_139, 1);
     let mut leg = workers.open(LegMode::Agent).unwrap();
     let mut peer = Source::new(HONEST, 100, HONEST_AUDIO);
     leg.configure(media(peer.address(), HONEST)).unwrap();
@@ -175,6 +86,7 @@ fn packets_forged_from_the_peer_s_own_address_are_not_heard_while_it_talks() {
         ssrc: 666,
         payload_type: 0,
         audio: STRANGE_AUDIO,
+        came: 0,
     };
     let mut heard = Heard::default();
     peer.send(port);
@@ -193,7 +105,7 @@ fn packets_forged_from_the_peer_s_own_address_are_not_heard_while_it_talks() {
 
 #[test]
 fn a_peer_behind_nat_is_found_within_two_hundred_milliseconds_and_a_later_thief_is_not() {
-    let workers = workers(23_200..=23_239);
+    let workers = peers::workers(23_200..=23_239, 1);
     let mut leg = workers.open(LegMode::Agent).unwrap();
     let mut peer = Source::new(HONEST, 100, HONEST_AUDIO);
     // The SDP names an address of the peer's own network; its signalling comes from the NAT.
@@ -203,7 +115,7 @@ fn a_peer_behind_nat_is_found_within_two_hundred_milliseconds_and_a_later_thief_
     until(|| {
         peer.send(port);
         packets += 1;
-        peer.received() > 0
+        peer.received().len() > 0
     });
     assert!(packets <= 10, "found only after {packets} packets");
     let address = peer.address();
@@ -225,13 +137,13 @@ fn a_peer_behind_nat_is_found_within_two_hundred_milliseconds_and_a_later_thief_
         pause(20);
         heard.listen(&mut leg);
     }
-    assert_eq!(thief.received(), 0);
-    assert!(heard.loudest < 4_000 && peer.received() > 20);
+    assert_eq!(thief.received().len(), 0);
+    assert!(heard.loudest < 4_000 && peer.received().len() > 20);
 }
 
 #[test]
 fn rtcp_stun_and_garbage_on_the_port_do_no_harm() {
-    let workers = workers(23_300..=23_339);
+    let workers = peers::workers(23_300..=23_339, 1);
     let mut leg = workers.open(LegMode::Agent).unwrap();
     let mut peer = Source::new(HONEST, 100, HONEST_AUDIO);
     leg.configure(media(peer.address(), HONEST)).unwrap();
@@ -256,5 +168,5 @@ fn rtcp_stun_and_garbage_on_the_port_do_no_harm() {
         heard.frames > 20
     });
     assert!(Packet::parse(&[]).is_err());
-    assert!(peer.received() > 5);
+    assert!(peer.received().len() > 5);
 }

@@ -4,8 +4,9 @@
 #![allow(unsafe_code)]
 
 use offhook::base::Random;
+use offhook::base::{SrtpKey, SrtpSuite};
 use offhook::rtp::source_lock::{Admission, Refusal, SourceLock};
-use offhook::rtp::srtp::{MAX_RTCP_OVERHEAD, MAX_RTP_OVERHEAD, MasterKey, Suite};
+use offhook::rtp::srtp::{MAX_RTCP_OVERHEAD, MAX_RTP_OVERHEAD};
 use offhook::rtp::{Header, SrtpReceiver, SrtpSender};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -48,8 +49,8 @@ fn write(room: &mut [u8], ssrc: u32, sequence: u16) -> usize {
 
 #[test]
 fn no_packet_is_worth_an_allocation() {
-    for suite in Suite::ALL {
-        let key = MasterKey::random(suite, &mut Random::seeded(1));
+    for suite in SrtpSuite::ALL {
+        let key = SrtpKey::random(suite, &mut Random::seeded(1));
         let (mut sender, mut receiver) = (SrtpSender::new(&key), SrtpReceiver::new(&key));
         let mut room = [0; 12 + PAYLOAD + MAX_RTP_OVERHEAD];
         let mut report = [0; 8 + MAX_RTCP_OVERHEAD];
@@ -71,7 +72,7 @@ fn no_packet_is_worth_an_allocation() {
 #[test]
 fn a_million_bad_packets_change_nothing() {
     let (peer, payload_types) = (SocketAddr::from(([203, 0, 113, 5], 4_000)), [0u8, 101]);
-    let key = MasterKey::random(Suite::AesCm128HmacSha1Tag80, &mut Random::seeded(2));
+    let key = SrtpKey::random(SrtpSuite::AesCm128HmacSha1Tag80, &mut Random::seeded(2));
     let (mut sender, mut receiver) = (SrtpSender::new(&key), SrtpReceiver::new(&key));
     let start = Instant::now();
     let mut lock = SourceLock::new(start, peer, peer.ip());

@@ -1,9 +1,9 @@
 //! The DTLS handshake of a line: which one goes on, and what it has come to.
 
+use crate::base::{SrtpKeys, SrtpSuite};
 use crate::media::dtls::{DtlsError, Handshake, Identity};
 use crate::media::{Leg, LegSecurity};
-use crate::rtp::srtp::MasterKey;
-use crate::sdp::{Fingerprint, Setup, SrtpKey, SrtpSuite};
+use crate::sdp::{Fingerprint, Setup};
 use std::net::SocketAddr;
 use std::time::Instant;
 
@@ -20,7 +20,7 @@ pub(super) struct Agreement {
 pub(super) struct LineHandshake {
     agreement: Agreement,
     machine: Handshake,
-    keys: Option<(SrtpKey, SrtpKey)>,
+    keys: Option<SrtpKeys>,
 }
 
 impl LineHandshake {
@@ -38,14 +38,14 @@ impl LineHandshake {
     /// How the leg is protected so far.
     pub(super) fn security(&self) -> LegSecurity {
         match &self.keys {
-            Some((send, receive)) => LegSecurity::Srtp { send: send.clone(), receive: receive.clone() },
+            Some(SrtpKeys { send, receive }) => LegSecurity::Srtp { send: send.clone(), receive: receive.clone() },
             None => LegSecurity::Pending,
         }
     }
 
     /// The suite, once there are keys.
     pub(super) fn suite(&self) -> Option<SrtpSuite> {
-        self.keys.as_ref().map(|(send, _)| send.suite())
+        self.keys.as_ref().map(|keys| keys.send.suite())
     }
 
     /// When [`Self::drive`] is due.
@@ -69,12 +69,7 @@ impl LineHandshake {
             let _ = leg.send_datagram(transmit.to, &transmit.datagram);
         }
         let Some(outcome) = self.machine.poll_outcome() else { return Ok(false) };
-        let established = outcome?;
-        let key = |key: &MasterKey| {
-            let suite = SrtpSuite::from_name(key.suite().name())?;
-            SrtpKey::new(suite, key.octets())
-        };
-        self.keys = key(&established.keys.send).zip(key(&established.keys.receive));
-        Ok(self.keys.is_some())
+        self.keys = Some(outcome?.keys);
+        Ok(true)
     }
 }

@@ -1,8 +1,9 @@
 //! How the lines of a call sound: its figures in events, in the record and in `offhook status`.
 
 use super::line::Line;
+use crate::base::SrtpSuite;
 use crate::media::{LegMeter, LegStats};
-use crate::sdp::{Codec, SrtpSuite};
+use crate::sdp::Codec;
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;

@@ -1,8 +1,8 @@
 //! What offer and answer agreed, as far as media is concerned.
 
 use crate::audio::codec::{Coding, OpusSettings};
-use crate::base::SampleRate;
-use crate::sdp::{Codec, Negotiated, OpusParameters, Security, SrtpKey};
+use crate::base::{SampleRate, SrtpKey};
+use crate::sdp::{Codec, Negotiated, OpusParameters, Security};
 use std::net::{IpAddr, SocketAddr};
 
 /// How the packets of a leg are protected.

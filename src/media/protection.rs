@@ -1,8 +1,7 @@
 //! SRTP in the path of a leg: nothing in clear leaves or is heard where encryption was agreed.
 
 use super::leg_media::{LegMedia, LegSecurity};
-use crate::rtp::srtp::{MasterKey, SrtpReceiver, SrtpSender, Suite};
-use crate::sdp::SrtpKey;
+use crate::rtp::srtp::{SrtpReceiver, SrtpSender};
 
 /// The contexts of both directions.
 #[derive(Debug)]
@@ -20,25 +19,15 @@ pub(super) enum Protection {
     Srtp(Box<Srtp>),
 }
 
-/// A key as the contexts want it. The lengths of a suite are the same wherever it is named.
-fn master(key: &SrtpKey) -> Option<MasterKey> {
-    let octets = [key.master_key(), key.master_salt()].concat();
-    Some(MasterKey::new(Suite::from_name(key.suite().name())?, &octets)?.with_lifetime(key.lifetime()))
-}
-
 impl Protection {
     /// What was agreed. Allocates.
     pub(super) fn new(media: &LegMedia) -> Self {
         match &media.security {
             LegSecurity::Plain => Self::Plain,
             LegSecurity::Pending => Self::Pending,
-            LegSecurity::Srtp { send, receive } => match (master(send), master(receive)) {
-                (Some(send), Some(receive)) => {
-                    Self::Srtp(Box::new(Srtp { sender: SrtpSender::new(&send), receiver: SrtpReceiver::new(&receive) }))
-                }
-                // Without keys nothing may pass.
-                _ => Self::Pending,
-            },
+            LegSecurity::Srtp { send, receive } => {
+                Self::Srtp(Box::new(Srtp { sender: SrtpSender::new(send), receiver: SrtpReceiver::new(receive) }))
+            }
         }
     }
 
@@ -98,9 +87,9 @@ impl Protection {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::{SrtpKey, SrtpSuite};
     use crate::media::leg::example;
     use crate::rtp::Header;
-    use crate::sdp::SrtpSuite;
 
     fn keyed(send: u8, receive: u8) -> Protection {
         let key = |octet| SrtpKey::new(SrtpSuite::AesCm128HmacSha1Tag80, &[octet; 30]).unwrap();

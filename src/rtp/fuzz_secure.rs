@@ -1,9 +1,10 @@
 //! Bodies of the fuzz targets `srtp_unprotect` and `rtcp`.
 
 use super::rtcp::{self, MAX_REPORT, Report};
-use super::srtp::{MAX_RTCP_OVERHEAD, MAX_RTP_OVERHEAD, MasterKey, Suite};
+use super::srtp::{MAX_RTCP_OVERHEAD, MAX_RTP_OVERHEAD};
 use super::{Claim, Header, Reception, SendSession, SrtpReceiver, SrtpSender};
 use crate::base::Random;
+use crate::base::{SrtpKey, SrtpSuite};
 use std::time::{Duration, UNIX_EPOCH};
 
 /// Longest plain packet of the model.
@@ -14,8 +15,8 @@ const PLAIN: usize = 12 + 255;
 /// peer protected is opened, once, and reads as it was.
 pub fn srtp_unprotect(input: &[u8]) {
     let Some((choice, mut rest)) = input.split_first() else { return };
-    let suite = Suite::ALL.into_iter().cycle().nth(usize::from(*choice)).unwrap_or(Suite::AeadAes128Gcm);
-    let Some(key) = MasterKey::new(suite, &vec![7; suite.key_length() + suite.salt_length()]) else { return };
+    let suite = SrtpSuite::ALL.into_iter().cycle().nth(usize::from(*choice)).unwrap_or(SrtpSuite::AeadAes128Gcm);
+    let Some(key) = SrtpKey::new(suite, &vec![7; suite.key_length() + suite.salt_length()]) else { return };
     let (mut sender, mut receiver) = (SrtpSender::new(&key), SrtpReceiver::new(&key));
     let mut sequence = 65_500u16;
     while let [kind, len, tail @ ..] = rest {

@@ -1,7 +1,7 @@
 //! Keys in `a=crypto` lines (RFC 4568).
 
 use super::limits::MAX_CRYPTO;
-use super::{SrtpKey, SrtpSuite};
+use crate::base::{SrtpKey, SrtpSuite};
 use sdp_types::Attribute;
 
 /// Most digits of a tag (RFC 4568 §9.1).

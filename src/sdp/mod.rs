@@ -23,5 +23,5 @@ pub use direction::Direction;
 pub use error::SdpError;
 pub use negotiation::{Answer, Negotiated, Negotiation};
 pub use opus::OpusParameters;
-pub use security::{Fingerprint, HashFunction, Keying, Security, Setup, SrtpKey, SrtpPolicy, SrtpSuite};
+pub use security::{Fingerprint, HashFunction, Keying, Security, Setup, SrtpPolicy};
 pub use terms::{CodecPreference, StreamTerms};

@@ -2,12 +2,9 @@
 
 use super::crypto::Crypto;
 use super::stream::{Profile, Stream};
-use super::{Keying, SdpError, Security, Setup, SrtpKey, SrtpPolicy, SrtpSuite, StreamTerms};
-use crate::base::Random;
+use super::{Keying, SdpError, Security, Setup, SrtpPolicy, StreamTerms};
+use crate::base::{Random, SrtpKey, SrtpSuite};
 use sdp_types::{Attribute, Media};
-
-/// Octets of randomness drawn at once.
-const WORD: usize = 8;
 
 /// Our own keys, one for each suite, for the whole life of a dialog: a stream that goes on keeps its key. `Debug` shows
 /// none of them.
@@ -19,7 +16,7 @@ impl OwnKeys {
     pub(super) fn draw(terms: &StreamTerms, random: &mut Random) -> Self {
         let needs_keys = terms.srtp != SrtpPolicy::Off && terms.keying.contains(&Keying::Sdes);
         let suites = terms.suites.iter().filter(|_| needs_keys);
-        Self(suites.filter_map(|suite| SrtpKey::random(*suite, random)).collect())
+        Self(suites.map(|suite| SrtpKey::random(*suite, random)).collect())
     }
 
     fn of(&self, suite: SrtpSuite) -> Option<&SrtpKey> {
@@ -166,14 +163,5 @@ fn wanted(terms: &StreamTerms) -> &'static str {
         (false, true) => "a=fingerprint with sha-256 (DTLS-SRTP)",
         (true, false) => "a=crypto with AES_CM_128_HMAC_SHA1_80 or a GCM suite, one key and no MKI",
         (false, false) => "TLS for the signalling, and a=crypto",
-    }
-}
-
-impl SrtpKey {
-    /// A fresh key. `random` must be the system's, except in tests.
-    pub(super) fn random(suite: SrtpSuite, random: &mut Random) -> Option<Self> {
-        let length = suite.key_length() + suite.salt_length();
-        let octets: Vec<u8> = (0..length.div_ceil(WORD)).flat_map(|_| random.next_u64().to_le_bytes()).collect();
-        Self::new(suite, octets.get(..length)?)
     }
 }

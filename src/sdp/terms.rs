@@ -1,6 +1,7 @@
 //! What we are ready to agree on with one peer.
 
-use super::{Codec, Fingerprint, Keying, OpusParameters, SdpError, SrtpPolicy, SrtpSuite};
+use super::{Codec, Fingerprint, Keying, OpusParameters, SdpError, SrtpPolicy};
+use crate::base::SrtpSuite;
 
 /// Whose order of codecs decides when we answer an offer.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]

@@ -55,6 +55,15 @@ fn check_node(reader: &mut Reader, agent: &Agent, index: NodeIndex) {
                 }
             }
         }
+        Body::Converse(converse) => {
+            if agent.speech.llm.is_none() && agent.speech.realtime.is_none() {
+                let help = Some("name one: `language_model: <provider>` or `speech_to_speech: <provider>`".to_owned());
+                let message = format!("in `{}` a model talks, but the agent has none", node.id);
+                reader.report.push(Severity::Error, node.at, width, message, help);
+            }
+            // What a model remembers and nobody uses is only told to the model again.
+            reader.used.extend(converse.collect.iter().cloned());
+        }
         Body::Tool { tool, .. } => {
             let confirmed = agent.tools.get(*tool).is_some_and(|tool| tool.confirm);
             let any_confirm = agent.nodes.iter().any(|n| matches!(n.body, Body::Confirm { .. }));
@@ -151,6 +160,7 @@ fn unset(reader: &mut Reader, agent: &Agent) {
                 here.extend(slots.iter().cloned());
                 question.wordings.iter().collect()
             }
+            Body::Converse(converse) => std::iter::once(&converse.prompt).chain(&converse.opening).collect(),
             Body::Decide { .. } => continue,
         };
         if !matches!(node.body, Body::Say { .. }) {
@@ -207,6 +217,7 @@ fn filled_on_entry(agent: &Agent) -> Vec<Option<BTreeSet<String>>> {
             _ => None,
         }));
         match &node.body {
+            Body::Converse(converse) => open.extend(converse.exits.iter().map(|exit| (exit.target, after.clone()))),
             Body::Route { intents, keys, .. } => {
                 open.extend(intents.iter().map(|(_, target)| (*target, after.clone())));
                 open.extend(keys.iter().map(|(_, target)| (*target, after.clone())));
@@ -245,6 +256,9 @@ pub(super) fn unused(reader: &mut Reader, agent: &Agent, fields: &Fields<'_>) {
     let mut used = reader.used.clone();
     for node in &agent.nodes {
         match &node.body {
+            Body::Converse(converse) => {
+                used.extend(converse.tools.iter().map(|offered| format!("tool {}", offered.tool)))
+            }
             Body::Tool { tool, .. } => drop(used.insert(format!("tool {tool}"))),
             Body::Transfer { destination, .. } => drop(used.insert(format!("destination {destination}"))),
             _ => {}

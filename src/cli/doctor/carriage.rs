@@ -92,8 +92,9 @@ fn takes_descriptions(accept: &str) -> bool {
 mod tests {
     use super::super::verdict::Level;
     use super::*;
+    use crate::base::SrtpSuite;
     use crate::media::LegStats;
-    use crate::sdp::{Codec, SrtpSuite};
+    use crate::sdp::Codec;
 
     fn terms(srtp: SrtpPolicy) -> MediaTerms {
         MediaTerms { srtp, ..MediaTerms::from(&[Codec::Opus, Codec::Pcmu]) }

@@ -18,7 +18,7 @@ mod identity;
 
 pub use identity::Identity;
 
-use crate::rtp::srtp::{MasterKey, SrtpKeys, Suite};
+use crate::base::{SrtpKey, SrtpKeys, SrtpSuite};
 use crate::sdp::{Fingerprint, Setup};
 use dimpl::{Dtls, KeyingMaterial, Output, SrtpProfile};
 use identity::fingerprint_of;
@@ -469,16 +469,16 @@ impl Attempt {
 /// salt.
 fn keys_of(material: &KeyingMaterial, profile: SrtpProfile, client: bool) -> Option<SrtpKeys> {
     let suite = match profile {
-        SrtpProfile::AES128_CM_SHA1_80 => Suite::AesCm128HmacSha1Tag80,
-        SrtpProfile::AEAD_AES_128_GCM => Suite::AeadAes128Gcm,
-        SrtpProfile::AEAD_AES_256_GCM => Suite::AeadAes256Gcm,
+        SrtpProfile::AES128_CM_SHA1_80 => SrtpSuite::AesCm128HmacSha1Tag80,
+        SrtpProfile::AEAD_AES_128_GCM => SrtpSuite::AeadAes128Gcm,
+        SrtpProfile::AEAD_AES_256_GCM => SrtpSuite::AeadAes256Gcm,
         _ => return None,
     };
     let (keys, salts) = material.split_at_checked(2 * suite.key_length())?;
     let (client_key, server_key) = keys.split_at_checked(suite.key_length())?;
     let (client_salt, server_salt) = salts.split_at_checked(suite.salt_length())?;
-    let [of_client, of_server] = [(client_key, client_salt), (server_key, server_salt)]
-        .map(|(key, salt)| MasterKey::from_parts(suite, key, salt));
+    let [of_client, of_server] =
+        [(client_key, client_salt), (server_key, server_salt)].map(|(key, salt)| SrtpKey::from_parts(suite, key, salt));
     let (send, receive) = if client { (of_client?, of_server?) } else { (of_server?, of_client?) };
     Some(SrtpKeys { send, receive })
 }

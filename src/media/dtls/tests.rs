@@ -122,7 +122,7 @@ fn two_ends_agree_on_the_same_keys_crosswise() {
     let [client, server] = pair.keys();
     assert_eq!((&client.send, &client.receive), (&server.receive, &server.send));
     assert_ne!(client.send, client.receive);
-    assert_eq!(client.send.suite(), Suite::AeadAes256Gcm, "the strongest both have");
+    assert_eq!(client.send.suite(), SrtpSuite::AeadAes256Gcm, "the strongest both have");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Session keys and what is done with them: AES-CM with HMAC-SHA1 (RFC 3711 §4), AES-GCM (RFC 7714).
 
-use super::{MasterKey, SrtpError, Suite};
+use super::SrtpError;
+use crate::base::{SrtpKey, SrtpSuite};
 use aes::cipher::consts::U12;
 use aes::cipher::{BlockCipherEncrypt, InnerIvInit, KeyInit, StreamCipherCore};
 use aes::{Aes128Enc, Aes256Enc};
@@ -114,13 +115,13 @@ fn put_tag(mac: &Hmac<Sha1>, parts: [&[u8]; 2], tag: &mut [u8]) {
 
 impl Cipher {
     /// The keys for `stream` out of a master key.
-    pub(super) fn new(master: &MasterKey, stream: Stream) -> Self {
+    pub(super) fn new(master: &SrtpKey, stream: Stream) -> Self {
         let [encryption, authentication, salting] = stream.labels();
         let (key, salt, suite) = (master.master_key(), master.master_salt(), master.suite());
         match suite {
-            Suite::AeadAes256Gcm => Self::gcm256(&derive(key, salt, encryption), derive(key, salt, salting)),
-            Suite::AeadAes128Gcm => Self::gcm128(&derive(key, salt, encryption), derive(key, salt, salting)),
-            Suite::AesCm128HmacSha1Tag80 | Suite::AesCm128HmacSha1Tag32 => {
+            SrtpSuite::AeadAes256Gcm => Self::gcm256(&derive(key, salt, encryption), derive(key, salt, salting)),
+            SrtpSuite::AeadAes128Gcm => Self::gcm128(&derive(key, salt, encryption), derive(key, salt, salting)),
+            SrtpSuite::AesCm128HmacSha1Tag80 | SrtpSuite::AesCm128HmacSha1Tag32 => {
                 let tag = match stream {
                     Stream::Rtp => suite.rtp_overhead(),
                     Stream::Rtcp => suite.rtcp_overhead() - 4,

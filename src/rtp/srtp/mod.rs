@@ -9,11 +9,9 @@
 
 mod cipher;
 mod index;
-mod key;
 mod receiver;
 mod sender;
 
-pub use key::{MAX_KEYING_MATERIAL, MasterKey, SrtpKeys, Suite};
 pub use receiver::SrtpReceiver;
 pub use sender::SrtpSender;
 

@@ -3,7 +3,8 @@
 use super::cipher::{Cipher, ENCRYPTED, Stream};
 use super::index::{ReplayWindow, estimate};
 use super::sender::{MAX_RTCP_PACKETS, MAX_RTP_PACKETS};
-use super::{MasterKey, SrtpError, read_rtp, rtcp_source};
+use super::{SrtpError, read_rtp, rtcp_source};
+use crate::base::SrtpKey;
 use crate::rtp::source_lock::Claim;
 
 /// Rollover counters that a source may start with: its first packets may be lost just before its numbers wrap.
@@ -13,7 +14,7 @@ const FIRST_ROLLOVERS: u64 = 2;
 /// decides; hand its [`Claim`] to [`Self::open`].
 #[derive(Debug)]
 pub struct SrtpReceiver {
-    master: MasterKey,
+    master: SrtpKey,
     rtp: Cipher,
     rtcp: Cipher,
     stream: Option<Receiving>,
@@ -39,7 +40,7 @@ struct Reports {
 impl SrtpReceiver {
     /// A context that has heard nothing. Derives the session keys: some microseconds.
     #[must_use]
-    pub fn new(master: &MasterKey) -> Self {
+    pub fn new(master: &SrtpKey) -> Self {
         Self {
             rtp: Cipher::new(master, Stream::Rtp),
             rtcp: Cipher::new(master, Stream::Rtcp),

@@ -1,7 +1,8 @@
 //! Protecting what we send.
 
 use super::cipher::{Cipher, RTCP_CLEAR, Stream};
-use super::{MasterKey, SrtpError, read_rtp, rtcp_source};
+use super::{SrtpError, read_rtp, rtcp_source};
+use crate::base::SrtpKey;
 
 /// Most RTP packets under one key (RFC 3711 §9.2).
 pub(super) const MAX_RTP_PACKETS: u64 = 1 << 48;
@@ -11,7 +12,7 @@ pub(super) const MAX_RTCP_PACKETS: u64 = 1 << 31;
 /// The context of what one leg sends. The rollover counter follows the sequence numbers of the packets, which must go up.
 #[derive(Debug)]
 pub struct SrtpSender {
-    master: MasterKey,
+    master: SrtpKey,
     rtp: Cipher,
     rtcp: Cipher,
     stream: Option<Sending>,
@@ -29,7 +30,7 @@ struct Sending {
 impl SrtpSender {
     /// A context that has sent nothing. Derives the session keys: some microseconds.
     #[must_use]
-    pub fn new(master: &MasterKey) -> Self {
+    pub fn new(master: &SrtpKey) -> Self {
         Self {
             rtp: Cipher::new(master, Stream::Rtp),
             rtcp: Cipher::new(master, Stream::Rtcp),

@@ -1,6 +1,6 @@
 use super::cipher::{Cipher, derive};
 use super::*;
-use crate::base::Random;
+use crate::base::{Random, SrtpKey, SrtpKeys, SrtpSuite};
 use crate::rtp::Header;
 use crate::rtp::source_lock::Claim;
 
@@ -12,8 +12,8 @@ pub(super) fn bytes(hex: &str) -> Vec<u8> {
 }
 
 /// Two ends with the same key.
-fn pair(suite: Suite, seed: u64) -> (SrtpSender, SrtpReceiver) {
-    let key = MasterKey::random(suite, &mut Random::seeded(seed));
+fn pair(suite: SrtpSuite, seed: u64) -> (SrtpSender, SrtpReceiver) {
+    let key = SrtpKey::random(suite, &mut Random::seeded(seed));
     (SrtpSender::new(&key), SrtpReceiver::new(&key))
 }
 
@@ -41,7 +41,7 @@ fn opened(receiver: &mut SrtpReceiver, packet: &[u8]) -> Result<Vec<u8>, SrtpErr
 
 #[test]
 fn what_is_protected_is_read_back_at_every_length() {
-    for suite in Suite::ALL {
+    for suite in SrtpSuite::ALL {
         let (mut sender, mut receiver) = pair(suite, 1);
         for length in 0..=1_988usize {
             let plain = packet(7, length as u16, length);
@@ -71,7 +71,7 @@ fn receiver_report(ssrc: u32) -> Vec<u8> {
 
 #[test]
 fn three_wraps_with_reordering_and_loss_lose_nothing_that_arrives() {
-    for suite in [Suite::AesCm128HmacSha1Tag32, Suite::AeadAes128Gcm] {
+    for suite in [SrtpSuite::AesCm128HmacSha1Tag32, SrtpSuite::AeadAes128Gcm] {
         let (mut sender, mut receiver) = pair(suite, 2);
         let mut random = Random::seeded(2);
         let mut flying: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
@@ -101,7 +101,7 @@ fn three_wraps_with_reordering_and_loss_lose_nothing_that_arrives() {
 
 #[test]
 fn a_flipped_bit_anywhere_is_noticed_and_changes_nothing() {
-    for suite in Suite::ALL {
+    for suite in SrtpSuite::ALL {
         let (mut sender, mut receiver) = pair(suite, 3);
         opened(&mut receiver, &protected(&mut sender, &packet(7, 1, 20))).unwrap();
         let plain = packet(7, 2, 30);
@@ -125,7 +125,7 @@ fn a_flipped_bit_anywhere_is_noticed_and_changes_nothing() {
 
 #[test]
 fn a_flipped_bit_in_a_report_is_noticed() {
-    for suite in Suite::ALL {
+    for suite in SrtpSuite::ALL {
         let (mut sender, mut receiver) = pair(suite, 4);
         let plain = receiver_report(7);
         let sealed = sealed_rtcp(&mut sender, &plain);
@@ -148,7 +148,7 @@ fn a_flipped_bit_in_a_report_is_noticed() {
 
 #[test]
 fn reports_in_clear_and_of_other_sources_are_refused() {
-    let (mut sender, mut receiver) = pair(Suite::AesCm128HmacSha1Tag80, 5);
+    let (mut sender, mut receiver) = pair(SrtpSuite::AesCm128HmacSha1Tag80, 5);
     opened(&mut receiver, &protected(&mut sender, &packet(7, 1, 20))).unwrap();
     let mut other = sealed_rtcp(&mut sender, &receiver_report(8));
     assert_eq!(receiver.unprotect_rtcp(&mut other), Err(SrtpError::OtherSource));
@@ -160,7 +160,7 @@ fn reports_in_clear_and_of_other_sources_are_refused() {
 
 #[test]
 fn every_length_is_read_or_refused_without_panic() {
-    for suite in Suite::ALL {
+    for suite in SrtpSuite::ALL {
         let (_, mut receiver) = pair(suite, 6);
         let mut random = Random::seeded(6);
         for length in 0..=2_000usize {
@@ -180,7 +180,7 @@ fn every_length_is_read_or_refused_without_panic() {
 
 #[test]
 fn what_cannot_be_protected_is_an_error_in_words() {
-    for suite in Suite::ALL {
+    for suite in SrtpSuite::ALL {
         let (mut sender, _) = pair(suite, 7);
         let plain = packet(7, 1, 20);
         let mut tight = plain.clone();
@@ -202,7 +202,7 @@ fn what_cannot_be_protected_is_an_error_in_words() {
 
 #[test]
 fn a_candidate_leaves_no_trace_and_the_source_that_begins_is_followed() {
-    for suite in Suite::ALL {
+    for suite in SrtpSuite::ALL {
         let (mut sender, mut receiver) = pair(suite, 8);
         opened(&mut receiver, &protected(&mut sender, &packet(7, 1, 20))).unwrap();
         let before = format!("{receiver:?}");
@@ -223,7 +223,7 @@ fn a_candidate_leaves_no_trace_and_the_source_that_begins_is_followed() {
 
 #[test]
 fn a_source_whose_first_packets_were_lost_at_a_wrap_is_understood() {
-    let (mut sender, mut receiver) = pair(Suite::AesCm128HmacSha1Tag80, 9);
+    let (mut sender, mut receiver) = pair(SrtpSuite::AesCm128HmacSha1Tag80, 9);
     protected(&mut sender, &packet(7, 65_535, 20));
     let sealed = protected(&mut sender, &packet(7, 0, 20));
     assert_eq!(receiver.check(&sealed), Ok(()));
@@ -232,7 +232,7 @@ fn a_source_whose_first_packets_were_lost_at_a_wrap_is_understood() {
 
 #[test]
 fn the_same_key_in_a_further_offer_keeps_counting() {
-    let key = MasterKey::random(Suite::AeadAes256Gcm, &mut Random::seeded(10));
+    let key = SrtpKey::random(SrtpSuite::AeadAes256Gcm, &mut Random::seeded(10));
     let (mut sender, mut receiver) = (SrtpSender::new(&key), SrtpReceiver::new(&key));
     for sequence in [65_535, 0, 1] {
         opened(&mut receiver, &protected(&mut sender, &packet(7, sequence, 20))).unwrap();
@@ -248,7 +248,7 @@ fn the_same_key_in_a_further_offer_keeps_counting() {
 #[test]
 fn another_key_is_taken_whether_the_peer_starts_counting_over_or_not() {
     let [first, second] =
-        [11, 12].map(|seed| MasterKey::random(Suite::AesCm128HmacSha1Tag80, &mut Random::seeded(seed)));
+        [11, 12].map(|seed| SrtpKey::random(SrtpSuite::AesCm128HmacSha1Tag80, &mut Random::seeded(seed)));
     for starts_over in [true, false] {
         let (mut sender, mut receiver) = (SrtpSender::new(&first), SrtpReceiver::new(&first));
         let mut ahead = SrtpSender::new(&second);
@@ -272,7 +272,7 @@ fn another_key_is_taken_whether_the_peer_starts_counting_over_or_not() {
 
 #[test]
 fn a_lifetime_is_respected_on_both_sides() {
-    let key = MasterKey::random(Suite::AeadAes128Gcm, &mut Random::seeded(13));
+    let key = SrtpKey::random(SrtpSuite::AeadAes128Gcm, &mut Random::seeded(13));
     let mut sender = SrtpSender::new(&key);
     let mut receiver = SrtpReceiver::new(&key.clone().with_lifetime(Some(3)));
     for sequence in 0..3 {
@@ -289,7 +289,7 @@ fn a_lifetime_is_respected_on_both_sides() {
 
 #[test]
 fn contributing_sources_and_extensions_stay_readable_and_are_authenticated() {
-    for suite in Suite::ALL {
+    for suite in SrtpSuite::ALL {
         let (mut sender, mut receiver) = pair(suite, 14);
         let mut plain = packet(7, 1, 0);
         plain[0] = 0x92;
@@ -308,8 +308,8 @@ fn contributing_sources_and_extensions_stay_readable_and_are_authenticated() {
 
 #[test]
 fn no_key_shows_in_debug_output() {
-    for suite in Suite::ALL {
-        let key = MasterKey::new(suite, &[0xA7; 44][..suite.key_length() + suite.salt_length()]).unwrap();
+    for suite in SrtpSuite::ALL {
+        let key = SrtpKey::new(suite, &[0xA7; 44][..suite.key_length() + suite.salt_length()]).unwrap();
         let keys = SrtpKeys { send: key.clone(), receive: key.clone() };
         let shown = format!("{key:?} {keys:?} {:?} {:?}", SrtpSender::new(&key), SrtpReceiver::new(&key));
         assert!(!shown.contains("167") && !shown.to_lowercase().contains("a7"), "{shown}");

@@ -1,6 +1,7 @@
 //! The test vectors of RFC 3711 appendix B, RFC 6188 §7 and RFC 7714 §16 and §17.
 
 use super::*;
+use crate::base::{SrtpKey, SrtpSuite};
 use crate::rtp::srtp::cipher::keystream;
 use aes::Aes128Enc;
 use aes::cipher::KeyInit;
@@ -119,32 +120,32 @@ fn packets_are_those_of_libsrtp() {
     let rtcp = bytes("80c90001 cafebabe 81ca0001 cafebabe");
     for (suite, before_wrap, after_wrap, report) in [
         (
-            Suite::AeadAes256Gcm,
+            SrtpSuite::AeadAes256Gcm,
             "8000ffff00000009cafebabe03b01002c5b955e625bbbd3082530f7939f3acb6484f9374c01db2b68d024089afa2e86982",
             "8000000000000009cafebabef5b86626c98953ada0d91b3815e781a251cab4a669c8afc32e519b63867970734cee95ee56",
             "80c90001cafebabeaf994aa1d34eeb2fa74f22e067c4b04d3eef05545426bdd080000001",
         ),
         (
-            Suite::AeadAes128Gcm,
+            SrtpSuite::AeadAes128Gcm,
             "8000ffff00000009cafebabe672ba6f8253088e10460c2b2558517d4aca511c039acd66d26b60421bdce0858c80206829f",
             "8000000000000009cafebabe928ff1ef9bffa801f0e74a505d53a9a23f1df22b2b7a4bcef8d5ecd7fe8fd0c59da8895a45",
             "80c90001cafebabef11dc81e126e354aa0fc7c7e8e73e02720290257b71de03880000001",
         ),
         (
-            Suite::AesCm128HmacSha1Tag80,
+            SrtpSuite::AesCm128HmacSha1Tag80,
             "8000ffff00000009cafebabe9bd76d01e6bd24430a0e85f45f1a2199a2e6e9517a29ced13999588659aae4",
             "8000000000000009cafebabeafe3f81f753abe2cffed42cef148c2525b3dac19ecbb1bf370afc2b734d5ba",
             "80c90001cafebabe29910959ff8307438000000171370875b2119bafd70d",
         ),
         (
-            Suite::AesCm128HmacSha1Tag32,
+            SrtpSuite::AesCm128HmacSha1Tag32,
             "8000ffff00000009cafebabe9bd76d01e6bd24430a0e85f45f1a2199a2e6e9517a29ced139",
             "8000000000000009cafebabeafe3f81f753abe2cffed42cef148c2525b3dac19ecbb1bf370",
             "80c90001cafebabe29910959ff8307438000000171370875b2119bafd70d",
         ),
     ] {
         let octets: Vec<u8> = (1..=44).collect();
-        let key = MasterKey::new(suite, &octets[..suite.key_length() + suite.salt_length()]).unwrap();
+        let key = SrtpKey::new(suite, &octets[..suite.key_length() + suite.salt_length()]).unwrap();
         let (mut sender, mut receiver) = (SrtpSender::new(&key), SrtpReceiver::new(&key));
         for (sequence, expected) in [(65_535, before_wrap), (0, after_wrap)] {
             let sealed = protected(&mut sender, &rtp(sequence));

@@ -1,7 +1,8 @@
 //! Which offers and answers are encrypted, and with which keys.
 
 use super::*;
-use crate::sdp::{Fingerprint, HashFunction, Setup, SrtpSuite};
+use crate::base::SrtpSuite;
+use crate::sdp::{Fingerprint, HashFunction, Setup};
 
 const KEY_80: &str = "a=crypto:3 AES_CM_128_HMAC_SHA1_80 inline:WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz";
 const KEY_32: &str = "a=crypto:4 AES_CM_128_HMAC_SHA1_32 inline:NzB4d1BINUAvLEw6UzF3WSJ+PSdFcGdUJShpX1Zj|2^20";

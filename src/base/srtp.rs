@@ -1,6 +1,6 @@
-//! Suites and master keys.
+//! Suites and master keys of SRTP: what descriptions and handshakes agree on, and what the ciphers use.
 
-use crate::base::Random;
+use super::Random;
 use std::fmt;
 
 /// Most octets of a master key and its salt (AEAD_AES_256_GCM).
@@ -8,7 +8,7 @@ pub const MAX_KEYING_MATERIAL: usize = 32 + 12;
 
 /// A crypto-suite of RFC 4568 §6.2 or RFC 7714 §14.2, strongest first.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Suite {
+pub enum SrtpSuite {
     /// `AEAD_AES_256_GCM`.
     AeadAes256Gcm,
     /// `AEAD_AES_128_GCM`.
@@ -19,7 +19,7 @@ pub enum Suite {
     AesCm128HmacSha1Tag32,
 }
 
-impl Suite {
+impl SrtpSuite {
     /// Every suite, best first.
     pub const ALL: [Self; 4] =
         [Self::AeadAes256Gcm, Self::AeadAes128Gcm, Self::AesCm128HmacSha1Tag80, Self::AesCm128HmacSha1Tag32];
@@ -79,7 +79,7 @@ impl Suite {
     }
 }
 
-impl fmt::Display for Suite {
+impl fmt::Display for SrtpSuite {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }
@@ -87,17 +87,17 @@ impl fmt::Display for Suite {
 
 /// Master key and salt of one direction. `Debug` shows neither, and the memory is overwritten when it is dropped.
 #[derive(Clone, PartialEq, Eq)]
-pub struct MasterKey {
-    suite: Suite,
+pub struct SrtpKey {
+    suite: SrtpSuite,
     octets: [u8; MAX_KEYING_MATERIAL],
     lifetime: Option<u64>,
 }
 
-impl MasterKey {
+impl SrtpKey {
     /// Key and salt behind each other, as `inline:` and the DTLS exporter have them. `None` unless the length is that of
     /// the suite.
     #[must_use]
-    pub fn new(suite: Suite, octets: &[u8]) -> Option<Self> {
+    pub fn new(suite: SrtpSuite, octets: &[u8]) -> Option<Self> {
         let mut key = Self { suite, octets: [0; MAX_KEYING_MATERIAL], lifetime: None };
         let room = key.octets.get_mut(..octets.len())?;
         room.copy_from_slice(octets);
@@ -106,7 +106,7 @@ impl MasterKey {
 
     /// Key and salt that lie apart. `None` unless both lengths are those of the suite.
     #[must_use]
-    pub fn from_parts(suite: Suite, key: &[u8], salt: &[u8]) -> Option<Self> {
+    pub fn from_parts(suite: SrtpSuite, key: &[u8], salt: &[u8]) -> Option<Self> {
         let mut whole = Self { suite, octets: [0; MAX_KEYING_MATERIAL], lifetime: None };
         let (key_room, rest) = whole.octets.split_at_mut_checked(suite.key_length())?;
         let salt_room = rest.get_mut(..suite.salt_length())?;
@@ -120,7 +120,7 @@ impl MasterKey {
 
     /// A key that nobody can guess when `random` is [`Random::system`].
     #[must_use]
-    pub fn random(suite: Suite, random: &mut Random) -> Self {
+    pub fn random(suite: SrtpSuite, random: &mut Random) -> Self {
         let mut key = Self { suite, octets: [0; MAX_KEYING_MATERIAL], lifetime: None };
         let (used, _) = key.octets.split_at_mut(suite.key_length() + suite.salt_length());
         for chunk in used.chunks_mut(8) {
@@ -140,7 +140,7 @@ impl MasterKey {
 
     /// The suite it is for.
     #[must_use]
-    pub fn suite(&self) -> Suite {
+    pub fn suite(&self) -> SrtpSuite {
         self.suite
     }
 
@@ -174,21 +174,39 @@ impl MasterKey {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SrtpKeys {
     /// Of what we send.
-    pub send: MasterKey,
+    pub send: SrtpKey,
     /// Of what the peer sends.
-    pub receive: MasterKey,
+    pub receive: SrtpKey,
 }
 
-impl fmt::Debug for MasterKey {
+impl fmt::Debug for SrtpKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "MasterKey({}, {{redacted}})", self.suite)
+        write!(f, "SrtpKey({}, {{redacted}})", self.suite)
     }
 }
 
-impl Drop for MasterKey {
+impl Drop for SrtpKey {
     fn drop(&mut self) {
         self.octets = [0; MAX_KEYING_MATERIAL];
         // Keeps the store above from being optimised away.
         std::hint::black_box(&self.octets);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_split_by_its_suite_and_never_shown() {
+        let octets: Vec<u8> = (1..=44).collect();
+        for suite in SrtpSuite::ALL {
+            let length = suite.key_length() + suite.salt_length();
+            let key = SrtpKey::new(suite, &octets[..length]).unwrap();
+            assert_eq!([key.master_key(), key.master_salt()].concat(), &octets[..length]);
+            assert!(SrtpKey::new(suite, &octets[..length - 1]).is_none());
+            assert_eq!(format!("{key:?}"), format!("SrtpKey({suite}, {{redacted}})"));
+        }
+        assert!(SrtpKey::new(SrtpSuite::AeadAes256Gcm, &[0; 45]).is_none());
     }
 }
