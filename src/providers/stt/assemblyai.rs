@@ -4,8 +4,7 @@
 //! is told `Terminate`.
 
 use super::message::{
-    ending, limited, mean, number, object, refused, span_of_words, text, transient, truth, unauthorized, unpaid,
-    words,
+    ending, limited, mean, number, object, refused, span_of_words, text, transient, truth, unauthorized, unpaid, words,
 };
 use super::pace::Pace;
 use super::protocol::{Answers, Heard, SttProtocol, SttVendor};
@@ -35,10 +34,27 @@ pub(super) const OFFER: Offer<dyn SpeechToText> = Offer {
 };
 
 const OPTIONS: &[&str] = &[
-    "mode", "format_turns", "end_of_turn_confidence_threshold", "min_turn_silence", "max_turn_silence", "vad_threshold",
-    "keyterms_prompt", "prompt", "agent_context", "inactivity_timeout", "language_codes", "language_detection",
-    "filter_profanity", "redact_pii", "voice_focus", "voice_focus_threshold", "interruption_delay",
-    "include_partial_turns", "continuous_partials", SPEED, VERSION,
+    "mode",
+    "format_turns",
+    "end_of_turn_confidence_threshold",
+    "min_turn_silence",
+    "max_turn_silence",
+    "vad_threshold",
+    "keyterms_prompt",
+    "prompt",
+    "agent_context",
+    "inactivity_timeout",
+    "language_codes",
+    "language_detection",
+    "filter_profanity",
+    "redact_pii",
+    "voice_focus",
+    "voice_focus_threshold",
+    "interruption_delay",
+    "include_partial_turns",
+    "continuous_partials",
+    SPEED,
+    VERSION,
 ];
 /// Ours: how much faster than real time audio is sent that has piled up; 1.25 is where the vendor begins to refuse.
 const SPEED: &str = "replay_speed";

@@ -29,8 +29,16 @@ pub(super) const OFFER: Offer<dyn SpeechToText> = Offer {
 };
 
 const OPTIONS: &[&str] = &[
-    "keyterm", "turn_start_threshold", "turn_eager_end_threshold", "turn_end_threshold", "turn_end_timeout_ms",
-    "min_volume", "max_silence_duration_secs", TURNS, VERSION, KEEP_ALIVE,
+    "keyterm",
+    "turn_start_threshold",
+    "turn_eager_end_threshold",
+    "turn_end_threshold",
+    "turn_end_timeout_ms",
+    "min_volume",
+    "max_silence_duration_secs",
+    TURNS,
+    VERSION,
+    KEEP_ALIVE,
 ];
 const OF_TURNS: &[&str] =
     &["keyterm", "turn_start_threshold", "turn_eager_end_threshold", "turn_end_threshold", "turn_end_timeout_ms"];
@@ -61,7 +69,8 @@ fn build(settings: &Settings, network: &Network) -> Result<Arc<dyn SpeechToText>
     }
     let keep_alive = settings.options.get(KEEP_ALIVE).map_or(Some(KEEP_ALIVE_MS), Value::as_u64);
     let keep_alive = keep_alive.filter(|ms| (100..180_000).contains(ms));
-    let keep_alive = keep_alive.ok_or_else(|| settings.error(format!("{KEEP_ALIVE} is a number from 100 to 179999")))?;
+    let keep_alive =
+        keep_alive.ok_or_else(|| settings.error(format!("{KEEP_ALIVE} is a number from 100 to 179999")))?;
     let vendor = Ink { settings: settings.clone(), turns, keep_alive: Duration::from_millis(keep_alive) };
     Ok(Arc::new(VendorSpeechToText::new(settings, network, vendor)))
 }
@@ -341,7 +350,9 @@ mod tests {
         machine.finish(&mut out);
         assert_eq!(out.next_frame(), Some(Frame::Text("finalize".into())), "bare text");
         let heard = hear(machine.as_mut(), json!({"type": "flush_done"}));
-        assert!(matches!(&heard[..], [Heard::Final { text, .. }, Heard::Flushed] if text.expose() == "a table for two"));
+        assert!(
+            matches!(&heard[..], [Heard::Final { text, .. }, Heard::Flushed] if text.expose() == "a table for two")
+        );
     }
 
     #[test]
@@ -349,7 +360,10 @@ mod tests {
         let mut machine = connect(true);
         assert_eq!(hear(machine.as_mut(), json!({"type": "connected"})), [Heard::Ready]);
         let end = json!({"type": "turn.end", "transcript": "hello"});
-        assert!(matches!(hear(machine.as_mut(), end.clone())[..], [Heard::Final { .. }, Heard::EndOfTurn { eager: false }]));
+        assert!(matches!(
+            hear(machine.as_mut(), end.clone())[..],
+            [Heard::Final { .. }, Heard::EndOfTurn { eager: false }]
+        ));
         assert_eq!(machine.finish(&mut Outbox::default()), 6_400);
         assert!(matches!(hear(machine.as_mut(), end)[..], [Heard::Final { .. }, Heard::Flushed]));
         assert_eq!(hear(machine.as_mut(), json!({"type": "turn.resume"})), [Heard::TurnResumed]);

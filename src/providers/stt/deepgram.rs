@@ -28,9 +28,28 @@ pub(super) const OFFER: Offer<dyn SpeechToText> = Offer {
 };
 
 const OPTIONS: &[&str] = &[
-    "endpointing", "utterance_end_ms", "vad_events", "punctuate", "smart_format", "numerals", "dictation",
-    "profanity_filter", "redact", "keyterm", "keywords", "replace", "search", "language_hint", "detect_entities",
-    "filler_words", "no_delay", "version", "tag", "extra", "mip_opt_out", KEEP_ALIVE,
+    "endpointing",
+    "utterance_end_ms",
+    "vad_events",
+    "punctuate",
+    "smart_format",
+    "numerals",
+    "dictation",
+    "profanity_filter",
+    "redact",
+    "keyterm",
+    "keywords",
+    "replace",
+    "search",
+    "language_hint",
+    "detect_entities",
+    "filler_words",
+    "no_delay",
+    "version",
+    "tag",
+    "extra",
+    "mip_opt_out",
+    KEEP_ALIVE,
 ];
 /// Ours: milliseconds without audio after which a `KeepAlive` is sent. The vendor closes after ten seconds.
 const KEEP_ALIVE: &str = "keep_alive_ms";
@@ -103,10 +122,8 @@ impl SttVendor for Deepgram {
             .with("utterance_end_ms", "1000")
             .with("smart_format", "true")
             .with_options(&self.settings, OPTIONS.strip_suffix(&[KEEP_ALIVE]).unwrap_or(OPTIONS));
-        let handshake = Handshake {
-            url: query.url(&self.settings.url, "/v1/listen"),
-            headers: authorization(&self.settings),
-        };
+        let handshake =
+            Handshake { url: query.url(&self.settings.url, "/v1/listen"), headers: authorization(&self.settings) };
         Box::new(Listen {
             provider: self.settings.name.clone(),
             handshake,
@@ -220,7 +237,8 @@ mod tests {
     use crate::providers::stt::query::tests::settings;
 
     fn listen() -> Box<dyn SttProtocol> {
-        let vendor = Deepgram { settings: settings(&[("endpointing", json!(false))]), keep_alive: Duration::from_secs(4) };
+        let vendor =
+            Deepgram { settings: settings(&[("endpointing", json!(false))]), keep_alive: Duration::from_secs(4) };
         let request = SttRequest { line: AudioFormat::MULAW, ..SttRequest::new(SampleRate(8_000), Duration::ZERO) };
         let format = vendor.format(&request);
         vendor.connect(&request, format)
@@ -254,7 +272,10 @@ mod tests {
         };
         assert!(matches!(hear(machine.as_mut(), results(false, false, false))[..], [Heard::Interim { .. }]));
         let heard = hear(machine.as_mut(), results(true, true, false));
-        assert!(matches!(heard[..], [Heard::Final { span: Some((s, _)), .. }, Heard::EndOfTurn { eager: false }] if s == Duration::from_secs(1)), "{heard:?}");
+        assert!(
+            matches!(heard[..], [Heard::Final { span: Some((s, _)), .. }, Heard::EndOfTurn { eager: false }] if s == Duration::from_secs(1)),
+            "{heard:?}"
+        );
         assert_eq!(hear(machine.as_mut(), json!({"type": "UtteranceEnd", "last_word_end": 1.4})), []);
         let heard = hear(machine.as_mut(), results(true, false, true));
         assert!(matches!(heard[..], [Heard::Final { .. }, Heard::Flushed]), "{heard:?}");

@@ -30,8 +30,18 @@ pub(super) const OFFER: Offer<dyn SpeechToText> = Offer {
 };
 
 const OPTIONS: &[&str] = &[
-    "eot_threshold", "eager_eot_threshold", "eot_timeout_ms", "keyterm", "language_hint", "profanity_filter",
-    "numerals", "redact", "mip_opt_out", "tag", KEEP_ALIVE, FORCE,
+    "eot_threshold",
+    "eager_eot_threshold",
+    "eot_timeout_ms",
+    "keyterm",
+    "language_hint",
+    "profanity_filter",
+    "numerals",
+    "redact",
+    "mip_opt_out",
+    "tag",
+    KEEP_ALIVE,
+    FORCE,
 ];
 /// Ours: milliseconds without audio after which silence is sent while no turn is open.
 const KEEP_ALIVE: &str = "keep_alive_ms";
@@ -237,7 +247,8 @@ mod tests {
 
     fn turn(machine: &mut dyn SttProtocol, event: &str) -> Vec<Heard> {
         let mut heard = Vec::new();
-        let message = json!({"type": "TurnInfo", "event": event, "transcript": "hello", "words": [{"confidence": 0.5}]});
+        let message =
+            json!({"type": "TurnInfo", "event": event, "transcript": "hello", "words": [{"confidence": 0.5}]});
         machine.received(Frame::Text(message.to_string()), &mut Outbox::default(), &mut heard).expect("a good message");
         heard
     }

@@ -29,10 +29,22 @@ pub(super) const OFFER: Offer<dyn SpeechToText> = Offer {
 };
 
 const OPTIONS: &[&str] = &[
-    "commit_strategy", "secondary_languages", "include_timestamps", "include_language_detection",
-    "vad_silence_threshold_secs", "vad_threshold", "min_speech_duration_ms", "min_silence_duration_ms", "keyterms",
-    "no_verbatim", "filter_background_audio", "entity_detection", "entity_redaction", "entity_redaction_mode",
-    "enable_logging", KEEP_ALIVE,
+    "commit_strategy",
+    "secondary_languages",
+    "include_timestamps",
+    "include_language_detection",
+    "vad_silence_threshold_secs",
+    "vad_threshold",
+    "min_speech_duration_ms",
+    "min_silence_duration_ms",
+    "keyterms",
+    "no_verbatim",
+    "filter_background_audio",
+    "entity_detection",
+    "entity_redaction",
+    "entity_redaction_mode",
+    "enable_logging",
+    KEEP_ALIVE,
 ];
 /// Ours: milliseconds without audio after which an empty piece of audio is sent; pings do not count with this vendor.
 const KEEP_ALIVE: &str = "keep_alive_ms";
@@ -225,8 +237,7 @@ mod tests {
 
     fn realtime(options: &[(&str, Value)]) -> Box<dyn SttProtocol> {
         let vendor = Scribe { settings: settings(options), keep_alive: Duration::from_secs(5) };
-        let request =
-            SttRequest { line: AudioFormat::MULAW, ..SttRequest::new(SampleRate(8_000), Duration::ZERO) };
+        let request = SttRequest { line: AudioFormat::MULAW, ..SttRequest::new(SampleRate(8_000), Duration::ZERO) };
         let format = vendor.format(&request);
         vendor.connect(&request, format)
     }
@@ -275,7 +286,9 @@ mod tests {
         let mut machine = realtime(&[]);
         let mut kind = |kind: &str| {
             let message = json!({"message_type": kind, "error": "why"}).to_string();
-            machine.received(Frame::Text(message), &mut Outbox::default(), &mut Vec::new()).map_err(|error| error.kind())
+            machine
+                .received(Frame::Text(message), &mut Outbox::default(), &mut Vec::new())
+                .map_err(|error| error.kind())
         };
         assert_eq!(kind("auth_error"), Err("authentication"));
         assert_eq!(kind("quota_exceeded"), Err("quota"));

@@ -1,13 +1,25 @@
 //! Speech-to-text as the call sees it, and as a vendor's protocol machine sees it ([`protocol`]).
 
+mod assemblyai;
+mod cartesia;
+mod deepgram;
+mod deepgram_flux;
+mod elevenlabs;
+pub mod language;
 pub mod limits;
+mod message;
+mod openai;
 pub mod pace;
 pub mod protocol;
+mod query;
 mod ring;
+pub mod router;
 mod segment;
 pub mod session;
 pub mod stream;
 pub mod vendors;
+mod vosk;
+pub mod whisper;
 mod words;
 
 use super::format::AudioFormat;

@@ -2,12 +2,11 @@
 //!
 //! The models for it find no turns themselves: what was said is committed when the caller pauses.
 
-use super::message::{ending, limited, object, refused, text, transient, unauthorized, unpaid};
+use super::message::{base64, ending, limited, object, refused, text, transient, unauthorized, unpaid};
 use super::protocol::{Heard, SttProtocol, SttVendor};
 use super::query::{Query, encoding, language, silence};
 use super::stream::VendorSpeechToText;
 use crate::base::Pii;
-use crate::providers::bot::base64;
 use crate::providers::catalogue::Offer;
 use crate::providers::format::AudioFormat;
 use crate::providers::wire::{Closed, Frame, Handshake, Outbox};
@@ -196,10 +195,10 @@ impl Transcription {
             self.owed.pop_front();
             heard.push(Heard::Flushed);
         }
-        let under_way: Vec<&str> = self.items.iter().map(|item| item.text.expose().trim()).collect();
-        let under_way = under_way.join(" ");
-        if !under_way.trim().is_empty() {
-            heard.push(Heard::Interim { text: Pii::new(under_way), span: None });
+        let under_way = self.items.iter().map(|item| item.text.expose().trim());
+        let under_way: Vec<&str> = under_way.filter(|text| !text.is_empty()).collect();
+        if !under_way.is_empty() {
+            heard.push(Heard::Interim { text: Pii::new(under_way.join(" ")), span: None });
         }
     }
 
@@ -208,7 +207,9 @@ impl Transcription {
         let provider = &self.provider;
         match (kind, code) {
             (_, "insufficient_quota" | "billing_hard_limit_reached") => unpaid(provider, words),
-            (_, "invalid_api_key" | "account_deactivated") | ("authentication_error", _) => unauthorized(provider, words),
+            (_, "invalid_api_key" | "account_deactivated") | ("authentication_error", _) => {
+                unauthorized(provider, words)
+            }
             (_, "rate_limit_exceeded") | ("rate_limit_error", _) => limited(provider),
             (_, "session_expired") => transient(provider, words),
             ("invalid_request_error", _) => refused(provider, &format!("{code} {words}")),
@@ -230,7 +231,7 @@ impl SttProtocol for Transcription {
 
     fn audio(&mut self, octets: &[u8], out: &mut Outbox) -> usize {
         self.uncommitted += octets.len();
-        out.json(&json!({"type": "input_audio_buffer.append", "audio": base64::encode(octets)}));
+        out.json(&json!({"type": "input_audio_buffer.append", "audio": base64(octets)}));
         0
     }
 
@@ -361,8 +362,14 @@ mod tests {
         let mut machine = session(AudioFormat::MULAW, &[]);
         machine.finish(&mut Outbox::default());
         machine.finish(&mut Outbox::default());
-        hear(machine.as_mut(), json!({"type": "input_audio_buffer.committed", "item_id": "a", "previous_item_id": null}));
-        hear(machine.as_mut(), json!({"type": "input_audio_buffer.committed", "item_id": "b", "previous_item_id": "a"}));
+        hear(
+            machine.as_mut(),
+            json!({"type": "input_audio_buffer.committed", "item_id": "a", "previous_item_id": null}),
+        );
+        hear(
+            machine.as_mut(),
+            json!({"type": "input_audio_buffer.committed", "item_id": "b", "previous_item_id": "a"}),
+        );
         let event = |kind: &str, id: &str, field: &str, words: &str| json!({"type": format!("conversation.item.input_audio_transcription.{kind}"), "item_id": id, field: words});
         let (heard, _) = hear(machine.as_mut(), event("completed", "b", "transcript", "two"));
         assert_eq!(said(&heard), ["interim two"]);

@@ -96,6 +96,9 @@ pub(super) mod tests {
             .with("endpointing", "300")
             .with_some("language", "")
             .with_options(&settings, &["endpointing", "keyterm", "tag"]);
-        assert_eq!(query.url("https://a.example", "/x"), "wss://a.example/x?model=m&endpointing=500&keyterm=a%20b&keyterm=c");
+        assert_eq!(
+            query.url("https://a.example", "/x"),
+            "wss://a.example/x?model=m&endpointing=500&keyterm=a%20b&keyterm=c"
+        );
     }
 }

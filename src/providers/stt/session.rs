@@ -574,3 +574,6 @@ pub(super) fn duration_of(format: AudioFormat, octets: u64) -> Duration {
     let samples = usize::try_from(octets).unwrap_or(usize::MAX) / format.encoding.sample_bytes();
     format.rate.duration_of(samples)
 }
+
+#[cfg(test)]
+mod tests;

@@ -186,7 +186,10 @@ mod tests {
             machine.received(Frame::Text(message.to_string()), &mut Outbox::default(), &mut heard).expect("good");
             heard.clone()
         };
-        assert!(matches!(hear(machine.as_mut(), json!({"text": "one"}))[..], [Heard::Final { .. }, Heard::EndOfTurn { .. }]));
+        assert!(matches!(
+            hear(machine.as_mut(), json!({"text": "one"}))[..],
+            [Heard::Final { .. }, Heard::EndOfTurn { .. }]
+        ));
         assert!(machine.closed(&end).is_some(), "the end was not answered");
         let result = json!({"text": "two", "result": [{"word": "two", "start": 0.1, "end": 0.4, "conf": 0.75}]});
         assert!(matches!(

@@ -158,7 +158,7 @@ impl BatchSpeechToText for Whisper {
 /// A line that is not in the recording (RFC 2046 section 5.1.1).
 fn boundary(wav: &[u8], random: &mut Random) -> String {
     loop {
-        let boundary = format!("recording-{:016x}", random.next_u64());
+        let boundary = format!("recording-{}", random.hex(16));
         if !wav.windows(boundary.len()).any(|part| part == boundary.as_bytes()) {
             return boundary;
         }
@@ -183,8 +183,12 @@ mod tests {
         let whisper = Whisper::new(&settings(&[("prompt", "Lindenhof".into())]), &network).expect("settings");
         let request = whisper.request(b"RIFFwave");
         let body = String::from_utf8(request.body.expose().to_vec()).expect("text");
-        assert!(body.contains("name=\"file\"; filename=\"recording.wav\"\r\nContent-Type: audio/wav\r\n\r\nRIFFwave\r\n--"));
-        assert!(body.contains("name=\"model\"\r\n\r\nmodel-1\r\n") && body.contains("name=\"prompt\"\r\n\r\nLindenhof\r\n"));
+        assert!(
+            body.contains("name=\"file\"; filename=\"recording.wav\"\r\nContent-Type: audio/wav\r\n\r\nRIFFwave\r\n--")
+        );
+        assert!(
+            body.contains("name=\"model\"\r\n\r\nmodel-1\r\n") && body.contains("name=\"prompt\"\r\n\r\nLindenhof\r\n")
+        );
         assert!(body.ends_with("--\r\n"));
         assert_eq!(request.url, "https://vendor.example/audio/transcriptions");
     }
