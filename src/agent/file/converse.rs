@@ -241,6 +241,17 @@ nodes:
     }
 
     #[test]
+    fn a_long_prompt_is_warned_of() {
+        let file =
+            |words: usize| format!("{START}  talk: {{converse: {}, exits: {{a: bye}}}}\n", "word ".repeat(words));
+        let long = |words| {
+            let checked = check("a.yaml", &file(words), &[]);
+            checked.report.warnings().any(|d| d.message == "the prompt of `talk` is about 2499 tokens long")
+        };
+        assert!(long(2_000) && !long(1_000));
+    }
+
+    #[test]
     fn without_a_model_nobody_can_talk_there() {
         let file = format!("{}  talk: {{converse: x, exits: {{a: bye}}}}\n", START.replace("language_model: m\n", ""));
         let checked = check("a.yaml", &file, &[]);
