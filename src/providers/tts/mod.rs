@@ -9,6 +9,7 @@ mod elevenlabs_http;
 mod http;
 mod marks;
 mod openai;
+pub mod phrase_cache;
 mod pieces;
 mod piper;
 pub mod pool;
@@ -18,6 +19,7 @@ mod stream;
 pub mod vendors;
 mod wav;
 
+pub use phrase_cache::{CachedTts, PhraseCache};
 pub use stream::VendorTts;
 
 use super::format::AudioFormat;
