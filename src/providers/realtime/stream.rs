@@ -194,7 +194,7 @@ impl RealtimeStream for Handle {
 
 enum Opened {
     Fetched(Result<Vec<u8>, ProviderError>),
-    Connected(Result<Socket, ProviderError>),
+    Connected(Result<Box<Socket>, ProviderError>),
 }
 
 type Opening = Pin<Box<dyn Future<Output = Opened> + Send>>;
@@ -250,7 +250,7 @@ impl Task {
                     match opened {
                         Opened::Fetched(answer) => self.session.fetched(now, answer),
                         Opened::Connected(Ok(socket)) => {
-                            self.socket = Some(socket);
+                            self.socket = Some(*socket);
                             self.session.connected(now, Ok(()));
                         }
                         Opened::Connected(Err(error)) => self.session.connected(now, Err(error)),
@@ -369,6 +369,6 @@ impl Task {
 
     fn open(&self, handshake: Handshake) -> Opening {
         let (name, network, limit) = (self.name.clone(), self.network.clone(), self.connect);
-        Box::pin(async move { Opened::Connected(Socket::open(name, &network, &handshake, limit).await) })
+        Box::pin(async move { Opened::Connected(Socket::open(name, &network, &handshake, limit).await.map(Box::new)) })
     }
 }
