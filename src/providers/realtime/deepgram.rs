@@ -165,9 +165,7 @@ impl Connection {
             think
         });
         think.insert("prompt".into(), instructions.to_owned().into());
-        let function = |tool: &ToolSpec| {
-            json!({"name": tool.name, "description": tool.description, "parameters": tool.parameters})
-        };
+        let function = |tool: &ToolSpec| json!({"name": tool.name, "description": tool.description, "parameters": tool.parameters});
         if !tools.is_empty() {
             think.insert("functions".into(), tools.iter().map(function).collect());
         }
@@ -215,7 +213,10 @@ impl Connection {
         let (code, description) = (json::text(event, "/code"), json::text(event, "/description"));
         let (provider, reason) = (self.provider(), format!("{code}: {}", in_short(description)));
         match code {
-            "INVALID_SETTINGS" | "USER_AUDIO_FORMAT" | "FAILED_TO_START_LISTENING" | "FAILED_TO_THINK"
+            "INVALID_SETTINGS"
+            | "USER_AUDIO_FORMAT"
+            | "FAILED_TO_START_LISTENING"
+            | "FAILED_TO_THINK"
             | "FAILED_TO_SPEAK"
                 if !self.is_ready =>
             {

@@ -84,7 +84,8 @@ fn overrides(settings: &Settings) -> Result<Vec<&'static str>, SettingsError> {
         _ => return Err(settings.error(format!("overrides is a list of: {}", OVERRIDES.join(", ")))),
     };
     let known = |name: &&str| OVERRIDES.iter().find(|known| *known == name).copied();
-    let unknown = |name: &str| settings.error(format!("unknown override `{name}`; there are: {}", OVERRIDES.join(", ")));
+    let unknown =
+        |name: &str| settings.error(format!("unknown override `{name}`; there are: {}", OVERRIDES.join(", ")));
     names.iter().map(|name| known(name).ok_or_else(|| unknown(name))).collect()
 }
 

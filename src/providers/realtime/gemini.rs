@@ -176,9 +176,7 @@ impl Connection {
             setup.insert("systemInstruction".into(), json!({"parts": [{"text": self.request.instructions}]}));
         }
         if !self.request.tools.is_empty() {
-            let declaration = |tool: &ToolSpec| {
-                json!({"name": tool.name, "description": tool.description, "parametersJsonSchema": tool.parameters})
-            };
+            let declaration = |tool: &ToolSpec| json!({"name": tool.name, "description": tool.description, "parametersJsonSchema": tool.parameters});
             let declarations: Vec<Value> = self.request.tools.iter().map(declaration).collect();
             setup.insert("tools".into(), json!([{"functionDeclarations": declarations}]));
         }
@@ -249,7 +247,8 @@ impl Connection {
                 events.push(Answered::SpeechStarted);
             }
         }
-        let parts = content.pointer("/modelTurn/parts").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        let parts =
+            content.pointer("/modelTurn/parts").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
         for part in parts {
             let data = json::text(part, "/inlineData/data");
             if data.is_empty() || self.muted || !json::text(part, "/inlineData/mimeType").starts_with("audio/") {

@@ -1,7 +1,7 @@
 //! Pieces of JSON and closes that the vendors have in common.
 
-use crate::base::chat::{Message, ToolCall};
 use crate::base::Pii;
+use crate::base::chat::{Message, ToolCall};
 use crate::providers::error::in_short;
 use crate::providers::wire::{Closed, Frame, Outbox};
 use crate::providers::{ProviderError, ProviderName, base64};

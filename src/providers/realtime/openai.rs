@@ -1,8 +1,8 @@
 //! OpenAI Realtime (`/v1/realtime`, the shape of general availability; openai-python 3.54.0 `types/realtime`).
 
-mod wire;
 #[cfg(test)]
 mod tests;
+mod wire;
 
 use super::protocol::{Answered, RealtimeFormats, RealtimeProtocol, RealtimeVendor, Start, ToolResult};
 use super::stream::Realtime;
@@ -192,12 +192,7 @@ impl Connection {
         }
     }
 
-    fn done(
-        &mut self,
-        event: &Value,
-        out: &mut Outbox,
-        events: &mut Vec<Answered>,
-    ) -> Result<(), ProviderError> {
+    fn done(&mut self, event: &Value, out: &mut Outbox, events: &mut Vec<Answered>) -> Result<(), ProviderError> {
         let id = json::text(event, "/response/id");
         if self.active.as_deref().is_none_or(|active| active == id) {
             self.active = None;
@@ -253,7 +248,9 @@ impl RealtimeProtocol for Connection {
     }
 
     fn opened(&mut self, out: &mut Outbox) {
-        out.json(&json!({"type": "session.update", "session": wire::session(&self.settings, &self.request, self.formats)}));
+        out.json(
+            &json!({"type": "session.update", "session": wire::session(&self.settings, &self.request, self.formats)}),
+        );
         for item in wire::items(self.request.messages.expose()) {
             out.json(&json!({"type": "conversation.item.create", "item": item}));
         }

@@ -87,9 +87,7 @@ pub(super) fn session(settings: &Settings, request: &RealtimeRequest, formats: R
 }
 
 pub(super) fn tools(tools: &[ToolSpec]) -> Value {
-    let tool = |tool: &ToolSpec| {
-        json!({"type": "function", "name": tool.name, "description": tool.description, "parameters": tool.parameters})
-    };
+    let tool = |tool: &ToolSpec| json!({"type": "function", "name": tool.name, "description": tool.description, "parameters": tool.parameters});
     tools.iter().map(tool).collect()
 }
 
