@@ -50,6 +50,8 @@ pub enum Body {
         /// Then.
         next: Next,
     },
+    /// A language model talks, within what the node lets it do.
+    Converse(Box<Converse>),
     /// Only decides where to go.
     Decide {
         /// Where.
@@ -114,6 +116,52 @@ pub enum Body {
     },
 }
 
+/// What a language model is told in a `converse` node, and all that it may do there.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Converse {
+    /// Template of its instructions, filled in once on entry.
+    pub prompt: String,
+    /// Wordings of a first line said word for word; the n-th visit says the n-th, the last one from then on.
+    pub opening: Vec<String>,
+    /// Without an opening: true when the model speaks first. It answers at once when the caller has just spoken.
+    pub speak_first: bool,
+    /// The tools it may run.
+    pub tools: Vec<ModelTool>,
+    /// The ways out, at least one.
+    pub exits: Vec<Exit>,
+    /// The variables it may fill.
+    pub collect: Vec<String>,
+    /// Variables taken from the caller's words by their grammars.
+    pub listen_for: Vec<String>,
+    /// Retries and patience; it has no wordings.
+    pub question: Question,
+    /// Turns of the caller before `retries_used_up`.
+    pub max_turns: u32,
+}
+
+/// A tool that a model may run.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct ModelTool {
+    /// Index in [`super::Agent::tools`].
+    pub tool: usize,
+    /// Said while it runs, unless the model has said something itself.
+    pub filler: Vec<String>,
+    /// What a caller is asked before a tool with `confirm` runs: a template over the tool's arguments, ending in a
+    /// question. [`super::file::Phrases::read_back`] when absent.
+    pub read_back: Option<String>,
+}
+
+/// A way out of a `converse` node.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Exit {
+    /// Its name; the model takes it by calling `exit_<name>`.
+    pub name: String,
+    /// Where it leads.
+    pub target: NodeIndex,
+    /// When to take it, for the model; empty when the name says it all.
+    pub when: String,
+}
+
 /// How something is asked.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Question {
@@ -152,13 +200,15 @@ pub enum Failure {
     Goodbye,
     /// The words are too uncertain to act on.
     LowConfidence,
+    /// The language model declined to answer, or its vendor's filter stopped it.
+    ModelRefused,
     /// The caller said nothing.
     NoInput,
     /// The answer fits nothing that was asked.
     NoMatch,
     /// The caller wants what this agent cannot do.
     OutOfScope,
-    /// Speech-to-text or text-to-speech is gone.
+    /// Speech-to-text, text-to-speech or the language model is gone.
     ProviderDown,
     /// The question was put often enough.
     RetriesUsedUp,
@@ -170,10 +220,11 @@ pub enum Failure {
 
 impl Failure {
     /// Every failure with its name under `on:`.
-    pub const NAMES: [(&'static str, Self); 10] = [
+    pub const NAMES: [(&'static str, Self); 11] = [
         ("caller_silent", Self::CallerSilent),
         ("goodbye", Self::Goodbye),
         ("low_confidence", Self::LowConfidence),
+        ("model_refused", Self::ModelRefused),
         ("no_input", Self::NoInput),
         ("no_match", Self::NoMatch),
         ("out_of_scope", Self::OutOfScope),
@@ -192,7 +243,15 @@ impl Failure {
     /// Whether its response may put the question again: those that count against the retries may.
     #[must_use]
     pub fn may_ask_again(self) -> bool {
-        matches!(self, Self::LowConfidence | Self::NoInput | Self::NoMatch | Self::OutOfScope | Self::WantsHuman)
+        matches!(
+            self,
+            Self::LowConfidence
+                | Self::ModelRefused
+                | Self::NoInput
+                | Self::NoMatch
+                | Self::OutOfScope
+                | Self::WantsHuman
+        )
     }
 }
 
@@ -228,6 +287,7 @@ impl Node {
             targets.push(next.otherwise);
         }
         match &self.body {
+            Body::Converse(converse) => targets.extend(converse.exits.iter().map(|exit| exit.target)),
             Body::Route { intents, keys, .. } => {
                 targets.extend(intents.iter().map(|(_, target)| *target));
                 targets.extend(keys.iter().map(|(_, target)| *target));
@@ -250,7 +310,7 @@ impl Node {
             | Body::Decide { next }
             | Body::Say { next, .. }
             | Body::Tool { next, .. } => Some(next),
-            Body::Hangup { .. } | Body::Route { .. } | Body::Transfer { .. } => None,
+            Body::Converse(_) | Body::Hangup { .. } | Body::Route { .. } | Body::Transfer { .. } => None,
         }
     }
 
@@ -273,6 +333,7 @@ impl Node {
             Body::Ask { question, .. } | Body::Confirm { question, .. } | Body::Route { question, .. } => {
                 Some(question)
             }
+            Body::Converse(converse) => Some(&converse.question),
             _ => None,
         }
     }

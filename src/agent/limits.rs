@@ -52,3 +52,26 @@ pub const BRIDGE_PARAMETERS: usize = 64;
 pub const PROVIDERS: usize = 8;
 /// Most `max_tokens` of a language model's answer: a caller listens to it.
 pub const ANSWER_TOKENS: u32 = 4_096;
+/// Longest instructions of a language model after filling in, in characters: every one is paid for in every turn.
+pub const PROMPT_CHARS: usize = 32_000;
+/// Exchanges of history a language model is given; past them the older half is dropped, so that what a vendor has
+/// cached stays good for long.
+pub const HISTORY_EXCHANGES: usize = 60;
+/// Characters of history a language model is given, tool answers included; past them the older half is dropped.
+pub const HISTORY_CHARS: usize = 48_000;
+/// Longest answer of a tool that a language model is given, in characters: an API's page of results is no reading matter.
+pub const TOOL_ANSWER_CHARS: usize = 4_000;
+/// Answers of a language model between two turns of the caller: answers models that call tools in a circle.
+pub const MODEL_ROUNDS: u32 = 8;
+/// Tool calls of one answer; what is beyond is not run.
+pub const MODEL_CALLS: usize = 8;
+/// Unusable tool calls in a row that are explained to a language model before the node counts as failed.
+pub const MODEL_MISTAKES: u32 = 4;
+/// Times that an answer which failed on the way is asked for again.
+pub const MODEL_RETRIES: u32 = 1;
+/// Longest answer that is said, in characters: about three minutes of speech.
+pub const ANSWER_CHARS: usize = 3_000;
+/// Turns of the caller in one `converse` node unless the file says otherwise.
+pub const CONVERSE_TURNS: u32 = 40;
+/// Longest name of a tool that models are told of: the common ground of all vendors.
+pub const TOOL_NAME_CHARS: usize = 64;

@@ -15,6 +15,7 @@ pub mod input;
 pub mod intent;
 pub mod limits;
 pub mod listening;
+pub mod offer;
 pub mod rule;
 pub mod slot;
 pub mod source;

@@ -1,6 +1,6 @@
 //! Spoken lines and conditions: minijinja templates over the conversation's variables.
 
-use super::limits::{LINE_CHARS, TEMPLATE_FUEL};
+use super::limits::{LINE_CHARS, PROMPT_CHARS, TEMPLATE_FUEL};
 use super::slot::Choice;
 use super::speak;
 use super::value::{Kind, parse_clock};
@@ -207,13 +207,25 @@ impl Templates {
     /// when something in it was not known and had to be left out.
     #[must_use]
     pub fn line(&self, source: &str, scope: &Scope) -> (String, bool) {
-        let context = scope.context();
-        let (text, whole) = match self.strict.render_str(source, context.clone()) {
-            Ok(text) => (text, true),
-            Err(_) => (self.lenient.render_str(source, context).unwrap_or_default(), false),
-        };
+        let (text, whole) = self.fill_in(source, scope);
         let text: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
         (text.chars().take(LINE_CHARS).collect(), whole)
+    }
+
+    /// Fills in instructions for a language model: lines as they are, at most [`PROMPT_CHARS`] characters. The second
+    /// value is false when something in it was not known and had to be left out.
+    #[must_use]
+    pub fn instructions(&self, source: &str, scope: &Scope) -> (String, bool) {
+        let (text, whole) = self.fill_in(source, scope);
+        (text.trim().chars().take(PROMPT_CHARS).collect(), whole)
+    }
+
+    fn fill_in(&self, source: &str, scope: &Scope) -> (String, bool) {
+        let context = scope.context();
+        match self.strict.render_str(source, context.clone()) {
+            Ok(text) => (text, true),
+            Err(_) => (self.lenient.render_str(source, context).unwrap_or_default(), false),
+        }
     }
 
     /// Evaluates an expression.

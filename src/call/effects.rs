@@ -3,8 +3,9 @@
 use super::CallEvent;
 use super::bot::BotCall;
 use super::classify::classify;
+use super::conversing::Brief;
 use super::session::Session;
-use crate::agent::{Effect, Input, Note, RequestId, ThoughtEvent, ToolFailure};
+use crate::agent::{Effect, Input, Note, RequestId, ToolFailure};
 use crate::base::Pii;
 use crate::tools::ToolRequest;
 use crate::turn::{Stage, TurnInput};
@@ -40,13 +41,16 @@ impl Session {
             Effect::CallTool { request, tool, arguments, idempotency_key, confirmed } => {
                 self.call_tool(now, request, ToolRequest { tool, arguments, idempotency_key, confirmed });
             }
-            Effect::Think { request, .. } => {
-                let event = ThoughtEvent::Failed { kind: "not_configured", retryable: false };
-                self.conversation.handle(now, Input::Thought { request, event });
+            Effect::Think { request, prompt } => self.think(now, request, prompt),
+            Effect::StopThinking { request } => self.thinking.stop(request),
+            Effect::Converse { request, instructions, tools, messages, opening, speak_first, no_input } => {
+                let brief = Brief { instructions, tools, messages, opening, speak_first, no_input };
+                self.converse(now, request, brief);
             }
-            Effect::Converse { request, .. } => self.conversation.handle(now, Input::RealtimeFailed { request }),
-            // Neither a model nor a session was started.
-            Effect::StopThinking { .. } | Effect::ToolAnswer { .. } | Effect::EndConverse { .. } => {}
+            Effect::ToolAnswer { call, tool, content, failed, .. } => {
+                self.answer_tool(&call, &tool, content.expose(), failed);
+            }
+            Effect::EndConverse { request } => self.end_converse(request),
             Effect::Transfer { request, destination, context, announcement } => {
                 self.transfer(now, request, destination, &context, announcement);
             }

@@ -218,6 +218,17 @@ pub enum CallEvent {
         /// What it said.
         detail: String,
     },
+    /// A call moved to another provider of a stage because the one before failed.
+    ProviderChanged {
+        /// Which call.
+        call: CallId,
+        /// `speech_to_text`, `speech_to_speech`.
+        stage: &'static str,
+        /// The provider that failed.
+        from: String,
+        /// The provider in use.
+        to: String,
+    },
     /// How a leg sounds: every ten seconds, and when the call ends.
     MediaQuality {
         /// Which call.
@@ -314,6 +325,9 @@ impl CallEvent {
             Self::Bot { call, state, detail } => ("bot", Some(call), json!({"state": state, "detail": detail})),
             Self::EngineTrouble { call, stage, detail } => {
                 ("engine_trouble", Some(call), json!({"stage": stage, "detail": detail}))
+            }
+            Self::ProviderChanged { call, stage, from, to } => {
+                ("provider_changed", Some(call), json!({"stage": stage, "from": from, "to": to}))
             }
             Self::MediaQuality { call, leg, quality } => {
                 let mut fields = quality.to_json();

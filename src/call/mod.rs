@@ -10,6 +10,7 @@
 pub mod bot;
 mod classify;
 mod context;
+mod conversing;
 pub mod dial_policy;
 mod ears;
 mod effects;
@@ -35,6 +36,7 @@ pub mod sounds;
 pub mod supervisor;
 mod switchboard;
 pub mod terms;
+mod thinking;
 pub mod transfer;
 pub mod unanswered;
 

@@ -28,6 +28,8 @@ pub struct Spoken {
     pub utterance: UtteranceId,
     /// The part that was played, cut at a word.
     pub heard: String,
+    /// Samples of it that were played.
+    pub played: usize,
     /// True when it was played to its end.
     pub complete: bool,
 }
@@ -37,6 +39,8 @@ struct Utterance {
     id: UtteranceId,
     text: String,
     interruptible: bool,
+    /// Its audio comes by itself, from a speech-to-speech model.
+    live: bool,
     samples: Vec<i16>,
     marks: Vec<WordMark>,
     synthesised: bool,
@@ -80,10 +84,20 @@ pub struct Playout {
 impl Playout {
     /// Queues an utterance; its audio follows.
     pub fn speak(&mut self, id: UtteranceId, text: String, interruptible: bool) {
+        self.queue_up(id, text, interruptible, false);
+    }
+
+    /// Queues an utterance whose audio nobody has to ask for, and whose words follow by [`Self::word`], if at all.
+    pub fn speak_live(&mut self, id: UtteranceId) {
+        self.queue_up(id, String::new(), true, true);
+    }
+
+    fn queue_up(&mut self, id: UtteranceId, text: String, interruptible: bool, live: bool) {
         self.queue.push_back(Utterance {
             id,
             text,
             interruptible,
+            live,
             samples: Vec::new(),
             marks: Vec::new(),
             synthesised: false,
@@ -95,7 +109,29 @@ impl Playout {
     /// The first utterance that still needs synthesis, with its text.
     #[must_use]
     pub fn next_to_synthesise(&self) -> Option<(UtteranceId, &str)> {
-        self.queue.iter().find(|u| !u.synthesised).map(|u| (u.id, u.text.as_str()))
+        self.queue.iter().find(|u| !u.synthesised && !u.live).map(|u| (u.id, u.text.as_str()))
+    }
+
+    /// Whether an utterance is queued or playing.
+    #[must_use]
+    pub fn has(&self, id: UtteranceId) -> bool {
+        self.queue.iter().any(|u| u.id == id)
+    }
+
+    /// Whether more audio of an utterance is to come.
+    #[must_use]
+    pub fn awaits_audio(&self, id: UtteranceId) -> bool {
+        self.queue.iter().any(|u| u.id == id && !u.synthesised)
+    }
+
+    /// The words of a live utterance, whose times nobody tells: they are spread over its audio so far.
+    pub fn word(&mut self, id: UtteranceId, text: String) {
+        let Some(u) = self.queue.iter_mut().find(|u| u.id == id && u.live) else { return };
+        let ends = text.char_indices().filter(|(_, c)| c.is_whitespace()).map(|(at, _)| at);
+        let ends = ends.chain(std::iter::once(text.len()));
+        let (length, samples) = (text.len().max(1), u.samples.len());
+        u.marks = ends.map(|end| WordMark { text_end: end, sample_end: samples * end / length }).collect();
+        u.text = text;
     }
 
     /// Whether everything queued may be interrupted.
@@ -141,7 +177,12 @@ impl Playout {
             if !done {
                 break;
             }
-            spoken.extend(self.queue.pop_front().map(|u| Spoken { utterance: u.id, heard: u.text, complete: true }));
+            spoken.extend(self.queue.pop_front().map(|u| Spoken {
+                utterance: u.id,
+                played: u.samples.len(),
+                heard: u.text,
+                complete: true,
+            }));
         }
         for u in &mut self.queue {
             if u.run.is_none() && u.samples.len() > u.offset {
@@ -215,7 +256,7 @@ impl Playout {
             .drain(..)
             .map(|u| {
                 let played = u.played(downlink);
-                Spoken { utterance: u.id, heard: u.heard(played), complete: false }
+                Spoken { utterance: u.id, heard: u.heard(played), played, complete: false }
             })
             .collect();
         downlink.flush_through(self.last_turn);
@@ -299,7 +340,9 @@ mod tests {
         assert!(playout.pump(&mut ring).is_empty());
         ring.play(600);
         let spoken = playout.pump(&mut ring);
-        assert_eq!(spoken, [Spoken { utterance: UtteranceId(1), heard: "Hello there".into(), complete: true }]);
+        assert_eq!(spoken.len(), 1);
+        assert_eq!((spoken[0].utterance, spoken[0].heard.as_str()), (UtteranceId(1), "Hello there"));
+        assert!(spoken[0].complete);
         assert!(playout.is_empty());
     }
 
@@ -313,7 +356,8 @@ mod tests {
         ring.play(900);
         let spoken = playout.void(&mut ring);
         assert_eq!(spoken[0].heard, "Hello");
-        assert_eq!(spoken[1], Spoken { utterance: UtteranceId(2), heard: String::new(), complete: false });
+        let nothing = Spoken { utterance: UtteranceId(2), heard: String::new(), played: 0, complete: false };
+        assert_eq!(spoken[1], nothing);
         assert!(ring.waiting.is_empty());
     }
 

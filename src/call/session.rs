@@ -1,5 +1,6 @@
 //! The driver of one agent call: hears, decides through the pure machines, speaks.
 
+use super::conversing::Conversing;
 use super::ears::Ears;
 use super::hearing::Hearing;
 use super::legs::Legs;
@@ -8,10 +9,12 @@ use super::playout::{self, Downlink, Playout, Spoken};
 use super::referral::Referral;
 use super::sounds::at_rate;
 use super::terms::{AgentSetup, Engines};
+use super::thinking::{Thinking, ThoughtNews};
 use super::{CallEvent, Line, LineEvent, Unanswered};
 use crate::agent::{Conversation, Input, UtteranceId};
 use crate::base::{Pii, Random, SampleRate, TurnId};
 use crate::media::LegEvent;
+use crate::providers::speakable::{SpokenText, spoken};
 use crate::providers::{ProviderError, SpeakRequest, SpeechStream, SttEvent, SttRequest, SttStream, TtsChunk};
 use crate::sip::event::EndCause;
 use crate::tools::Gate;
@@ -70,12 +73,19 @@ pub(super) struct Session {
     speech_events: Option<mpsc::Receiver<SttEvent>>,
     ears: Ears,
     hearing: Option<Hearing>,
+    /// The language model at work.
+    pub(super) thinking: Thinking,
+    thoughts: mpsc::UnboundedReceiver<ThoughtNews>,
+    /// The speech-to-speech model that has the call.
+    pub(super) conversing: Option<Box<Conversing>>,
     synthesis: Option<(UtteranceId, SpeechStream)>,
+    /// What the voice was given in place of the text, where it wants it spelled out.
+    spelled_out: Option<SpokenText>,
     /// The rate that it was asked for.
     synthesis_rate: SampleRate,
     synthesis_retry: Option<(Instant, u32)>,
-    barge_in: Option<Instant>,
-    queued: bool,
+    pub(super) barge_in: Option<Instant>,
+    pub(super) queued: bool,
     pub(super) ended: Option<String>,
 }
 
@@ -92,6 +102,7 @@ impl Session {
         legs.voice = Some((Arc::clone(&engines.tts), setup.speed));
         let (answers, answered) = mpsc::unbounded_channel();
         let (tool_time, tool_times) = mpsc::unbounded_channel();
+        let (thinking, thoughts) = Thinking::new();
         let mut session = Self {
             conversation: Conversation::new(Arc::clone(&setup.agent), Random::system().hex(32)),
             turn: TurnTaker::new(setup.turn.clone()),
@@ -113,7 +124,11 @@ impl Session {
             bye_headers: Vec::new(),
             speech: None,
             speech_events: None,
+            thinking,
+            thoughts,
+            conversing: None,
             synthesis: None,
+            spelled_out: None,
             synthesis_rate: rate,
             synthesis_retry: None,
             barge_in: None,
@@ -130,6 +145,7 @@ impl Session {
     fn open_speech(&mut self, now: Instant) {
         let request = SttRequest {
             line: self.legs.line.audio_format(),
+            language: self.setup.agent.speech.stt.language.clone(),
             ..SttRequest::new(self.legs.line.sample_rate(), self.setup.turn.pre_roll)
         };
         match self.engines.stt.open(request) {
@@ -142,7 +158,7 @@ impl Session {
     }
 
     /// Drives the call until it is over and reports its end.
-    pub(super) async fn run(mut self) {
+    pub(super) async fn run(mut self: Box<Self>) {
         loop {
             self.settle(Instant::now());
             if let Some(reason) = self.ended.take() {
@@ -164,6 +180,8 @@ impl Session {
                 outcome = receive_referral(&mut self.referral) => self.on_referral(outcome),
                 Some(takeover) = self.legs.takeovers.recv() => self.on_takeover(takeover),
                 chunk = receive_chunk(&mut self.synthesis) => self.on_chunk(chunk),
+                Some(news) = self.thoughts.recv() => self.on_thought(news),
+                event = Conversing::next(&mut self.conversing) => self.on_conversing(event),
                 Some(input) = self.answered.recv() => self.conversation.handle(Instant::now(), input),
                 Some(took) = self.tool_times.recv() => self.gate.settle(took),
                 () = sleep_until(deadline) => self.on_deadline(),
@@ -174,7 +192,8 @@ impl Session {
     fn deadline(&self) -> Option<Instant> {
         let pump = (!self.playout.is_empty()).then(|| Instant::now() + PUMP_INTERVAL);
         let retry = self.synthesis_retry.map(|(at, _)| at);
-        let machines = [self.turn.poll_timeout(), self.digits.poll_timeout(), self.handover_timeout()];
+        let conversing = self.conversing.as_ref().and_then(|conversing| conversing.timeout());
+        let machines = [self.turn.poll_timeout(), self.digits.poll_timeout(), self.handover_timeout(), conversing];
         machines.into_iter().chain([pump, retry, Some(self.legs.quality_at)]).flatten().min()
     }
 
@@ -182,6 +201,7 @@ impl Session {
         let now = Instant::now();
         self.turn.handle_timeout(now);
         self.on_handover_timeout(now);
+        self.on_conversing_timeout(now);
         self.legs.tell_quality_when_due(now);
         if let Some(answer) = self.digits.expire(now) {
             self.answer_by_key(now, answer);
@@ -199,6 +219,12 @@ impl Session {
             }
             if let Some(hearing) = &mut self.hearing {
                 hearing.hear(&mut frame);
+            }
+            if let Some(conversing) = &mut self.conversing {
+                conversing.hear(&frame);
+                if !conversing.turns_are_local() {
+                    continue;
+                }
             }
             if let Some(speech) = &mut self.speech {
                 speech.push(frame.samples.samples());
@@ -304,7 +330,9 @@ impl Session {
                 tracing::info!(call = %self.legs.call, %error, "transcript_failed");
             }
             Some(SttEvent::FellOver { from, to }) => {
-                tracing::warn!(call = %self.legs.call, %from, %to, "speech_to_text_fell_over");
+                let (from, to) = (from.into_owned(), to.into_owned());
+                let event = CallEvent::ProviderChanged { call: self.legs.call, stage: "speech_to_text", from, to };
+                self.legs.events.send(event);
             }
             // Turn-taking goes by the voice; what else a vendor offers is of no use to it.
             Some(_) => {}
@@ -320,8 +348,13 @@ impl Session {
         let now = Instant::now();
         let Some((utterance, _)) = self.synthesis else { return };
         match chunk {
-            Some(Ok(chunk)) => {
+            Some(Ok(mut chunk)) => {
                 self.ledger.mark(Stage::FirstAudio, now);
+                if let Some(spelled_out) = &self.spelled_out {
+                    for mark in &mut chunk.marks {
+                        mark.text_end = spelled_out.written_until(mark.text_end);
+                    }
+                }
                 let rate = self.legs.line.sample_rate();
                 self.playout.audio(utterance, playout::at_rate(chunk, self.synthesis_rate, rate));
             }
@@ -400,6 +433,10 @@ impl Session {
                 self.ledger.begin(last_voiced);
                 self.ledger.mark(Stage::Transcript, transcript_at);
                 self.ledger.mark(Stage::EndOfTurn, now);
+                if self.commit_to_model() {
+                    // Its own transcript is what it answers to.
+                    return;
+                }
                 self.legs.events.send(CallEvent::CallerSaid { call: self.legs.call, text: text.clone(), confidence });
                 self.conversation.handle(now, Input::CallerSaid { text, confidence });
             }
@@ -420,6 +457,7 @@ impl Session {
         }
         self.playout.change_rate(before, rate);
         self.ears = Ears::open(self.engines.voice.as_ref(), rate);
+        self.follow_rate_conversing();
         if self.speech.is_some() {
             self.open_speech(Instant::now());
         }
@@ -427,7 +465,8 @@ impl Session {
 
     /// Lets go of the engines: the call belongs to people, whom nobody listens to.
     pub(super) fn rest_engines(&mut self) {
-        (self.speech, self.speech_events, self.synthesis) = (None, None, None);
+        (self.speech, self.speech_events, self.synthesis, self.conversing) = (None, None, None, None);
+        self.thinking.stop_all();
     }
 
     fn with_speech(&mut self, act: impl FnOnce(&mut dyn SttStream)) {
@@ -437,7 +476,7 @@ impl Session {
     }
 
     /// Voids what the agent has not said yet and tells the conversation what was heard.
-    fn silence_agent(&mut self, now: Instant) {
+    pub(super) fn silence_agent(&mut self, now: Instant) {
         self.synthesis = None;
         self.synthesis_retry = None;
         for spoken in self.playout.void(&mut self.legs.line.media.downlink) {
@@ -447,7 +486,10 @@ impl Session {
     }
 
     fn report_spoken(&mut self, now: Instant, spoken: Spoken) {
-        let Spoken { utterance, heard, complete } = spoken;
+        if self.on_model_spoken(now, &spoken) {
+            return;
+        }
+        let Spoken { utterance, heard, complete, .. } = spoken;
         if complete || !heard.is_empty() {
             let event = CallEvent::AgentSaid { call: self.legs.call, heard: Pii::new(heard.clone()), complete };
             self.legs.events.send(event);
@@ -466,14 +508,20 @@ impl Session {
             return;
         }
         let Some((utterance, text)) = self.playout.next_to_synthesise() else { return };
+        let wants_it = self.engines.tts.capabilities().wants_speakable_text;
+        let spelled_out = wants_it.then(|| spoken(text, &self.setup.agent.language));
+        let text = spelled_out.as_ref().map_or(text, |spoken| spoken.text.as_str()).to_owned();
         let request = SpeakRequest {
             line: self.legs.line.audio_format(),
-            speed: self.setup.speed,
+            voice: self.setup.agent.speech.tts.voice.clone(),
+            language: Some(self.setup.agent.language.clone()),
+            speed: self.setup.agent.speech.tts.speed.unwrap_or(self.setup.speed),
             ..SpeakRequest::new(text, self.legs.line.sample_rate())
         };
         match self.engines.tts.speak(request) {
             Ok(stream) => {
                 self.synthesis = Some((utterance, stream));
+                self.spelled_out = spelled_out;
                 self.synthesis_rate = self.legs.line.sample_rate();
                 self.synthesis_retry = None;
             }

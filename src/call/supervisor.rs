@@ -19,6 +19,7 @@ use crate::net::{Arrival, Inbox, LegEvents, Sip};
 use crate::sip::event::{EndCause, Header, IncomingCall, Party, Peer, RegistrationState};
 use crate::sip::{RegistrationId, Uri};
 use std::collections::HashMap;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -157,7 +158,12 @@ impl Supervisor {
             match arrival {
                 Arrival::Call(call, events) => {
                     let supervisor = Arc::clone(&self);
-                    self.spawn(async move { supervisor.take(*call, events).await });
+                    self.spawn(async move {
+                        // What answering takes is freed before the call goes on for long.
+                        if let Some(started) = Box::pin(Arc::clone(&supervisor).take(*call, events)).await {
+                            supervisor.drive(started).await;
+                        }
+                    });
                 }
                 Arrival::Registration(id, state) => self.note_registration(id, state),
             }
@@ -229,7 +235,7 @@ impl Supervisor {
                 }
             };
             if begun.is_none() {
-                *begun = reach_bot(program);
+                *begun = reach_outside(program);
             }
             self.events.send(CallEvent::CallProgress { call, code, early_media });
         }
@@ -284,7 +290,8 @@ impl Supervisor {
         others.into_iter().find(|route| serves(route, called)).or(own)
     }
 
-    async fn take(self: Arc<Self>, incoming: IncomingCall, events: LegEvents) {
+    /// Answers a call; `None` when it was refused, or was one leg's replacement.
+    async fn take(self: Arc<Self>, incoming: IncomingCall, events: LegEvents) -> Option<Started> {
         let arrived = Instant::now();
         let call = CallId(self.next_call.fetch_add(1, Ordering::Relaxed));
         let user = |uri: &Uri| uri.view().user().map(crate::sip::uri::unescaped).unwrap_or_default();
@@ -300,29 +307,33 @@ impl Supervisor {
             ),
         };
         let Some(route) = route else {
-            return self.refuse(call, &incoming, 404, "no agent is assigned to this trunk or extension");
+            self.refuse(call, &incoming, 404, "no agent is assigned to this trunk or extension");
+            return None;
         };
         if !serves(&route, &called) {
-            return self.refuse(call, &incoming, 404, "the called number is not served on this trunk");
+            self.refuse(call, &incoming, 404, "the called number is not served on this trunk");
+            return None;
         }
         if let Some(replaced) = incoming.replaces {
             let Some(mode) = self.switchboard.mode_of(replaced) else {
-                return self.refuse(call, &incoming, 481, "nobody holds the call that this one wants to replace");
+                self.refuse(call, &incoming, 481, "nobody holds the call that this one wants to replace");
+                return None;
             };
             match self.pick_up(&incoming, events, &route.terms, mode).await {
                 Ok(line) => self.switchboard.hand(Takeover { replaced, line }),
                 Err(error) => self.refuse_for(call, &incoming, &error),
             }
-            return;
+            return None;
         }
-        let begun = reach_bot(&route.program);
+        let begun = reach_outside(&route.program);
         let line = match self.pick_up(&incoming, events, &route.terms, mode(&route.program)).await {
             Ok(line) => line,
             Err(error) => {
                 if let Some(begun) = begun {
                     begun.abort();
                 }
-                return self.refuse_for(call, &incoming, &error);
+                self.refuse_for(call, &incoming, &error);
+                return None;
             }
         };
         let variables = variables(&incoming, &route);
@@ -330,7 +341,7 @@ impl Supervisor {
             let terms = route.terms.clone();
             Arc::new(Gateway::back_to(&route.peer, incoming.transport, incoming.source, &called, terms))
         });
-        let started = Started {
+        Some(Started {
             call,
             line,
             route,
@@ -341,8 +352,7 @@ impl Supervisor {
             begun,
             caller_name: Some(name_of(&incoming.from)).filter(|name| !name.expose().is_empty()),
             called_number: Some(Pii::new(called)).filter(|number| !number.expose().is_empty()),
-        };
-        self.drive(started).await;
+        })
     }
 
     /// Answers a call, after what its caller is to hear before.
@@ -420,7 +430,8 @@ impl Supervisor {
         });
     }
 
-    async fn drive(&self, started: Started) {
+    /// The rest of a call: a future of just the size that its program needs.
+    fn drive(&self, started: Started) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         let Started { call, mut line, route, gateway, variables, direction, setup, begun, caller_name, called_number } =
             started;
         let Route { peer, agent, program, terms } = route;
@@ -445,13 +456,15 @@ impl Supervisor {
         match program {
             Program::Agent(agent, engines) => {
                 let legs = Legs::new(line, facts, counterpart, switchboard, events);
-                Session::new(legs, agent, engines, variables).run().await;
+                let session = Box::new(Session::new(legs, agent, engines, variables));
+                Box::pin(session.run())
             }
             Program::Bot(bot) => {
                 let legs = Legs::new(line, facts, counterpart, switchboard, events);
-                BotCall::new(legs, bot, begun, direction, &variables).run().await;
+                let bot = BotCall::new(legs, bot, begun, direction, &variables);
+                Box::pin(bot.run())
             }
-            Program::Echo => echo(line, facts, &switchboard, &events).await,
+            Program::Echo => Box::pin(echo(line, facts, switchboard, events)),
         }
     }
 }
@@ -471,11 +484,18 @@ struct Started {
     called_number: Option<Pii<String>>,
 }
 
-/// Begins to reach the bot of a program that has one.
-fn reach_bot(program: &Program) -> Option<Connecting> {
+/// Begins to reach what a program needs outside, while the phone rings: its bot, its providers.
+fn reach_outside(program: &Program) -> Option<Connecting> {
     match program {
         Program::Bot(setup) => Some(setup.connect()),
-        Program::Agent(..) | Program::Echo => None,
+        Program::Agent(_, engines) => {
+            engines.tts.warm();
+            if let Some(llm) = &engines.llm {
+                llm.warm();
+            }
+            None
+        }
+        Program::Echo => None,
     }
 }
 
@@ -528,7 +548,7 @@ fn header_variables(headers: &[Header], route: &Route) -> Vec<(String, Pii<Strin
     all
 }
 
-async fn echo(mut line: Line, facts: CallFacts, switchboard: &Arc<Switchboard>, events: &EventStream) {
+async fn echo(mut line: Line, facts: CallFacts, switchboard: Arc<Switchboard>, events: EventStream) {
     let (call, started) = (facts.call, facts.since);
     let (mut seat, mut takeovers) = switchboard.seat(&line, LegMode::Echo, facts);
     let mut due = tokio::time::interval_at((started + QUALITY_INTERVAL).into(), QUALITY_INTERVAL);

@@ -150,6 +150,10 @@ pub struct Decoder {
     /// Half of a 16-bit sample that the next octets complete.
     half: Option<u8>,
     samples: Vec<i16>,
+    to: SampleRate,
+    /// Samples in and out of the resampler.
+    taken: u64,
+    given: usize,
 }
 
 impl Decoder {
@@ -158,7 +162,8 @@ impl Decoder {
     /// # Errors
     /// A rate that cannot be resampled.
     pub fn inbound(from: AudioFormat, to: SampleRate) -> Result<Self, ResampleError> {
-        Ok(Self { from, resampler: resampler(from.rate, to)?, half: None, samples: Vec::new() })
+        let resampler = resampler(from.rate, to)?;
+        Ok(Self { from, resampler, half: None, samples: Vec::new(), to, taken: 0, given: 0 })
     }
 
     /// Appends the samples of `octets`, which may be cut anywhere, to `out`.
@@ -186,11 +191,25 @@ impl Decoder {
         match &mut self.resampler {
             Some(resampler) => {
                 counts.resampled.fetch_add(1, Ordering::Relaxed);
+                let before = out.len();
                 resampler.push(&self.samples, out);
+                self.taken += self.samples.len() as u64;
+                self.given += out.len() - before;
             }
             None => {
                 counts.passed.fetch_add(1, Ordering::Relaxed);
             }
+        }
+    }
+
+    /// The audio has ended: appends what a change of rate still holds back, and no silence beyond that.
+    pub fn finish(&mut self, out: &mut Vec<i16>) {
+        self.half = None;
+        if let Some(resampler) = &mut self.resampler {
+            let whole = (self.taken * u64::from(self.to.0)).div_ceil(u64::from(self.from.rate.0)) as usize;
+            let most = out.len() + (whole + resampler.delay()).saturating_sub(self.given);
+            resampler.finish(out);
+            out.truncate(most);
         }
     }
 }
@@ -226,6 +245,17 @@ mod tests {
         let expected: Vec<u8> = octets.iter().map(|o| if *o == 0x7F { 0xFF } else { *o }).collect();
         assert_eq!(back, expected);
         assert_eq!((counts.resampled(), counts.passed()), (0, 2));
+    }
+
+    #[test]
+    fn the_end_of_an_utterance_is_not_kept_back_by_a_change_of_rate() {
+        let counts = Conversions::default();
+        let mut decoder = Decoder::inbound(AudioFormat::pcm(24_000), SampleRate::NARROWBAND).unwrap();
+        let mut samples = Vec::new();
+        decoder.decode(&[0x00, 0x10].repeat(24_000 + 250), &mut samples, &counts);
+        assert!(samples.len() <= 8_000);
+        decoder.finish(&mut samples);
+        assert_eq!(samples.len(), 8_000 + 84 + 40, "every sample, and the 5 ms of delay");
     }
 
     #[test]

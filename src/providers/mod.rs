@@ -5,6 +5,7 @@
 //! waiting, and reads events from a [`tokio::sync::mpsc`] receiver. A provider may be slow or dead; it
 //! may never block its caller.
 
+pub mod base64;
 pub mod bot;
 pub mod catalogue;
 pub mod embed;
@@ -21,6 +22,7 @@ pub mod registry;
 pub mod resilience;
 pub mod settings;
 pub mod socket;
+pub mod speakable;
 pub mod stt;
 pub mod tts;
 pub mod voice;

@@ -192,6 +192,17 @@ impl TestServer {
         policy: EgressPolicy,
         change: impl FnOnce(&mut ServerPlan),
     ) -> Self {
+        Self::start_thinking(agent_yaml, heard, policy, |_| (), change).await
+    }
+
+    /// The same with other engines.
+    pub async fn start_thinking(
+        agent_yaml: &str,
+        heard: &[&str],
+        policy: EgressPolicy,
+        equip: impl FnOnce(&mut Engines),
+        change: impl FnOnce(&mut ServerPlan),
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("agent.yaml");
         std::fs::write(&file, agent_yaml).unwrap();
@@ -199,7 +210,7 @@ impl TestServer {
         let stt = Arc::new(ScriptedStt::default());
         stt.lines.lock().unwrap().extend(heard.iter().map(|h| ((*h).to_owned(), 0.9)));
         let tts = Arc::new(HummingTts::default());
-        let engines = Engines {
+        let mut engines = Engines {
             stt: Arc::clone(&stt) as _,
             llm: None,
             realtime: None,
@@ -208,6 +219,7 @@ impl TestServer {
             voice: Arc::new(LevelVoice),
             exemplars: Arc::default(),
         };
+        equip(&mut engines);
         let surroundings = BotSurroundings {
             policy: policy.clone(),
             resolver: Arc::new(SystemResolver),
@@ -265,6 +277,8 @@ pub struct Phone {
     pub sip: Sip,
     workers: Arc<Workers>,
     turn: TurnId,
+    /// All that was heard by [`Self::pass_frame`], once it is wanted.
+    pub heard: Option<Vec<i16>>,
 }
 
 fn workers_at(ip: IpAddr) -> Arc<Workers> {
@@ -305,7 +319,7 @@ impl Phone {
             invite
         })
         .await?;
-        Ok(Self { line, sip, workers, turn: TurnId::NONE })
+        Ok(Self { line, sip, workers, turn: TurnId::NONE, heard: None })
     }
 
     /// Begins a second call of this phone, to `target`.
@@ -387,8 +401,12 @@ impl Phone {
 
     /// Speaks (hums) for `milliseconds` and returns when the last sample has been queued and heard by the line.
     pub async fn speak(&mut self, milliseconds: usize) {
+        self.play(&hum(milliseconds * 8)).await;
+    }
+
+    /// Plays samples and returns when the last of them has been sent.
+    pub async fn play(&mut self, samples: &[i16]) {
         self.turn = self.turn.next();
-        let samples = hum(milliseconds * 8);
         let mut sent = 0;
         while sent < samples.len() {
             sent += self.line.media.downlink.push(self.turn, &samples[sent..]);
@@ -406,6 +424,9 @@ impl Phone {
         loop {
             while self.line.media.events.try_pop().is_some() {}
             if let Some(frame) = self.line.media.uplink.try_pop() {
+                if let Some(heard) = &mut self.heard {
+                    heard.extend_from_slice(frame.samples.samples());
+                }
                 return frame.level_dbfs;
             }
             assert!(Instant::now() < deadline, "no audio came");
@@ -493,7 +514,8 @@ impl Desk {
         let mut random = Random::system();
         let line =
             Line::prepare(&self.sip, &call, events, &self.workers, &Codec::G711, LegMode::Agent, &mut random).unwrap();
-        let phone = Phone { line, sip: self.sip.clone(), workers: Arc::clone(&self.workers), turn: TurnId::NONE };
+        let phone =
+            Phone { line, sip: self.sip.clone(), workers: Arc::clone(&self.workers), turn: TurnId::NONE, heard: None };
         RingingPhone { call, phone }
     }
 

@@ -37,7 +37,7 @@ const CORRECTING: &[&str] = &[
 const CORRECTING_SURELY: &[&str] = &["i meant", "i mean", "make that", "sorry", "correction", "scratch that"];
 
 /// Confidence from which words certainly answer what was asked.
-const SURELY: f32 = 0.8;
+pub(super) const SURELY: f32 = 0.8;
 
 impl Conversation {
     /// The grammar for a variable, at this moment of the conversation.
@@ -377,10 +377,18 @@ impl Conversation {
 
     /// Keypad digits.
     pub(super) fn digits(&mut self, digits: &str) {
-        let super::State::Asking(asking) = self.state.clone() else { return };
+        let typed = |wanted: &str| digits.trim_end_matches('#') == wanted;
+        let asking = match (&self.state, &self.talk) {
+            (super::State::Asking(asking), _) => asking.clone(),
+            // A speech-to-speech model hears no keys, but the way to a person stays open.
+            (super::State::Conversing, Some(talk)) if typed("0") => {
+                let asking = talk.asking.clone();
+                return self.respond(&asking, Failure::WantsHuman, 0);
+            }
+            _ => return,
+        };
         self.said.clear();
         let agent = Arc::clone(&self.agent);
-        let typed = |wanted: &str| digits.trim_end_matches('#') == wanted;
         match &asking.aim {
             Aim::Slot(name) => {
                 let variable = agent.variable(name);
@@ -404,7 +412,8 @@ impl Conversation {
                     None => self.fail(asking, Failure::NoMatch),
                 }
             }
-            Aim::Confirm | Aim::Meant { .. } | Aim::Sure { .. } if typed("1") || typed("2") => {
+            Aim::Talk if !typed("0") => self.typed_to_model(asking, digits),
+            Aim::Approve | Aim::Confirm | Aim::Meant { .. } | Aim::Sure { .. } if typed("1") || typed("2") => {
                 let words = if typed("1") { "yes" } else { "no" };
                 self.understand(asking, words, 1.0);
             }

@@ -28,6 +28,7 @@ impl Conversation {
     /// Carries out the response to a failure; `n` counts how often it came in a row.
     pub(super) fn respond(&mut self, asking: &Asking, failure: Failure, n: u32) {
         let agent = Arc::clone(&self.agent);
+        self.hush();
         self.note_failure(failure.name(), asking.node);
         let Some(handler) = agent.response(asking.node, failure) else {
             self.hang_up(failure.name(), None);
@@ -60,6 +61,7 @@ impl Conversation {
     /// Ends the conversation for good: hands it over where `retries_used_up` would, hangs up otherwise.
     pub(super) fn give_up(&mut self, node: NodeIndex, reason: &str) {
         let agent = Arc::clone(&self.agent);
+        self.hush();
         self.note_failure(Failure::RetriesUsedUp.name(), node);
         let handler = agent.response(node, Failure::RetriesUsedUp);
         if let Some(handler) = handler {
@@ -86,6 +88,12 @@ impl Conversation {
 
     pub(super) fn provider_down(&mut self, stage: &str, busy: bool) {
         let asking = match &self.state {
+            // What hears and speaks there is neither of our engines.
+            State::Conversing => return,
+            State::Thinking => match &self.talk {
+                Some(talk) => talk.asking.clone(),
+                None => return,
+            },
             State::Asking(asking) | State::Classifying { asking, .. } => asking.clone(),
             State::CallingTool { node, .. } | State::Transferring { node, .. } => Asking::new(*node, Aim::Route),
             State::Idle | State::Over => return,
@@ -111,7 +119,7 @@ impl Conversation {
             self.listen(asking, Duration::from_secs(7));
             return;
         }
-        if busy && matches!(self.state, State::CallingTool { .. }) {
+        if busy && matches!(self.state, State::CallingTool { .. } | State::Thinking) {
             return;
         }
         self.respond(&asking, Failure::ProviderDown, 0);

@@ -1,5 +1,6 @@
 //! What a conversation knows: variables, the caller's claims about the call, the time, and what was said.
 
+use super::dialogue::Dialogue;
 use crate::agent::effect::UtteranceId;
 use crate::agent::file::Agent;
 use crate::agent::limits::{HISTORY_TURNS, VARIABLE_CHARS, VARIABLES};
@@ -43,6 +44,8 @@ pub struct Memory {
     start: Option<(jiff::Zoned, Instant)>,
     elapsed: Duration,
     history: Vec<Turn>,
+    /// The same for a language model, with its tool calls.
+    pub(super) dialogue: Dialogue,
     /// Agent lines not yet known to have been heard.
     pending: Vec<(UtteranceId, String)>,
     /// What the caller said before "did you mean …?".
@@ -61,6 +64,7 @@ impl Memory {
             start: None,
             elapsed: Duration::ZERO,
             history: Vec::new(),
+            dialogue: Dialogue::default(),
             pending: Vec::new(),
             uncertain: String::new(),
         }
@@ -191,6 +195,7 @@ impl Memory {
 
     /// An utterance is over; the length of its whole text in characters, if it is known.
     pub(super) fn heard(&mut self, utterance: UtteranceId, heard: &str, complete: bool) -> Option<usize> {
+        self.dialogue.heard(utterance, heard, complete);
         let index = self.pending.iter().position(|(known, _)| *known == utterance)?;
         let (_, text) = self.pending.remove(index);
         let length = text.chars().count();
@@ -201,7 +206,14 @@ impl Memory {
         Some(length)
     }
 
+    /// Words of the agent that were played without an utterance of ours.
+    pub(super) fn agent_said(&mut self, text: &str) {
+        self.dialogue.agent(None, text);
+        self.push(Speaker::Agent, text.trim().to_owned());
+    }
+
     pub(super) fn caller_said(&mut self, text: &str) {
+        self.dialogue.caller(text);
         self.push(Speaker::Caller, text.trim().to_owned());
     }
 

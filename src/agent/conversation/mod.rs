@@ -7,20 +7,29 @@
 //!                 |                   ^  \-----> Classifying --> (ranking) ---/
 //!                 |                   |
 //!                 +--> CallingTool ---+   (result or failure edge)
+//!                 +--> Thinking ------+   (a language model's answer; back again from CallingTool)
+//!                 +--> Conversing ----+   (a speech-to-speech model has the call)
 //!                 +--> Transferring --+   (only when it fails)
 //!                 +--> Over
 //! ```
 //!
-//! After every input exactly one of `Listen`, `Classify`, `CallTool`, `Transfer` and `Hangup` is
-//! outstanding, so that a call can never hang in silence.
+//! After every input exactly one of `Listen`, `Classify`, `CallTool`, `Think`, `Converse`, `Transfer` and `Hangup` is
+//! outstanding (and beside `Converse` perhaps a `CallTool`), so that a call can never hang in silence.
 
+mod approve;
 mod ask;
 mod confirm;
+mod converse;
+mod dialogue;
 mod failure;
 mod memory;
+mod model_tools;
+mod realtime;
 mod route;
 mod understand;
 
+#[cfg(test)]
+mod model_tests;
 #[cfg(test)]
 mod tests;
 
@@ -35,6 +44,7 @@ use super::slot::bounded;
 use super::template::Scope;
 use super::value::Kind;
 use crate::base::Pii;
+use converse::Talk;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -71,6 +81,13 @@ pub struct Conversation {
     task_done: bool,
     confirmed: bool,
     intents_down: bool,
+    /// While a `converse` node has the call.
+    talk: Option<Talk>,
+    realtime_down: bool,
+    /// Answers of a model since the caller spoke.
+    rounds: u32,
+    /// How often a tool's filler was said for a model.
+    fillers: u32,
 }
 
 /// What the conversation is waiting for.
@@ -84,6 +101,10 @@ enum State {
     Classifying { request: RequestId, asking: Asking, text: String, confidence: f32, among: Vec<usize> },
     /// A tool's answer.
     CallingTool { request: RequestId, node: NodeIndex, interruptions: u32 },
+    /// A language model's answer.
+    Thinking,
+    /// Whatever a speech-to-speech model reports.
+    Conversing,
     /// A transfer's outcome.
     Transferring { request: RequestId, node: NodeIndex },
     /// Nothing: the call has ended or is no longer ours.
@@ -107,6 +128,8 @@ struct Asking {
 /// What an answer is expected to be.
 #[derive(Clone, PartialEq, Debug)]
 enum Aim {
+    /// Yes to a tool call that a model wants and that was read back.
+    Approve,
     /// Yes to a read-back, or corrections.
     Confirm,
     /// Yes or no to "did you mean …?".
@@ -117,6 +140,8 @@ enum Aim {
     Slot(String),
     /// Yes or no to "did you say …?".
     Sure { slot: String, value: serde_json::Value, spoken: String },
+    /// Anything, for a language model.
+    Talk,
     /// Which of the slots read back is wrong.
     Which,
 }
@@ -150,6 +175,10 @@ impl Conversation {
             task_done: false,
             confirmed: false,
             intents_down: false,
+            talk: None,
+            realtime_down: false,
+            rounds: 0,
+            fillers: 0,
         }
     }
 
@@ -182,6 +211,7 @@ impl Conversation {
                 }
             }
             Input::SpeechEnded { utterance, heard, complete } => self.speech_ended(utterance, &heard, complete),
+            Input::RealtimeSaid { request, speaker, text } => self.realtime_said(request, speaker, text.expose()),
             _ if matches!(self.state, State::Idle | State::Over) => {}
             Input::CallerSaid { text, confidence } => {
                 let text = bounded(text.expose()).to_owned();
@@ -190,10 +220,12 @@ impl Conversation {
             }
             Input::Digits(digits) => {
                 self.memory.caller_typed(digits.expose().chars().count());
+                self.interrupt_thinking();
                 if !self.too_long() {
                     self.digits(digits.expose());
                 }
             }
+            Input::Silence if matches!(self.state, State::Conversing) => self.realtime_silent(),
             Input::Silence => {
                 if !self.too_long()
                     && let State::Asking(asking) = self.state.clone()
@@ -206,10 +238,9 @@ impl Conversation {
             Input::ToolFinished { request, outcome } => self.tool_finished(request, outcome),
             Input::TransferFinished { request, accepted, .. } => self.transfer_finished(request, accepted),
             Input::ProviderDown { stage, busy } => self.provider_down(stage, busy),
-            Input::Thought { .. }
-            | Input::RealtimeCall { .. }
-            | Input::RealtimeSaid { .. }
-            | Input::RealtimeFailed { .. } => {}
+            Input::Thought { request, event } => self.thought(request, event),
+            Input::RealtimeCall { request, call } => self.realtime_call(request, call),
+            Input::RealtimeFailed { request } => self.realtime_failed(request),
         }
     }
 
@@ -224,6 +255,7 @@ impl Conversation {
     }
 
     fn caller_said(&mut self, text: &str, confidence: f32) {
+        self.interrupt_thinking();
         if self.too_long() {
             return;
         }
@@ -234,11 +266,11 @@ impl Conversation {
                 self.understand(asking, bounded(&format!("{before} {text}")), confidence.min(sure));
             }
             State::CallingTool { request, node, interruptions } => {
+                self.state = State::CallingTool { request, node, interruptions: interruptions + 1 };
                 if interruptions < BUSY_LINES {
                     let busy = self.agent.phrases.busy.clone();
                     self.speak(&busy, true);
                 }
-                self.state = State::CallingTool { request, node, interruptions: interruptions + 1 };
             }
             other => self.state = other,
         }
@@ -256,6 +288,7 @@ impl Conversation {
                 self.give_up(index, "flow_circle");
                 return;
             };
+            self.leave_talk();
             self.note(Note::NodeEntered { node: node.id.clone() });
             self.path.retain(|known| *known != index);
             self.path.push(index);
@@ -292,6 +325,10 @@ impl Conversation {
                         None
                     }
                 },
+                Body::Converse(converse) => {
+                    self.start_talk(index, converse, visit);
+                    None
+                }
                 Body::Route { .. } => {
                     self.ask(Asking::new(index, Aim::Route));
                     None
@@ -354,6 +391,18 @@ impl Conversation {
             arguments.insert(name.clone(), value);
         }
         self.say_nth(filler, visit, true, None);
+        let request = self.run_tool(tool, definition.id.clone(), arguments, self.confirmed);
+        self.state = State::CallingTool { request, node, interruptions: 0 };
+        None
+    }
+
+    fn run_tool(
+        &mut self,
+        tool: usize,
+        id: String,
+        arguments: serde_json::Map<String, serde_json::Value>,
+        confirmed: bool,
+    ) -> RequestId {
         let action = serde_json::Value::from(arguments.clone()).to_string();
         let number = match self.actions.iter().position(|known| known.0 == tool && known.1 == action) {
             Some(number) => number,
@@ -363,18 +412,16 @@ impl Conversation {
             }
         };
         let request = self.next_request();
-        self.effects.push_back(Effect::CallTool {
-            request,
-            tool: definition.id.clone(),
-            arguments: Pii::new(arguments),
-            idempotency_key: format!("{}-{}", self.key, number + 1),
-            confirmed: self.confirmed,
-        });
-        self.state = State::CallingTool { request, node, interruptions: 0 };
-        None
+        let idempotency_key = format!("{}-{}", self.key, number + 1);
+        let arguments = Pii::new(arguments);
+        self.effects.push_back(Effect::CallTool { request, tool: id, arguments, idempotency_key, confirmed });
+        request
     }
 
     fn tool_finished(&mut self, request: RequestId, outcome: Result<serde_json::Value, ToolFailure>) {
+        if self.talk.as_ref().is_some_and(|talk| talk.is_running(request)) {
+            return self.model_tool_finished(outcome);
+        }
         let State::CallingTool { request: expected, node, .. } = self.state else { return };
         if expected != request {
             return;
@@ -433,6 +480,7 @@ impl Conversation {
     }
 
     fn transfer(&mut self, node: NodeIndex, destination: usize, reason: &str, only: &[String]) {
+        self.leave_talk();
         let agent = Arc::clone(&self.agent);
         let Some(destination) = agent.destinations.get(destination) else {
             self.hang_up("no_destination", None);
@@ -468,6 +516,7 @@ impl Conversation {
     }
 
     fn hang_up_with(&mut self, reason: &str, completed: Option<bool>, headers: Vec<(String, Pii<String>)>) {
+        self.leave_talk();
         let completed = completed.unwrap_or(self.task_done);
         self.effects.push_back(Effect::Hangup { reason: reason.to_owned(), completed, headers });
         self.state = State::Over;
@@ -516,6 +565,10 @@ impl Conversation {
         self.last_utterance += 1;
         let utterance = UtteranceId(self.last_utterance);
         self.memory.agent_says(utterance, text);
+        // "One moment" while a tool runs is no part of what a model has to know.
+        if !matches!(self.state, State::CallingTool { .. }) {
+            self.memory.dialogue.agent(Some(utterance), text);
+        }
         self.said.push(text.to_owned());
         self.effects.push_back(Effect::Speak { utterance, text: text.to_owned(), interruptible });
         Some(utterance)
@@ -523,11 +576,15 @@ impl Conversation {
 
     /// Puts the question and waits for the caller.
     fn ask(&mut self, mut asking: Asking) {
+        if asking.aim == Aim::Talk {
+            return self.let_caller_talk(asking);
+        }
         let agent = Arc::clone(&self.agent);
         let question = agent.nodes.get(asking.node).and_then(|node| node.question());
         let wordings = question.map(|q| q.wordings.as_slice()).unwrap_or_default();
         let spoken = match &asking.aim {
-            Aim::Slot(_) | Aim::Route | Aim::Confirm => self.say_nth(wordings, asking.attempts, true, None),
+            Aim::Approve => self.read_back(),
+            Aim::Slot(_) | Aim::Route | Aim::Confirm | Aim::Talk => self.say_nth(wordings, asking.attempts, true, None),
             Aim::Sure { spoken, .. } => {
                 let heard = spoken.clone();
                 self.say_nth(std::slice::from_ref(&agent.phrases.sure), 0, true, Some(&heard))
@@ -561,7 +618,8 @@ impl Conversation {
             Some(CollectDigits { max, terminator, between_keys: Duration::from_secs(3) })
         };
         match &asking.aim {
-            Aim::Confirm | Aim::Meant { .. } | Aim::Sure { .. } => (Expect::YesNo, keys(1, None)),
+            Aim::Approve | Aim::Confirm | Aim::Meant { .. } | Aim::Sure { .. } => (Expect::YesNo, keys(1, None)),
+            Aim::Talk => (Expect::Open, keys(15, Some('#'))),
             Aim::Which => (Expect::Open, None),
             Aim::Route => {
                 let has_keys = matches!(

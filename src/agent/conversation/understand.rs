@@ -1,5 +1,6 @@
 //! From words to meaning: commands first, then questions answered in place, then the answer that was asked for.
 
+use super::converse::is_for_model;
 use super::{Aim, Asking, Conversation, PATIENCE, State};
 use crate::agent::command::{self, Command};
 use crate::agent::effect::{Effect, Label, RequestId};
@@ -40,7 +41,7 @@ impl Conversation {
         if confidence < self.agent.low_confidence {
             return self.fail(asking, Failure::LowConfidence);
         }
-        if let Some(command) = command.filter(|command| !self.is_answer(&asking, *command, &words)) {
+        if let Some(command) = command.filter(|command| !self.is_answer(&asking, *command, &words, before.is_empty())) {
             return self.obey(asking, command, before);
         }
         let found = self.key_phrases(&asking, text);
@@ -52,11 +53,14 @@ impl Conversation {
     }
 
     /// "No, that's all" is a goodbye, but also the answer to "anything else?".
-    fn is_answer(&self, asking: &Asking, command: Command, words: &Words<'_>) -> bool {
+    fn is_answer(&self, asking: &Asking, command: Command, words: &Words<'_>, said_nothing: bool) -> bool {
+        if asking.aim == Aim::Talk {
+            return is_for_model(command, words, said_nothing);
+        }
         let yes_no_asked = match &asking.aim {
             Aim::Slot(slot) => self.agent.variable(slot).is_some_and(|variable| variable.kind == Kind::YesNo),
-            Aim::Confirm | Aim::Meant { .. } | Aim::Sure { .. } => true,
-            Aim::Route | Aim::Which => false,
+            Aim::Approve | Aim::Confirm | Aim::Meant { .. } | Aim::Sure { .. } => true,
+            Aim::Route | Aim::Talk | Aim::Which => false,
         };
         let said_no = matches!(yes_no::find(words), Some((false, ..)));
         yes_no_asked && said_no && command == Command::Goodbye
@@ -205,6 +209,11 @@ impl Conversation {
             Aim::Which => self.answer_confirm(asking, text, true),
             Aim::Route => self.answer_route(asking, text),
             Aim::Meant { intent } => self.answer_meant(asking, intent, text),
+            Aim::Approve => self.answer_approve(asking, text),
+            Aim::Talk => {
+                self.answer_talk(asking, text);
+                Ok(())
+            }
         }
     }
 

@@ -8,6 +8,11 @@ use crate::agent::flow::{Body, Node, NodeIndex, Then};
 use crate::agent::source::Yaml;
 use std::collections::BTreeSet;
 
+/// English text has about this many characters per token of a language model.
+const CHARS_PER_TOKEN: usize = 4;
+/// Tokens of a prompt from which on its length is worth a warning.
+const PROMPT_TOKENS: usize = 2_000;
+
 pub(super) fn graph(reader: &mut Reader, agent: &Agent) {
     let reachable = reachable(agent);
     for (index, node) in agent.nodes.iter().enumerate() {
@@ -54,6 +59,21 @@ fn check_node(reader: &mut Reader, agent: &Agent, index: NodeIndex) {
                     reader.report.push(Severity::Error, node.at, width, message, help);
                 }
             }
+        }
+        Body::Converse(converse) => {
+            if agent.speech.llm.is_none() && agent.speech.realtime.is_none() {
+                let help = Some("name one: `language_model: <provider>` or `speech_to_speech: <provider>`".to_owned());
+                let message = format!("in `{}` a model talks, but the agent has none", node.id);
+                reader.report.push(Severity::Error, node.at, width, message, help);
+            }
+            let tokens = converse.prompt.chars().count() / CHARS_PER_TOKEN;
+            if tokens > PROMPT_TOKENS {
+                let message = format!("the prompt of `{}` is about {tokens} tokens long", node.id);
+                let help = Some("it is read before every answer while the caller waits: keep what matters".to_owned());
+                reader.warn(node.at, width, message, help);
+            }
+            // What a model remembers and nobody uses is only told to the model again.
+            reader.used.extend(converse.collect.iter().cloned());
         }
         Body::Tool { tool, .. } => {
             let confirmed = agent.tools.get(*tool).is_some_and(|tool| tool.confirm);
@@ -151,6 +171,7 @@ fn unset(reader: &mut Reader, agent: &Agent) {
                 here.extend(slots.iter().cloned());
                 question.wordings.iter().collect()
             }
+            Body::Converse(converse) => std::iter::once(&converse.prompt).chain(&converse.opening).collect(),
             Body::Decide { .. } => continue,
         };
         if !matches!(node.body, Body::Say { .. }) {
@@ -207,6 +228,7 @@ fn filled_on_entry(agent: &Agent) -> Vec<Option<BTreeSet<String>>> {
             _ => None,
         }));
         match &node.body {
+            Body::Converse(converse) => open.extend(converse.exits.iter().map(|exit| (exit.target, after.clone()))),
             Body::Route { intents, keys, .. } => {
                 open.extend(intents.iter().map(|(_, target)| (*target, after.clone())));
                 open.extend(keys.iter().map(|(_, target)| (*target, after.clone())));
@@ -245,6 +267,9 @@ pub(super) fn unused(reader: &mut Reader, agent: &Agent, fields: &Fields<'_>) {
     let mut used = reader.used.clone();
     for node in &agent.nodes {
         match &node.body {
+            Body::Converse(converse) => {
+                used.extend(converse.tools.iter().map(|offered| format!("tool {}", offered.tool)))
+            }
             Body::Tool { tool, .. } => drop(used.insert(format!("tool {tool}"))),
             Body::Transfer { destination, .. } => drop(used.insert(format!("destination {destination}"))),
             _ => {}

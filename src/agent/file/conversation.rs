@@ -72,16 +72,18 @@ pub(super) fn read_intents(reader: &mut Reader, fields: &Fields<'_>, names: &Nam
 
 pub(super) fn read_phrases(reader: &mut Reader, fields: &Fields<'_>) -> Phrases {
     let mut phrases = Phrases::default();
-    let known = ["busy", "corrected", "did_you_mean", "sure", "wait", "which"];
+    let known = ["busy", "corrected", "did_you_mean", "read_back", "sure", "telephone", "wait", "which"];
     let Some(given) = fields.get("phrases").and_then(|node| reader.fields(node, "`phrases`", &known)) else {
-        reader.default("phrases: the standard sentences (busy, corrected, did_you_mean, sure, wait, which)");
+        reader.default(format!("phrases: the standard sentences ({})", known.join(", ")));
         return phrases;
     };
     for (name, phrase) in [
         ("busy", &mut phrases.busy),
         ("corrected", &mut phrases.corrected),
         ("did_you_mean", &mut phrases.did_you_mean),
+        ("read_back", &mut phrases.read_back),
         ("sure", &mut phrases.sure),
+        ("telephone", &mut phrases.telephone),
         ("wait", &mut phrases.wait),
         ("which", &mut phrases.which),
     ] {
@@ -178,6 +180,9 @@ fn standard(failure: Failure, destination: Option<usize>) -> Handler {
         Failure::Goodbye => (&["Thank you for calling. Goodbye."], Then::Hangup("caller_said_goodbye".into())),
         Failure::LowConfidence => {
             (&["I'm sorry, I couldn't hear you well.", "The line is a little unclear, I'm sorry."], Then::AskAgain)
+        }
+        Failure::ModelRefused => {
+            (&["I'm afraid I can't talk about that.", "I'm sorry, I have to leave that aside."], Then::AskAgain)
         }
         Failure::NoInput => (&["Are you still there?", "I didn't hear anything."], Then::AskAgain),
         Failure::NoMatch => (&["Sorry, I didn't get that.", "I'm sorry, I still didn't understand."], Then::AskAgain),

@@ -49,6 +49,38 @@
 //!   bye: {hangup: done, say: Goodbye.}
 //! ```
 //!
+//! A language model talks in a `converse` node (`examples/assistant.yaml` is a whole agent). It may call the node's
+//! tools, note what it is told to collect and leave by the node's exits, and nothing else:
+//!
+//! ```yaml
+//! agent: assistant
+//! start: talk
+//! speech_to_text: {use: [deepgram, local], language: en, languages: {es: other}}     # a name, a list of fallbacks, or this
+//! language_model: {use: [openai, anthropic], temperature: 0.4, max_tokens: 300}
+//! text_to_speech: {use: [elevenlabs, local], voice: "id", speed: 1.0}
+//! speech_to_speech: {use: openai-realtime, voice: marin, turns: vendor}    # in place of the three, where a model talks
+//! variables: {name: name, day: date}
+//! tools:
+//!   look: {url: "https://example.com/free", description: Free times of a day, arguments: {date: date}}
+//!   book: {method: POST, url: "https://example.com/book", arguments: {name: name, date: date}, confirm: true}
+//! destinations: {desk: {extension: "20"}}
+//! on:
+//!   model_refused: {say: Let us talk about something else.}            # also after a vendor's filter
+//! nodes:
+//!   talk:
+//!     converse: You book appointments. The caller's number is {{ call.caller_number }}.     # filled in once, on entry
+//!     opening: [How can I help you?, What else?]     # said word for word; or speak_first: true
+//!     tools:                          # names, or:
+//!       - {use: look, filler: Let me see.}
+//!       - {use: book, read_back: "{{ name }} on {{ date }}, right?"}     # asked by us, and answered yes, before it runs
+//!     collect: [name, day]            # typed and checked like answers
+//!     exits: {done: bye, human: {go: desk, when: The caller wants what you cannot do}}
+//!     listen_for: [day]               # also no_input_after, retries
+//!     max_turns: 40
+//!   desk: {transfer: desk}
+//!   bye: {hangup: done, say: Goodbye.}
+//! ```
+//!
 //! For lines that are noisy, faint or send the agent's own voice back, all off by default:
 //!
 //! ```yaml
@@ -75,6 +107,7 @@
 mod bridge;
 mod check;
 mod conversation;
+mod converse;
 mod listening;
 mod nodes;
 mod reader;
@@ -182,8 +215,12 @@ pub struct Phrases {
     pub corrected: String,
     /// Before acting on an uncertain intent; `{{ label }}` names it.
     pub did_you_mean: String,
+    /// Before a tool with `confirm` runs for a language model; `{{ heard }}` lists its arguments.
+    pub read_back: String,
     /// Before taking an uncertain value; `{{ heard }}` is the value.
     pub sure: String,
+    /// Stands after the prompt of every `converse` node: how one talks on the telephone, and what day it is.
+    pub telephone: String,
     /// When the caller needs a moment.
     pub wait: String,
     /// After a no to a read-back.
@@ -196,7 +233,13 @@ impl Default for Phrases {
             busy: "One moment, please.".into(),
             corrected: "All right, {{ heard }}.".into(),
             did_you_mean: "Did you mean {{ label }}?".into(),
+            read_back: "Let me read that back. {{ heard }}. Is that right?".into(),
             sure: "Did you say {{ heard }}?".into(),
+            telephone: "You are talking to a caller on the telephone, and a voice reads out what you write. Speak in \
+                        one or two short sentences of plain words, without lists, markup or emojis, and ask one thing \
+                        at a time. Never claim to have done what no tool has confirmed. Today is {{ today | date }} \
+                        ({{ today }}), the time is {{ now }}."
+                .into(),
             wait: "Of course, take your time.".into(),
             which: "What should I change?".into(),
         }
@@ -416,16 +459,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_format_shown_in_the_documentation_is_right() {
-        let shown: String = include_str!("mod.rs")
+    fn the_whole_agents_shown_in_the_documentation_are_right() {
+        let documentation: String = include_str!("mod.rs")
             .lines()
-            .skip_while(|line| *line != "//! ```yaml")
-            .skip(1)
-            .take_while(|line| *line != "//! ```")
+            .take_while(|line| line.starts_with("//!"))
             .map(|line| format!("{}\n", line.trim_start_matches("//! ").trim_start_matches("//!")))
             .collect();
-        let checked = check("shown.yaml", &shown, &[]);
-        let errors: Vec<String> = checked.report.errors().map(|e| format!("{}: {}", e.at.line, e.message)).collect();
-        assert!(errors.is_empty() && checked.agent.is_some(), "{}", checked.report);
+        let blocks = documentation.split("```yaml\n").skip(1).filter_map(|block| block.split("```").next());
+        let whole: Vec<&str> = blocks.filter(|block| block.contains("\nnodes:")).collect();
+        assert_eq!(whole.len(), 2);
+        for shown in whole {
+            let checked = check("shown.yaml", shown, &[]);
+            assert!(checked.report.errors().next().is_none() && checked.agent.is_some(), "{}", checked.report);
+        }
     }
 }

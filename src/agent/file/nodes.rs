@@ -1,7 +1,7 @@
 //! `nodes:`.
 
 use super::reader::{Fields, Reader};
-use super::{Names, conversation, services};
+use super::{Names, conversation, converse, services};
 use crate::agent::diagnostic::suggestion;
 use crate::agent::flow::{Body, Next, Node, Question, Then, ToolEdge};
 use crate::agent::rule::Variable;
@@ -9,7 +9,7 @@ use crate::agent::source::{self, Key, Yaml};
 use crate::agent::tool::ToolDefinition;
 
 /// Keys that say what a node does; each node has exactly one.
-const KINDS: &[&str] = &["ask", "confirm", "decide", "hangup", "route", "say", "tool", "transfer"];
+const KINDS: &[&str] = &["ask", "confirm", "converse", "decide", "hangup", "route", "say", "tool", "transfer"];
 
 /// Keys every node may have beside its kind.
 const COMMON: &[&str] = &["clear", "completes", "on", "set"];
@@ -18,11 +18,12 @@ const COMMON: &[&str] = &["clear", "completes", "on", "set"];
 const TOOL_FAILURES: &[&str] =
     &["error", "timeout", "refused", "not_json", "not_allowed", "circuit_open", "bad_answer", "busy", "too_large"];
 
-struct Context<'c> {
-    names: &'c Names,
-    variables: &'c [Variable],
-    tools: &'c [ToolDefinition],
-    usual: Question,
+/// What nodes may refer to.
+pub(super) struct Context<'c> {
+    pub(super) names: &'c Names,
+    pub(super) variables: &'c [Variable],
+    pub(super) tools: &'c [ToolDefinition],
+    pub(super) usual: Question,
 }
 
 pub(super) fn read_nodes(
@@ -71,6 +72,7 @@ fn read_node(reader: &mut Reader, key: &Key, node: &source::Node, context: &Cont
     let own: &[&str] = match kind.name.as_str() {
         "ask" => &["ask", "question", "listen_for", "next", "retries", "no_input_after"],
         "confirm" => &["confirm", "question", "which", "next", "retries", "no_input_after"],
+        "converse" => converse::KEYS,
         "decide" => &["decide"],
         "hangup" => &["hangup", "say", "completed", "headers"],
         "route" => &["route", "question", "keys", "listen_for", "retries", "no_input_after"],
@@ -84,6 +86,7 @@ fn read_node(reader: &mut Reader, key: &Key, node: &source::Node, context: &Cont
     let body = match kind.name.as_str() {
         "ask" => read_ask(reader, &fields, value, context),
         "confirm" => read_confirm(reader, &fields, value, context),
+        "converse" => converse::read_converse(reader, &fields, value, context),
         "decide" => value.map(|node| Body::Decide { next: read_next_node(reader, node, context, &[]) }),
         "hangup" => Some(Body::Hangup {
             say: lines(reader, &fields, "say"),
@@ -178,7 +181,7 @@ fn check_variable(reader: &mut Reader, key: &Key, context: &Context<'_>) {
 }
 
 /// A list of variables.
-fn slots(reader: &mut Reader, node: Option<&source::Node>, context: &Context<'_>) -> Vec<String> {
+pub(super) fn slots(reader: &mut Reader, node: Option<&source::Node>, context: &Context<'_>) -> Vec<String> {
     let Some(node) = node else { return Vec::new() };
     let items: Vec<&source::Node> = match &node.value {
         Yaml::List(items) => items.iter().collect(),
@@ -195,10 +198,16 @@ fn slot(reader: &mut Reader, node: &source::Node, context: &Context<'_>) -> Opti
 }
 
 fn read_question(reader: &mut Reader, fields: &Fields<'_>, context: &Context<'_>, what: &str) -> Question {
-    let mut question = context.usual.clone();
+    let mut question = read_patience(reader, fields, context);
     if let Some(node) = reader.require(fields, "question", what) {
         question.wordings = reader.lines(node, &[]);
     }
+    question
+}
+
+/// `retries` and `no_input_after`.
+pub(super) fn read_patience(reader: &mut Reader, fields: &Fields<'_>, context: &Context<'_>) -> Question {
+    let mut question = context.usual.clone();
     if let Some(retries) = fields.get("retries").and_then(|node| reader.number(node, 1.0, 10.0)) {
         question.retries = retries as u32;
     }

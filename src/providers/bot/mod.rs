@@ -6,7 +6,6 @@
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic))]
 
-mod base64;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzz;
 mod lean;
@@ -16,6 +15,7 @@ mod twilio;
 pub use lean::{HEADER_BYTES, Lean, SUBPROTOCOL};
 pub use twilio::Twilio;
 
+use super::base64;
 use crate::audio::g711::Law;
 use crate::base::{Pii, SampleRate};
 use bytes::BytesMut;

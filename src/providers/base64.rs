@@ -88,6 +88,13 @@ pub fn decode(text: &[u8], mut take: impl FnMut(u8)) -> bool {
     }
 }
 
+/// The octets of `text`; `None` when it is no base64.
+#[must_use]
+pub fn decoded(text: &str) -> Option<Vec<u8>> {
+    let mut out = Vec::with_capacity(text.len() / 4 * 3 + 2);
+    decode(text.as_bytes(), |octet| out.push(octet)).then_some(out)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -96,11 +103,6 @@ mod tests {
         let mut out = BytesMut::new();
         encode(octets, &mut out);
         String::from_utf8(out.to_vec()).unwrap()
-    }
-
-    fn decoded(text: &str) -> Option<Vec<u8>> {
-        let mut out = Vec::new();
-        decode(text.as_bytes(), |octet| out.push(octet)).then_some(out)
     }
 
     #[test]
