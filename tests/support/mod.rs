@@ -192,6 +192,17 @@ impl TestServer {
         policy: EgressPolicy,
         change: impl FnOnce(&mut ServerPlan),
     ) -> Self {
+        Self::start_trusting(&[], agent_yaml, heard, policy, change).await
+    }
+
+    /// The same where bots are trusted by these authorities (PEM) beside the system's.
+    pub async fn start_trusting(
+        authorities: &[u8],
+        agent_yaml: &str,
+        heard: &[&str],
+        policy: EgressPolicy,
+        change: impl FnOnce(&mut ServerPlan),
+    ) -> Self {
         Self::start_thinking(agent_yaml, heard, policy, |_| (), change).await
     }
 
@@ -223,7 +234,7 @@ impl TestServer {
         let surroundings = BotSurroundings {
             policy: policy.clone(),
             resolver: Arc::new(SystemResolver),
-            extra_roots: &[],
+            extra_roots: authorities,
             environment: &|name| (name == "BOT_KEY").then(|| "12345".to_owned()),
             voice: Some((Arc::clone(&tts) as _, 1.0)),
         };
