@@ -35,7 +35,7 @@ fn acceptor(identity: &TlsIdentity) -> TlsAcceptor {
 async fn server(host: &BotHost, authority: &Authority) -> TestServer {
     let agent = host.agent("lean", "").replace("ws://", "wss://");
     let roots = std::fs::read(&authority.ca_file).unwrap();
-    TestServer::start_trusting(&roots, &agent, &[], host.policy(), |_| ()).await
+    TestServer::start_trusting(&roots, &agent, host.policy()).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
