@@ -57,16 +57,18 @@ async fn a_bot_with_a_certificate_of_our_own_authority_holds_a_call_inside_tls()
         let start = socket.next().await.unwrap().unwrap().into_text().unwrap();
         let start: Value = serde_json::from_str(&start).unwrap();
         assert_eq!(start["type"], "start", "{start}");
-        let octets: Vec<u8> = hum(16_000).iter().flat_map(|sample| sample.to_le_bytes()).collect();
-        for piece in octets.chunks(640) {
-            socket.send(Message::Binary(piece.to_vec().into())).await.unwrap();
-        }
         // The caller is heard here as well.
         while !matches!(socket.next().await.unwrap().unwrap(), Message::Binary(_)) {}
         socket
     };
     let (phone, mut socket) = tokio::join!(Phone::call(&server.server, CALLER), bot);
     let mut phone = phone.unwrap();
+    let octets: Vec<u8> = hum(48_000).iter().flat_map(|sample| sample.to_le_bytes()).collect();
+    for piece in octets.chunks(640) {
+        // Version 1, audio, and numbers that a bot may leave at zero (docs/bridge.md).
+        let frame = [&[1, 0x02, 0, 0, 0, 0, 0, 0], piece].concat();
+        socket.send(Message::Binary(frame.into())).await.unwrap();
+    }
     phone.wait_for(true, 10).await;
     socket.send(Message::Text(json!({"type": "hangup"}).to_string().into())).await.unwrap();
     phone.ended().await;
