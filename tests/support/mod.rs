@@ -514,7 +514,8 @@ impl Desk {
         let mut random = Random::system();
         let line =
             Line::prepare(&self.sip, &call, events, &self.workers, &Codec::G711, LegMode::Agent, &mut random).unwrap();
-        let phone = Phone { line, sip: self.sip.clone(), workers: Arc::clone(&self.workers), turn: TurnId::NONE, heard: None };
+        let phone =
+            Phone { line, sip: self.sip.clone(), workers: Arc::clone(&self.workers), turn: TurnId::NONE, heard: None };
         RingingPhone { call, phone }
     }
 
