@@ -175,12 +175,7 @@ async fn deepgram_openai_and_elevenlabs_hold_a_call() {
 async fn assemblyai_anthropic_and_cartesia_hold_a_call() {
     let accounts = vec![
         account("assemblyai", "good-key", "", fakes::stt_assemblyai::AssemblyAi),
-        account(
-            "anthropic",
-            "key-of-anthropic",
-            "/v1",
-            fakes::llm_anthropic::Anthropic { key: "key-of-anthropic" },
-        ),
+        account("anthropic", "key-of-anthropic", "/v1", fakes::llm_anthropic::Anthropic { key: "key-of-anthropic" }),
         account("cartesia", fakes::tts_cartesia::KEY, "", fakes::tts_cartesia::Cartesia),
     ];
     let lines = "speech_to_text: assemblyai\nlanguage_model: anthropic\ntext_to_speech: cartesia";
