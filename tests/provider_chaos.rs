@@ -173,7 +173,7 @@ async fn an_answer_that_breaks_off_says_so_at_once_and_the_next_one_is_whole() {
     let call =
         |registry: Arc<Registry>, names: Vec<String>| async move { think(model_of(&registry, &names), "Hello?").await };
     matrix.warm_up("Hello there. How can I help?", call).await;
-    for fault in [Misbehaviour::HalfMessage, Misbehaviour::StallAfterUpgrade] {
+    for fault in [Misbehaviour::HalfMessage, Misbehaviour::CloseMidWord(1011)] {
         let call = |registry: Arc<Registry>, names: Vec<String>| async move {
             let model = model_of(&registry, &names);
             // One that fails before its first word is the second's to answer, and goes on for ten seconds.
