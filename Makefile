@@ -21,7 +21,7 @@ FUZZ_TARGETS := $(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs)))
 FUZZ_FLAGS := --release --sanitizer none
 BENCHES := $(basename $(notdir $(wildcard benches/*.rs)))
 
-.PHONY: help setup models peers pipecat test-bridge-pipecat test-sdk interop demo test check fmt clippy doc deny fuzz bench bench-media clean
+.PHONY: help setup models peers pipecat test-bridge-pipecat test-sdk interop demo test check fmt clippy doc deny fuzz bench bench-ai bench-media clean
 help:
 	@sed -n '/^# make/s/^# //p' Makefile
 
@@ -101,6 +101,10 @@ fuzz:
 
 bench: peers
 	@$(CARGO) bench $(addprefix --bench ,$(BENCHES)) $(BENCH_ARGS)
+
+# What vendors cost: make bench-ai AI=stages BENCH_CALLS=200
+bench-ai:
+	@$(CARGO) bench --bench ai_path -- $(AI)
 
 # A soak: make bench-media MEDIA=soak BENCH_SOAK_MINUTES=30
 bench-media: peers
