@@ -154,7 +154,7 @@ impl Session {
     }
 
     /// Drives the call until it is over and reports its end.
-    pub(super) async fn run(mut self) {
+    pub(super) async fn run(mut self: Box<Self>) {
         loop {
             self.settle(Instant::now());
             if let Some(reason) = self.ended.take() {

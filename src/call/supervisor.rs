@@ -157,7 +157,12 @@ impl Supervisor {
             match arrival {
                 Arrival::Call(call, events) => {
                     let supervisor = Arc::clone(&self);
-                    self.spawn(async move { supervisor.take(*call, events).await });
+                    self.spawn(async move {
+                        // What it takes to answer is given back before the call is driven.
+                        if let Some(started) = Box::pin(supervisor.take(*call, events)).await {
+                            supervisor.drive(started).await;
+                        }
+                    });
                 }
                 Arrival::Registration(id, state) => self.note_registration(id, state),
             }
@@ -190,7 +195,7 @@ impl Supervisor {
         variables.extend(header_variables(&answer, &route));
         let started = Started {
             call,
-            line,
+            line: Box::new(line),
             route,
             gateway,
             variables,
@@ -284,7 +289,8 @@ impl Supervisor {
         others.into_iter().find(|route| serves(route, called)).or(own)
     }
 
-    async fn take(self: Arc<Self>, incoming: IncomingCall, events: LegEvents) {
+    /// Answers a call or refuses it. `None` when there is nothing to drive: it was refused, or takes the place of another.
+    async fn take(&self, incoming: IncomingCall, events: LegEvents) -> Option<Started> {
         let arrived = Instant::now();
         let call = CallId(self.next_call.fetch_add(1, Ordering::Relaxed));
         let user = |uri: &Uri| uri.view().user().map(crate::sip::uri::unescaped).unwrap_or_default();
@@ -300,20 +306,23 @@ impl Supervisor {
             ),
         };
         let Some(route) = route else {
-            return self.refuse(call, &incoming, 404, "no agent is assigned to this trunk or extension");
+            self.refuse(call, &incoming, 404, "no agent is assigned to this trunk or extension");
+            return None;
         };
         if !serves(&route, &called) {
-            return self.refuse(call, &incoming, 404, "the called number is not served on this trunk");
+            self.refuse(call, &incoming, 404, "the called number is not served on this trunk");
+            return None;
         }
         if let Some(replaced) = incoming.replaces {
             let Some(mode) = self.switchboard.mode_of(replaced) else {
-                return self.refuse(call, &incoming, 481, "nobody holds the call that this one wants to replace");
+                self.refuse(call, &incoming, 481, "nobody holds the call that this one wants to replace");
+                return None;
             };
             match self.pick_up(&incoming, events, &route.terms, mode).await {
-                Ok(line) => self.switchboard.hand(Takeover { replaced, line }),
+                Ok(line) => self.switchboard.hand(Takeover { replaced, line: Box::new(line) }),
                 Err(error) => self.refuse_for(call, &incoming, &error),
             }
-            return;
+            return None;
         }
         let begun = reach_outside(&route.program);
         let line = match self.pick_up(&incoming, events, &route.terms, mode(&route.program)).await {
@@ -322,7 +331,8 @@ impl Supervisor {
                 if let Some(begun) = begun {
                     begun.abort();
                 }
-                return self.refuse_for(call, &incoming, &error);
+                self.refuse_for(call, &incoming, &error);
+                return None;
             }
         };
         let variables = variables(&incoming, &route);
@@ -330,9 +340,9 @@ impl Supervisor {
             let terms = route.terms.clone();
             Arc::new(Gateway::back_to(&route.peer, incoming.transport, incoming.source, &called, terms))
         });
-        let started = Started {
+        Some(Started {
             call,
-            line,
+            line: Box::new(line),
             route,
             gateway,
             variables,
@@ -341,8 +351,7 @@ impl Supervisor {
             begun,
             caller_name: Some(name_of(&incoming.from)).filter(|name| !name.expose().is_empty()),
             called_number: Some(Pii::new(called)).filter(|number| !number.expose().is_empty()),
-        };
-        self.drive(started).await;
+        })
     }
 
     /// Answers a call, after what its caller is to hear before.
@@ -442,16 +451,17 @@ impl Supervisor {
         let facts = CallFacts { call, direction, peer, agent, since: Instant::now() };
         let (switchboard, events) = (Arc::clone(&self.switchboard), self.events.clone());
         let counterpart = Counterpart { gateway, terms, caller_name, called_number };
+        // Each in a box of its own size: this future, which every call keeps, would be as large as the largest of them.
         match program {
             Program::Agent(agent, engines) => {
-                let legs = Legs::new(line, facts, counterpart, switchboard, events);
-                Session::new(legs, agent, engines, variables).run().await;
+                let legs = Legs::new(*line, facts, counterpart, switchboard, events);
+                Box::pin(Box::new(Session::new(legs, agent, engines, variables)).run()).await;
             }
             Program::Bot(bot) => {
-                let legs = Legs::new(line, facts, counterpart, switchboard, events);
-                BotCall::new(legs, bot, begun, direction, &variables).run().await;
+                let legs = Legs::new(*line, facts, counterpart, switchboard, events);
+                Box::pin(Box::new(BotCall::new(legs, bot, begun, direction, &variables)).run()).await;
             }
-            Program::Echo => echo(line, facts, &switchboard, &events).await,
+            Program::Echo => Box::pin(echo(line, facts, &switchboard, &events)).await,
         }
     }
 }
@@ -459,7 +469,7 @@ impl Supervisor {
 /// A call that is up, with all that its driver needs.
 struct Started {
     call: CallId,
-    line: Line,
+    line: Box<Line>,
     route: Route,
     gateway: Arc<Gateway>,
     variables: Vec<(String, Pii<String>)>,
@@ -535,7 +545,7 @@ fn header_variables(headers: &[Header], route: &Route) -> Vec<(String, Pii<Strin
     all
 }
 
-async fn echo(mut line: Line, facts: CallFacts, switchboard: &Arc<Switchboard>, events: &EventStream) {
+async fn echo(mut line: Box<Line>, facts: CallFacts, switchboard: &Arc<Switchboard>, events: &EventStream) {
     let (call, started) = (facts.call, facts.since);
     let (mut seat, mut takeovers) = switchboard.seat(&line, LegMode::Echo, facts);
     let mut due = tokio::time::interval_at((started + QUALITY_INTERVAL).into(), QUALITY_INTERVAL);
