@@ -100,7 +100,7 @@ fn an_agent_without_a_response_to_a_failure_is_refused() {
 fn defaults_are_applied_and_told() {
     let checked = check("a.yaml", SMALL, &[]);
     let agent = checked.agent.expect("a good agent");
-    assert_eq!(agent.on.len(), 10, "every failure has a response");
+    assert_eq!(agent.on.len(), 11, "every failure has a response");
     for name in
         ["no_input", "no_match", "provider_down", "wants_human", "out_of_scope", "low_confidence", "retries_used_up"]
     {

@@ -19,6 +19,7 @@ use crate::net::{Arrival, Inbox, LegEvents, Sip};
 use crate::sip::event::{EndCause, Header, IncomingCall, Party, Peer, RegistrationState};
 use crate::sip::{RegistrationId, Uri};
 use std::collections::HashMap;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -158,8 +159,8 @@ impl Supervisor {
                 Arrival::Call(call, events) => {
                     let supervisor = Arc::clone(&self);
                     self.spawn(async move {
-                        // What it takes to answer is given back before the call is driven.
-                        if let Some(started) = Box::pin(supervisor.take(*call, events)).await {
+                        // What answering takes is freed before the call goes on for long.
+                        if let Some(started) = Box::pin(Arc::clone(&supervisor).take(*call, events)).await {
                             supervisor.drive(started).await;
                         }
                     });
@@ -195,7 +196,7 @@ impl Supervisor {
         variables.extend(header_variables(&answer, &route));
         let started = Started {
             call,
-            line: Box::new(line),
+            line,
             route,
             gateway,
             variables,
@@ -289,8 +290,8 @@ impl Supervisor {
         others.into_iter().find(|route| serves(route, called)).or(own)
     }
 
-    /// Answers a call or refuses it. `None` when there is nothing to drive: it was refused, or takes the place of another.
-    async fn take(&self, incoming: IncomingCall, events: LegEvents) -> Option<Started> {
+    /// Answers a call; `None` when it was refused, or was one leg's replacement.
+    async fn take(self: Arc<Self>, incoming: IncomingCall, events: LegEvents) -> Option<Started> {
         let arrived = Instant::now();
         let call = CallId(self.next_call.fetch_add(1, Ordering::Relaxed));
         let user = |uri: &Uri| uri.view().user().map(crate::sip::uri::unescaped).unwrap_or_default();
@@ -342,7 +343,7 @@ impl Supervisor {
         });
         Some(Started {
             call,
-            line: Box::new(line),
+            line,
             route,
             gateway,
             variables,
@@ -429,7 +430,8 @@ impl Supervisor {
         });
     }
 
-    async fn drive(&self, started: Started) {
+    /// The rest of a call: a future of just the size that its program needs.
+    fn drive(&self, started: Started) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         let Started { call, mut line, route, gateway, variables, direction, setup, begun, caller_name, called_number } =
             started;
         let Route { peer, agent, program, terms } = route;
@@ -451,17 +453,18 @@ impl Supervisor {
         let facts = CallFacts { call, direction, peer, agent, since: Instant::now() };
         let (switchboard, events) = (Arc::clone(&self.switchboard), self.events.clone());
         let counterpart = Counterpart { gateway, terms, caller_name, called_number };
-        // Each in a box of its own size: this future, which every call keeps, would be as large as the largest of them.
         match program {
             Program::Agent(agent, engines) => {
-                let legs = Legs::new(*line, facts, counterpart, switchboard, events);
-                Box::pin(Box::new(Session::new(legs, agent, engines, variables)).run()).await;
+                let legs = Legs::new(line, facts, counterpart, switchboard, events);
+                let session = Box::new(Session::new(legs, agent, engines, variables));
+                Box::pin(session.run())
             }
             Program::Bot(bot) => {
-                let legs = Legs::new(*line, facts, counterpart, switchboard, events);
-                Box::pin(Box::new(BotCall::new(legs, bot, begun, direction, &variables)).run()).await;
+                let legs = Legs::new(line, facts, counterpart, switchboard, events);
+                let bot = Box::new(BotCall::new(legs, bot, begun, direction, &variables));
+                Box::pin(bot.run())
             }
-            Program::Echo => Box::pin(echo(line, facts, &switchboard, &events)).await,
+            Program::Echo => Box::pin(echo(Box::new(line), facts, switchboard, events)),
         }
     }
 }
@@ -469,7 +472,7 @@ impl Supervisor {
 /// A call that is up, with all that its driver needs.
 struct Started {
     call: CallId,
-    line: Box<Line>,
+    line: Line,
     route: Route,
     gateway: Arc<Gateway>,
     variables: Vec<(String, Pii<String>)>,
@@ -545,7 +548,7 @@ fn header_variables(headers: &[Header], route: &Route) -> Vec<(String, Pii<Strin
     all
 }
 
-async fn echo(mut line: Box<Line>, facts: CallFacts, switchboard: &Arc<Switchboard>, events: &EventStream) {
+async fn echo(mut line: Box<Line>, facts: CallFacts, switchboard: Arc<Switchboard>, events: EventStream) {
     let (call, started) = (facts.call, facts.since);
     let (mut seat, mut takeovers) = switchboard.seat(&line, LegMode::Echo, facts);
     let mut due = tokio::time::interval_at((started + QUALITY_INTERVAL).into(), QUALITY_INTERVAL);

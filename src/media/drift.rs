@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 /// Taps of the interpolation, half of them ahead of the sample that is made: 1 ms at 8 kHz.
 const TAPS: usize = 16;
-/// Partial sums of the interpolation.
+/// Products that are summed side by side.
 const LANES: usize = 4;
 /// Samples kept behind the one that is made.
 const BEHIND: usize = TAPS / 2 - 1;
@@ -43,20 +43,6 @@ fn bessel(x: f64) -> f64 {
         sum += term;
     }
     sum
-}
-
-/// The sum of `samples` weighted by two rows of taps, `blend` of the way from the one to the other. Four partial sums,
-/// which the processor adds at once.
-fn blended(samples: &[i16], near: &[f32; TAPS], far: &[f32; TAPS], blend: f32) -> f32 {
-    let mut sums = [0.0f32; LANES];
-    let rows = near.chunks_exact(LANES).zip(far.chunks_exact(LANES));
-    for (samples, (near, far)) in samples.chunks_exact(LANES).zip(rows) {
-        for (((sum, sample), near), far) in sums.iter_mut().zip(samples).zip(near).zip(far) {
-            *sum += f32::from(*sample) * (near + (far - near) * blend);
-        }
-    }
-    let [a, b, c, d] = sums;
-    (a + b) + (c + d)
 }
 
 /// Takes playouts of 20 ms by the sender's clock, gives frames of 20 ms by ours. Until it [follows](Self::follow),
@@ -152,8 +138,9 @@ impl Pace {
             let blend = place.fract() as f32;
             let phase = place as usize;
             let (Some(near), Some(far)) = (SINC.get(phase), SINC.get(phase + 1)) else { continue };
-            let samples = self.audio.get(first..first + TAPS).unwrap_or_default();
-            *slot = blended(samples, near, far, blend).round() as i16;
+            let window = self.audio.get(first..).and_then(|rest| rest.first_chunk::<TAPS>());
+            let Some(window) = window else { continue };
+            *slot = interpolated(window, near, far, blend).round() as i16;
         }
         self.at += self.step * self.frame as f64;
         let spent = (self.at as usize).saturating_sub(BEHIND).min(self.len);
@@ -161,6 +148,21 @@ impl Pace {
         self.len -= spent;
         self.at -= spent as f64;
     }
+}
+
+/// The sum of samples by taps between two phases. Four sums side by side: the order of floating-point additions is part
+/// of the result, so the compiler does not make them of one by itself.
+fn interpolated(window: &[i16; TAPS], near: &[f32; TAPS], far: &[f32; TAPS], blend: f32) -> f32 {
+    let mut sums = [0.0f32; LANES];
+    let (windows, _) = window.as_chunks::<LANES>();
+    let (nears, _) = near.as_chunks::<LANES>();
+    let (fars, _) = far.as_chunks::<LANES>();
+    for ((samples, near), far) in windows.iter().zip(nears).zip(fars) {
+        for lane in 0..LANES {
+            sums[lane] += f32::from(samples[lane]) * (near[lane] + (far[lane] - near[lane]) * blend);
+        }
+    }
+    (sums[0] + sums[1]) + (sums[2] + sums[3])
 }
 
 #[cfg(test)]

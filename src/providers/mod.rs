@@ -22,6 +22,7 @@ pub mod registry;
 pub mod resilience;
 pub mod settings;
 pub mod socket;
+pub mod speakable;
 pub mod stt;
 pub mod tts;
 pub mod voice;

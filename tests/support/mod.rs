@@ -277,6 +277,8 @@ pub struct Phone {
     pub sip: Sip,
     workers: Arc<Workers>,
     turn: TurnId,
+    /// All that was heard by [`Self::pass_frame`], once it is wanted.
+    pub heard: Option<Vec<i16>>,
 }
 
 fn workers_at(ip: IpAddr) -> Arc<Workers> {
@@ -317,7 +319,7 @@ impl Phone {
             invite
         })
         .await?;
-        Ok(Self { line, sip, workers, turn: TurnId::NONE })
+        Ok(Self { line, sip, workers, turn: TurnId::NONE, heard: None })
     }
 
     /// Begins a second call of this phone, to `target`.
@@ -399,8 +401,12 @@ impl Phone {
 
     /// Speaks (hums) for `milliseconds` and returns when the last sample has been queued and heard by the line.
     pub async fn speak(&mut self, milliseconds: usize) {
+        self.play(&hum(milliseconds * 8)).await;
+    }
+
+    /// Plays samples and returns when the last of them has been sent.
+    pub async fn play(&mut self, samples: &[i16]) {
         self.turn = self.turn.next();
-        let samples = hum(milliseconds * 8);
         let mut sent = 0;
         while sent < samples.len() {
             sent += self.line.media.downlink.push(self.turn, &samples[sent..]);
@@ -418,6 +424,9 @@ impl Phone {
         loop {
             while self.line.media.events.try_pop().is_some() {}
             if let Some(frame) = self.line.media.uplink.try_pop() {
+                if let Some(heard) = &mut self.heard {
+                    heard.extend_from_slice(frame.samples.samples());
+                }
                 return frame.level_dbfs;
             }
             assert!(Instant::now() < deadline, "no audio came");
@@ -505,7 +514,8 @@ impl Desk {
         let mut random = Random::system();
         let line =
             Line::prepare(&self.sip, &call, events, &self.workers, &Codec::G711, LegMode::Agent, &mut random).unwrap();
-        let phone = Phone { line, sip: self.sip.clone(), workers: Arc::clone(&self.workers), turn: TurnId::NONE };
+        let phone =
+            Phone { line, sip: self.sip.clone(), workers: Arc::clone(&self.workers), turn: TurnId::NONE, heard: None };
         RingingPhone { call, phone }
     }
 

@@ -48,7 +48,7 @@ pub(super) struct Talk {
     pub(super) running: Option<Running>,
     pub(super) approval: Option<Approval>,
     /// The action that the caller has said yes to and that has not succeeded yet.
-    pub(super) approved: Option<(usize, String)>,
+    pub(super) approved: Option<Pii<(usize, String)>>,
     /// What was to be said first in a speech-to-speech session of which nothing was heard yet.
     pub(super) first: Option<(Option<String>, bool)>,
 }
@@ -257,7 +257,6 @@ impl Conversation {
         talk.failures = 0;
         let asking = talk.asking.clone();
         if matches!(finish, Finish::Refused | Finish::Filtered) {
-            talk.calls.clear();
             return self.fail(asking, Failure::ModelRefused);
         }
         if !talk.calls.is_empty() {

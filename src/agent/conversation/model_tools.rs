@@ -257,13 +257,15 @@ impl Conversation {
         let (node, live, spoke) = (talk.node(), matches!(talk.channel, Channel::Live(_)), talk.answer.spoke);
         let confirmed = definition.confirm;
         let quiet = live || spoke;
-        let request = self.run_tool(offered.tool, definition.id.clone(), arguments, confirmed);
-        // The state before the filler: what is said while a tool runs is not shown to the model.
-        self.state = if live { State::Conversing } else { State::CallingTool { request, node, interruptions: 0 } };
+        let calling = |request| State::CallingTool { request, node, interruptions: 0 };
         if !quiet {
+            // In this state already, so that the model is not shown a line that is not its own.
+            self.state = calling(RequestId::default());
             self.say_nth(&offered.filler, self.fillers, true, None);
             self.fillers += 1;
         }
+        let request = self.run_tool(offered.tool, definition.id.clone(), arguments, confirmed);
+        self.state = if live { State::Conversing } else { calling(request) };
         if let Some(talk) = &mut self.talk {
             talk.running = Some(Running { request, call, tool: offered.tool });
         }
@@ -274,7 +276,7 @@ impl Conversation {
         let agent = Arc::clone(&self.agent);
         let Some(talk) = &mut self.talk else { return };
         let arguments = arguments.into_exposed();
-        talk.approved = Some((tool, Value::from(arguments.clone()).to_string()));
+        talk.approved = Some(action(tool, &arguments));
         talk.answer.spoke = false;
         let Some(Body::Converse(converse)) = agent.nodes.get(talk.node()).map(|node| &node.body) else { return };
         if let Some(offered) = converse.tools.iter().find(|offered| offered.tool == tool) {
@@ -285,8 +287,7 @@ impl Conversation {
     /// Whether the caller must say yes to this very action first.
     fn must_approve(&self, tool: usize, arguments: &Map<String, Value>) -> bool {
         let confirm = self.agent.tools.get(tool).is_some_and(|definition| definition.confirm);
-        let action = (tool, Value::from(arguments.clone()).to_string());
-        confirm && self.talk.as_ref().is_none_or(|talk| talk.approved.as_ref() != Some(&action))
+        confirm && self.talk.as_ref().is_none_or(|talk| talk.approved.as_ref() != Some(&action(tool, arguments)))
     }
 
     fn seek_approval(&mut self, call: Call, tool: usize, arguments: Map<String, Value>) {
@@ -327,6 +328,11 @@ impl Conversation {
         }
         self.run_calls();
     }
+}
+
+/// A tool and its arguments, to compare one action with another.
+fn action(tool: usize, arguments: &Map<String, Value>) -> Pii<(usize, String)> {
+    Pii::new((tool, Value::from(arguments.clone()).to_string()))
 }
 
 /// Whether a value is one line of at most `most` characters.

@@ -8,6 +8,11 @@ use crate::agent::flow::{Body, Node, NodeIndex, Then};
 use crate::agent::source::Yaml;
 use std::collections::BTreeSet;
 
+/// English text has about this many characters per token of a language model.
+const CHARS_PER_TOKEN: usize = 4;
+/// Tokens of a prompt from which on its length is worth a warning.
+const PROMPT_TOKENS: usize = 2_000;
+
 pub(super) fn graph(reader: &mut Reader, agent: &Agent) {
     let reachable = reachable(agent);
     for (index, node) in agent.nodes.iter().enumerate() {
@@ -60,6 +65,12 @@ fn check_node(reader: &mut Reader, agent: &Agent, index: NodeIndex) {
                 let help = Some("name one: `language_model: <provider>` or `speech_to_speech: <provider>`".to_owned());
                 let message = format!("in `{}` a model talks, but the agent has none", node.id);
                 reader.report.push(Severity::Error, node.at, width, message, help);
+            }
+            let tokens = converse.prompt.chars().count() / CHARS_PER_TOKEN;
+            if tokens > PROMPT_TOKENS {
+                let message = format!("the prompt of `{}` is about {tokens} tokens long", node.id);
+                let help = Some("it is read before every answer while the caller waits: keep what matters".to_owned());
+                reader.warn(node.at, width, message, help);
             }
             // What a model remembers and nobody uses is only told to the model again.
             reader.used.extend(converse.collect.iter().cloned());

@@ -161,3 +161,125 @@ fn read_exits(reader: &mut Reader, node: &Node, context: &Context<'_>) -> Vec<Ex
     }
     exits
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::agent::Agent;
+    use crate::agent::file::check;
+
+    const START: &str = "agent: a
+start: talk
+language_model: m
+variables: {day: date, free: list}
+tools:
+  look: {url: \"https://api.example.com/x\", arguments: {date: date}}
+  book: {method: POST, url: \"https://api.example.com/x\", arguments: {date: date}, confirm: true}
+  exit_now: {url: \"https://api.example.com/x\"}
+nodes:
+  bye: {hangup: done, say: Bye.}
+";
+
+    fn problems(talk: &str) -> Vec<String> {
+        let checked = check("a.yaml", &format!("{START}  talk: {talk}\n"), &[]);
+        checked.report.errors().map(|d| format!("{}:{} {}", d.at.line, d.at.column, d.message)).collect()
+    }
+
+    #[test]
+    fn a_converse_node_has_all_its_parts() {
+        let talk = "{converse: Be kind., opening: [Hi., Again.], tools: [look, {use: book, filler: Wait., read_back: \"{{ date }}?\"}], \
+                    collect: [day], listen_for: day, exits: {a: bye, b: {go: bye, when: Now}}, max_turns: 7, retries: 2, no_input_after: 9s}";
+        let agent = Agent::parse("a.yaml", &format!("{START}  talk: {talk}\n"), &[]).unwrap_or_else(|e| panic!("{e}"));
+        let Body::Converse(converse) = &agent.nodes[agent.start].body else { panic!("no converse node") };
+        assert_eq!((converse.prompt.as_str(), converse.opening.len()), ("Be kind.", 2));
+        assert_eq!((converse.max_turns, converse.question.retries, converse.question.no_input_ms), (7, 2, 9_000));
+        assert_eq!((converse.tools[0].tool, converse.tools[1].tool), (0, 1));
+        assert_eq!(converse.tools[1].read_back.as_deref(), Some("{{ date }}?"));
+        assert_eq!((converse.exits[0].when.as_str(), converse.exits[1].when.as_str()), ("", "Now"));
+        assert_eq!((&converse.collect, &converse.listen_for), (&vec!["day".to_owned()], &vec!["day".to_owned()]));
+    }
+
+    #[test]
+    fn every_mistake_in_a_converse_node_is_found_where_it_stands() {
+        for (talk, expected) in [
+            ("{converse: \" \", exits: {a: bye}}", "11:20 nothing to say"),
+            ("{converse: \"{{ nobody }}\", exits: {a: bye}}", "11:24 unknown variable `nobody`"),
+            ("{converse: x}", "11:9 a `converse` node needs `exits`"),
+            ("{converse: x, exits: {}}", "11:30 `exits` is empty"),
+            ("{converse: x, exits: {a: by}}", "11:34 there is no node `by`"),
+            ("{converse: x, exits: {a: {when: y}}}", "11:34 an exit needs `go`"),
+            ("{converse: x, exits: {\"a b\": bye}}", "11:31 `a b` cannot name an exit"),
+            ("{converse: x, exits: {a: bye}, collect: [dya]}", "11:50 there is no variable `dya`"),
+            ("{converse: x, exits: {a: bye}, collect: [free]}", "11:40 a caller tells no `list`, which `free` is"),
+            ("{converse: x, exits: {a: bye}, tools: [lok]}", "11:48 there is no tool `lok`"),
+            ("{converse: x, exits: {a: bye}, tools: [look, look]}", "11:54 `look` is listed twice"),
+            (
+                "{converse: x, exits: {a: bye}, tools: exit_now}",
+                "11:47 a model cannot be given a tool named `exit_now`",
+            ),
+            (
+                "{converse: x, exits: {a: bye}, tools: {use: look, read_back: \"{{ date }}?\"}}",
+                "11:70 `look` runs without asking, so nothing is read back",
+            ),
+            (
+                "{converse: x, exits: {a: bye}, tools: {use: book, read_back: Right?}}",
+                "11:70 this does not say `date`: the caller would agree to what they never heard",
+            ),
+            (
+                "{converse: x, exits: {a: bye}, opening: y, speak_first: true}",
+                "11:52 `opening` and `speak_first` exclude each other",
+            ),
+            ("{converse: x, exits: {a: bye}, max_turns: 0}", "11:51 a number from 1 to 300 is needed here"),
+            ("{converse: x, exits: {a: bye}, prompt: y}", "11:40 unknown key `prompt` in this `converse` node"),
+        ] {
+            assert_eq!(problems(talk), [expected], "{talk}");
+        }
+        assert!(
+            problems(&format!("{{converse: {}, exits: {{a: bye}}}}", "x".repeat(PROMPT_CHARS + 1)))[0]
+                .contains("at most")
+        );
+    }
+
+    #[test]
+    fn a_long_prompt_is_warned_of() {
+        let file =
+            |words: usize| format!("{START}  talk: {{converse: {}, exits: {{a: bye}}}}\n", "word ".repeat(words));
+        let long = |words| {
+            let checked = check("a.yaml", &file(words), &[]);
+            checked.report.warnings().any(|d| d.message == "the prompt of `talk` is about 2499 tokens long")
+        };
+        assert!(long(2_000) && !long(1_000));
+    }
+
+    #[test]
+    fn without_a_model_nobody_can_talk_there() {
+        let file = format!("{}  talk: {{converse: x, exits: {{a: bye}}}}\n", START.replace("language_model: m\n", ""));
+        let checked = check("a.yaml", &file, &[]);
+        let error = checked.report.errors().next().map(|d| (d.at.line, d.message.clone(), d.help.clone()));
+        let help = "name one: `language_model: <provider>` or `speech_to_speech: <provider>`".to_owned();
+        assert_eq!(error, Some((10, "in `talk` a model talks, but the agent has none".to_owned(), Some(help))));
+        let file = file.replace("start:", "speech_to_speech: voice\nstart:");
+        assert!(check("a.yaml", &file, &[]).agent.is_some());
+    }
+
+    #[test]
+    fn what_an_exit_leads_to_is_reached_and_may_lack_what_only_a_model_could_have_asked() {
+        let talk = "{converse: x, tools: look, collect: [day], exits: {a: say_day}}\n  say_day: {say: \"{{ day }}\", next: bye}";
+        let checked = check("a.yaml", &format!("{START}  talk: {talk}\n"), &[]);
+        let warnings: Vec<&str> = checked.report.warnings().map(|d| d.message.as_str()).collect();
+        let expected = [
+            "variable `free` is never used",
+            "tool `book` is never used",
+            "tool `exit_now` is never used",
+            "`say_day` speaks `day`, which may have no value here",
+        ];
+        assert_eq!(warnings, expected);
+    }
+
+    #[test]
+    fn the_example_is_good_and_says_so_without_a_warning() {
+        let example = include_str!("../../../examples/assistant.yaml");
+        let checked = check("examples/assistant.yaml", example, &[]);
+        assert!(checked.agent.is_some() && checked.report.diagnostics.is_empty(), "{}", checked.report);
+    }
+}

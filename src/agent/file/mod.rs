@@ -49,6 +49,38 @@
 //!   bye: {hangup: done, say: Goodbye.}
 //! ```
 //!
+//! A language model talks in a `converse` node (`examples/assistant.yaml` is a whole agent). It may call the node's
+//! tools, note what it is told to collect and leave by the node's exits, and nothing else:
+//!
+//! ```yaml
+//! agent: assistant
+//! start: talk
+//! speech_to_text: {use: [deepgram, local], language: en, languages: {es: other}}     # a name, a list of fallbacks, or this
+//! language_model: {use: [openai, anthropic], temperature: 0.4, max_tokens: 300}
+//! text_to_speech: {use: [elevenlabs, local], voice: "id", speed: 1.0}
+//! speech_to_speech: {use: openai-realtime, voice: marin, turns: vendor}    # in place of the three, where a model talks
+//! variables: {name: name, day: date}
+//! tools:
+//!   look: {url: "https://example.com/free", description: Free times of a day, arguments: {date: date}}
+//!   book: {method: POST, url: "https://example.com/book", arguments: {name: name, date: date}, confirm: true}
+//! destinations: {desk: {extension: "20"}}
+//! on:
+//!   model_refused: {say: Let us talk about something else.}            # also after a vendor's filter
+//! nodes:
+//!   talk:
+//!     converse: You book appointments. The caller's number is {{ call.caller_number }}.     # filled in once, on entry
+//!     opening: [How can I help you?, What else?]     # said word for word; or speak_first: true
+//!     tools:                          # names, or:
+//!       - {use: look, filler: Let me see.}
+//!       - {use: book, read_back: "{{ name }} on {{ date }}, right?"}     # asked by us, and answered yes, before it runs
+//!     collect: [name, day]            # typed and checked like answers
+//!     exits: {done: bye, human: {go: desk, when: The caller wants what you cannot do}}
+//!     listen_for: [day]               # also no_input_after, retries
+//!     max_turns: 40
+//!   desk: {transfer: desk}
+//!   bye: {hangup: done, say: Goodbye.}
+//! ```
+//!
 //! For lines that are noisy, faint or send the agent's own voice back, all off by default:
 //!
 //! ```yaml
@@ -427,16 +459,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_format_shown_in_the_documentation_is_right() {
-        let shown: String = include_str!("mod.rs")
+    fn the_whole_agents_shown_in_the_documentation_are_right() {
+        let documentation: String = include_str!("mod.rs")
             .lines()
-            .skip_while(|line| *line != "//! ```yaml")
-            .skip(1)
-            .take_while(|line| *line != "//! ```")
+            .take_while(|line| line.starts_with("//!"))
             .map(|line| format!("{}\n", line.trim_start_matches("//! ").trim_start_matches("//!")))
             .collect();
-        let checked = check("shown.yaml", &shown, &[]);
-        let errors: Vec<String> = checked.report.errors().map(|e| format!("{}: {}", e.at.line, e.message)).collect();
-        assert!(errors.is_empty() && checked.agent.is_some(), "{}", checked.report);
+        let blocks = documentation.split("```yaml\n").skip(1).filter_map(|block| block.split("```").next());
+        let whole: Vec<&str> = blocks.filter(|block| block.contains("\nnodes:")).collect();
+        assert_eq!(whole.len(), 2);
+        for shown in whole {
+            let checked = check("shown.yaml", shown, &[]);
+            assert!(checked.report.errors().next().is_none() && checked.agent.is_some(), "{}", checked.report);
+        }
     }
 }

@@ -1,18 +1,39 @@
 //! Text-to-speech as the call sees it, and as a vendor's protocol machine sees it ([`protocol`]).
 
+mod cartesia;
+mod connection;
+mod deepgram;
+mod deepgram_flux;
+mod elevenlabs;
+mod elevenlabs_http;
+mod http;
+mod marks;
+mod openai;
+pub mod phrase_cache;
+mod pieces;
+mod piper;
+pub mod pool;
 pub mod protocol;
+mod speech;
+mod stream;
 pub mod vendors;
+mod wav;
+
+pub use phrase_cache::{CachedTts, PhraseCache};
+pub use stream::VendorTts;
 
 use super::format::AudioFormat;
 use super::meter::Meter;
 use super::{ProviderError, ProviderName};
 use crate::base::SampleRate;
+use std::fmt;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 
 /// One thing to say.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct SpeakRequest {
     /// Plain text, one or more sentences. The engine splits it into sentences and normalises numbers, times, prices.
     pub text: String,
@@ -26,13 +47,39 @@ pub struct SpeakRequest {
     pub language: Option<String>,
     /// 1.0 is the voice's own pace.
     pub speed: f32,
+    /// A line that stands in the agent file word for word, and so may be kept on disk. Never what a model or a caller
+    /// said: personal data may be in it.
+    pub cacheable: bool,
+}
+
+impl fmt::Debug for SpeakRequest {
+    /// Without the text, which may name the caller.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SpeakRequest")
+            .field("octets", &self.text.len())
+            .field("rate", &self.rate)
+            .field("line", &self.line)
+            .field("voice", &self.voice)
+            .field("language", &self.language)
+            .field("speed", &self.speed)
+            .field("cacheable", &self.cacheable)
+            .finish()
+    }
 }
 
 impl SpeakRequest {
     /// A text at the voice's own pace, for a line that is not companded, in the provider's own voice.
     #[must_use]
     pub fn new(text: impl Into<String>, rate: SampleRate) -> Self {
-        Self { text: text.into(), rate, line: AudioFormat::pcm(rate.0), voice: None, language: None, speed: 1.0 }
+        Self {
+            text: text.into(),
+            rate,
+            line: AudioFormat::pcm(rate.0),
+            voice: None,
+            language: None,
+            speed: 1.0,
+            cacheable: false,
+        }
     }
 }
 
@@ -71,6 +118,20 @@ pub struct TtsCapabilities {
     pub languages: &'static [&'static str],
 }
 
+/// A voice that a vendor offers.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Voice {
+    /// What [`SpeakRequest::voice`] calls it.
+    pub id: String,
+    /// What people call it.
+    pub name: String,
+    /// BCP 47, as far as the vendor says so.
+    pub languages: Vec<String>,
+}
+
+/// A list of voices under way.
+pub type Voices = Pin<Box<dyn Future<Output = Result<Vec<Voice>, ProviderError>> + Send>>;
+
 /// The audio of one utterance: chunks in order, then the channel closes. Dropping it cancels the rest.
 pub type SpeechStream = mpsc::Receiver<Result<TtsChunk, ProviderError>>;
 
@@ -89,6 +150,11 @@ pub trait TextToSpeech: Send + Sync {
 
     /// A call is ringing: have a connection ready. Returns at once.
     fn warm(&self) {}
+
+    /// Asks for the list of voices; `None` where there is none to ask for. The future asks when it is polled.
+    fn voices(&self) -> Option<Voices> {
+        None
+    }
 
     /// Starts to synthesise. Never blocks.
     ///

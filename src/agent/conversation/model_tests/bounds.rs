@@ -98,7 +98,7 @@ fn a_long_answer_of_a_tool_is_cut_for_the_model() {
     let mut stage = Stage::after(CLINIC, ASKED);
     let long = "x".repeat(3 * TOOL_ANSWER_CHARS);
     stage.play(&format!(
-        "call a look {{\"date\":\"2026-11-24\"}}\nfinish tools\ntool look {{\"date\":\"2026-11-24\"}}\nsay: Let me see.\nanswers {{\"free\":[\"{long}\"]}}\nthink"
+        "call a look {{\"date\":\"2026-11-24\"}}\nfinish tools\nsay: Let me see.\ntool look {{\"date\":\"2026-11-24\"}}\nanswers {{\"free\":[\"{long}\"]}}\nthink"
     ));
     let answer = stage.messages()[3].clone();
     assert!(answer.ends_with("… (cut off)") && answer.chars().count() < TOOL_ANSWER_CHARS + 30);

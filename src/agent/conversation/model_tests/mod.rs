@@ -7,6 +7,8 @@
 //! `down stage`. The agent must do exactly this, in this order, and nothing else.
 
 mod bounds;
+mod chaos;
+mod example;
 mod realtime;
 mod talk;
 mod tools;

@@ -185,3 +185,23 @@ fn a_second_visit_to_a_menu_and_back_opens_a_session_of_its_own() {
     let mut stage = Stage::after(&file, "converse \"Hello.\"\ncall x exit_menu\nend\nsay: What else?\nlisten");
     stage.play("caller: parking\nconverse \"Hello again.\"");
 }
+
+#[test]
+fn what_an_old_session_asked_for_is_neither_run_nor_told_to_the_next_one() {
+    let file = live().replace("wants_human: {say: Of course., transfer: desk}", "wants_human: {say: There is nobody.}");
+    let mut stage = Stage::after(&file, "converse \"Hello.\"");
+    stage.play(
+        r#"
+        call a look {"date":"2026-11-24"}
+        tool look {"date":"2026-11-24"}
+        call b look {"date":"2026-11-25"}
+        heard caller: get me a person
+        end
+        say: There is nobody.
+        converse silent
+        answers {"free":["10:00"]}
+    "#,
+    );
+    assert_eq!(stage.value("free"), serde_json::json!(["10:00"]), "the variables know it all the same");
+    stage.play("call c remember {\"name\":\"Anna\"}\nanswer c {\"remembered\":{\"name\":\"Anna\"}}");
+}

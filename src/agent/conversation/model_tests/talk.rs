@@ -45,6 +45,19 @@ fn the_model_is_told_its_instructions_and_what_day_it_is() {
 }
 
 #[test]
+fn the_lines_of_a_prompt_are_kept_and_the_manners_can_be_reworded() {
+    let file = CLINIC
+        .replace(
+            "converse: \"You book appointments. Today is {{ today }}.\"",
+            "converse: |\n      - One.\n      - {{ name }}Two.",
+        )
+        .replace("intents:", "phrases: {telephone: \"It is {{ now }}.\"}\nintents:");
+    let stage = Stage::after(&file, UP_TO_FIRST_WORDS);
+    assert_eq!(stage.prompts[0].instructions, "- One.\n- Two.\n\nIt is 10:00.");
+    assert!(stage.notes.contains(&"unset_variable".to_owned()), "a missing value is on record");
+}
+
+#[test]
 fn instructions_and_tools_stay_the_same_and_history_only_grows() {
     let mut stage = Stage::after(CLINIC, UP_TO_FIRST_WORDS);
     for _ in 0..12 {

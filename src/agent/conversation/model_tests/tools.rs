@@ -21,8 +21,8 @@ fn a_tool_runs_and_the_model_speaks_of_its_answer() {
         r#"
         call a look {"date":"2026-11-24"}
         finish tools
-        tool look {"date":"2026-11-24"}
         say: Let me see.
+        tool look {"date":"2026-11-24"}
         answers {"free":["10:00","11:00"]}
         think
         speech: Ten or eleven.
@@ -68,11 +68,11 @@ fn several_calls_run_one_after_the_other() {
         call r remember {"name":"Anna Berg"}
         call b look {"date":"2026-11-25"}
         finish tools
+        say: Let me see.
         tool look {"date":"2026-11-24"}
-        say: Let me see.
         answers {"free":["10:00"]}
-        tool look {"date":"2026-11-25"}
         say: Let me see.
+        tool look {"date":"2026-11-25"}
         answers {"free":["11:00"]}
         think
     "#,
@@ -96,8 +96,8 @@ fn a_caller_who_talks_while_a_tool_runs_is_asked_for_patience_and_heard_afterwar
         r#"
         call a look {"date":"2026-11-24"}
         finish tools
-        tool look {"date":"2026-11-24"}
         say: Let me see.
+        tool look {"date":"2026-11-24"}
         caller: or Wednesday
         say: One moment, please.
         answers {"free":["10:00"]}
@@ -114,8 +114,8 @@ fn a_failed_tool_is_explained_to_the_model_without_the_detail_of_the_log() {
         r#"
         call a look {"date":"2026-11-24"}
         finish tools
-        tool look {"date":"2026-11-24"}
         say: Let me see.
+        tool look {"date":"2026-11-24"}
         fails status_409 {"alternatives":["12:00"]}
         think
     "#,
@@ -127,7 +127,7 @@ fn a_failed_tool_is_explained_to_the_model_without_the_detail_of_the_log() {
 #[test]
 fn an_answer_without_the_declared_result_is_a_failure() {
     let mut stage = Stage::after(CLINIC, ASKED);
-    stage.play("call a look {\"date\":\"2026-11-24\"}\nfinish tools\ntool look {\"date\":\"2026-11-24\"}\nsay: Let me see.\nanswers {\"nothing\":1}\nthink");
+    stage.play("call a look {\"date\":\"2026-11-24\"}\nfinish tools\nsay: Let me see.\ntool look {\"date\":\"2026-11-24\"}\nanswers {\"nothing\":1}\nthink");
     assert_eq!(stage.messages()[3], r#"a failed: {"error":"bad_answer"}"#);
 }
 
@@ -181,7 +181,7 @@ fn a_text_that_is_too_long_or_no_single_line_is_refused() {
 fn what_a_caller_would_say_is_understood_as_an_argument() {
     let mut stage = Stage::after(CLINIC, ASKED);
     stage.play(
-        "call a look {\"date\":\"tomorrow\"}\nfinish tools\ntool look {\"date\":\"2026-11-24\"}\nsay: Let me see.",
+        "call a look {\"date\":\"tomorrow\"}\nfinish tools\nsay: Let me see.\ntool look {\"date\":\"2026-11-24\"}",
     );
 }
 
