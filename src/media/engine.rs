@@ -221,6 +221,7 @@ impl Engine {
         if let Some(said) = said.get_mut(..self.frame) {
             self.say_and_send(turn.now, missed, None, &mut setup, said, packet);
         }
+        self.publish(&setup.media);
         self.setup = Some(setup);
     }
 
@@ -237,7 +238,10 @@ impl Engine {
         if self.is_closed() {
             self.leave(turn, &mut setup);
         }
-        self.publish(&setup.media);
+        // After the second half, where there is one: what was sent counts at once.
+        if self.unsaid.is_none() || self.is_closed() {
+            self.publish(&setup.media);
+        }
         self.setup = Some(setup);
     }
 
