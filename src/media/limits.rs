@@ -5,9 +5,9 @@ use std::time::Duration;
 /// Both directions waiting for whoever records them, in frames of 20 ms: two seconds ride out a slow disk; when it is
 /// full further frames are dropped and counted.
 pub const TAP_FRAMES: usize = 100;
-/// Caller audio waiting for the call, in frames of 20 ms: one second rides out a busy runtime; when it is
-/// full further frames are dropped and counted.
-pub const UPLINK_FRAMES: usize = 50;
+/// Caller audio waiting for the call, in frames of 20 ms: 640 ms ride out a busy runtime; when it is full further frames are
+/// dropped and counted. Every call that listens keeps all of it in memory.
+pub const UPLINK_FRAMES: usize = 32;
 /// Agent audio waiting to be sent, in frames of 20 ms: 1.28 s, so that bursty speech synthesis never starves
 /// the line. Depth costs no barge-in latency: a flush drops everything at once.
 pub const DOWNLINK_FRAMES: usize = 64;
