@@ -294,7 +294,7 @@ impl Legs {
             let Some((tts, speed)) = self.voice.clone() else { return };
             let (made, announcement) = oneshot::channel();
             tokio::spawn(async move {
-                match whole_line(tts.as_ref(), words.expose(), speed).await {
+                match whole_line(tts.as_ref(), words.expose(), None, speed).await {
                     Ok(samples) => drop(made.send(samples)),
                     Err(error) => tracing::warn!(%error, "announcement_not_made"),
                 }

@@ -528,7 +528,7 @@ impl BotCall {
         self.saying += 1;
         let said = self.said.clone();
         tokio::spawn(async move {
-            let line = whole_line(tts.as_ref(), text.expose(), speed).await;
+            let line = whole_line(tts.as_ref(), text.expose(), None, speed).await;
             let line = line.inspect_err(|error| tracing::info!(%error, "bot_text_not_spoken")).ok();
             // The call may be over by then.
             let _ = said.send(line).await;
