@@ -31,9 +31,9 @@ pub const DATAGRAMS_PER_TURN: usize = 256;
 pub const MAX_DATAGRAM: usize = 1_500;
 /// Slots of the wheel; each is 20 ms ÷ 10 = 2 ms.
 pub const SLOTS: usize = 10;
-/// Slots between the two halves of a turn of a leg whose call listens: 8 ms, in which an answer to what was just heard
+/// Slots between the two halves of a turn of a leg whose call listens: 10 ms, in which an answer to what was just heard
 /// comes back from a call, its bot in another process included. One that takes longer leaves 20 ms later.
-pub const SPEAK_AFTER: usize = 4;
+pub const SPEAK_AFTER: usize = 5;
 /// One slot of the wheel.
 pub const SLOT: Duration = Duration::from_millis(2);
 /// One turn of the wheel.
