@@ -6,6 +6,7 @@
 # make models   fetch the offline models      make peers   unpack the SIP peers of the tests
 # make interop  the tests with those peers alone, and the tables of tests/interop/README.md
 # make pipecat  install Pipecat, and hold a call with it: make test-bridge-pipecat
+# make test-sdk the fakes of the vendors, checked with the vendors' own SDKs
 # make clean    remove what was built; models and peers stay
 #
 # Every target installs what it lacks (.ci/setup says what) and does nothing twice.
@@ -20,7 +21,7 @@ FUZZ_TARGETS := $(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs)))
 FUZZ_FLAGS := --release --sanitizer none
 BENCHES := $(basename $(notdir $(wildcard benches/*.rs)))
 
-.PHONY: help setup models peers pipecat test-bridge-pipecat interop demo test check fmt clippy doc deny fuzz bench bench-media clean
+.PHONY: help setup models peers pipecat test-bridge-pipecat test-sdk interop demo test check fmt clippy doc deny fuzz bench bench-media clean
 help:
 	@sed -n '/^# make/s/^# //p' Makefile
 
@@ -40,6 +41,10 @@ peers: setup
 
 pipecat: setup
 	@tests/interop/pipecat/fetch.sh
+
+test-sdk:
+	@tests/sdk/fetch.sh
+	@$(CARGO) test $(patsubst tests/%.rs,--test %,$(wildcard tests/sdk_*.rs)) -- --ignored
 
 test-bridge-pipecat: pipecat
 	@$(CARGO) nextest run --test bridge_pipecat $(TEST_ARGS)

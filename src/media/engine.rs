@@ -439,7 +439,7 @@ impl Engine {
                 };
                 self.seam.pass(voice, said, said.len() * CUT_FADE_MS as usize / FRAME_MS as usize);
                 let is_silent = voice == Voice::Nobody && said.iter().all(|sample| *sample == 0);
-                self.sender.push(media, mouth, said, is_silent);
+                self.sender.push(media, mouth, said, true);
                 return Some(!is_silent);
             }
         }

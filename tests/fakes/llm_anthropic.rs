@@ -23,7 +23,9 @@ impl Vendor for Anthropic {
         if request.header("anthropic-version") != Some("2023-06-01") {
             complain("every request names the version of the interface");
         }
-        if request.header("x-api-key") != Some(self.key) {
+        // The documentation names `x-api-key`; the SDK sends the same key as a bearer's.
+        let key = request.header("x-api-key").or_else(|| request.credentials("Bearer"));
+        if key != Some(self.key) {
             return error(401, "authentication_error", "invalid x-api-key");
         }
         match (request.method.as_str(), request.path.as_str()) {
@@ -118,7 +120,8 @@ fn events(answer: &Answer) -> Vec<(String, String)> {
     let usage = json!({"input_tokens": input - cached - 5, "cache_creation_input_tokens": 5,
         "cache_read_input_tokens": cached, "output_tokens": 1});
     let mut list = vec![
-        json!({"type": "message_start", "message": {"id": "msg_1", "type": "message", "role": "assistant", "usage": usage}}),
+        json!({"type": "message_start", "message": {"id": "msg_1", "type": "message", "role": "assistant", "model": "model",
+            "content": [], "stop_reason": null, "stop_sequence": null, "usage": usage}}),
         json!({"type": "ping"}),
     ];
     let mut index = 0;

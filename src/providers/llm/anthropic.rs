@@ -28,6 +28,7 @@ const OPTIONS: &[&str] = &[
     "speed",
     "cache",
     "parallel_tool_calls",
+    "auth",
     "anthropic_version",
     "extra_body",
 ];
@@ -54,7 +55,8 @@ pub(super) const OFFER: Offer<dyn LanguageModel> = Offer {
 #[derive(Debug)]
 pub(super) struct Anthropic {
     name: ProviderName,
-    key: Pii<String>,
+    /// The header with the key.
+    auth: Header,
     url: String,
     model: String,
     version: String,
@@ -74,6 +76,12 @@ impl Anthropic {
             Some("off") => None,
             Some(_) => return Err(settings.error("option `cache` must be \"5m\", \"1h\" or \"off\"")),
         };
+        let key = settings.required_key()?;
+        let auth = match settings.option("auth").as_deref() {
+            None | Some("x-api-key") => ("x-api-key", key.clone()),
+            Some("bearer") => ("authorization", Pii::new(format!("Bearer {}", key.expose()))),
+            Some(_) => return Err(settings.error("option `auth` must be \"x-api-key\" or \"bearer\"")),
+        };
         let mut fixed = Map::new();
         for (name, most) in [("temperature", 1.0), ("top_p", 1.0)] {
             fixed.extend(number(settings, name, most)?.map(|value| (name.to_owned(), value)));
@@ -92,7 +100,7 @@ impl Anthropic {
         fixed.extend(table(settings, "extra_body")?);
         Ok(Self {
             name: settings.name.clone(),
-            key: settings.required_key()?.clone(),
+            auth,
             url: settings.url.clone(),
             model: settings.model.clone(),
             version: settings.option("anthropic_version").unwrap_or_else(|| VERSION.into()),
@@ -106,7 +114,7 @@ impl Anthropic {
     fn headers(&self) -> Vec<Header> {
         vec![
             ("content-type", Pii::new("application/json".to_owned())),
-            ("x-api-key", self.key.clone()),
+            self.auth.clone(),
             ("anthropic-version", Pii::new(self.version.clone())),
         ]
     }

@@ -111,6 +111,9 @@ fn key_and_version_go_in_their_headers() {
     assert_eq!((header("x-api-key"), header("anthropic-version")), (Some("secret".into()), Some(VERSION.into())));
     assert_eq!(request.url, "https://vendor.example/v1/messages");
     assert!(!format!("{request:?}").contains("secret"));
+    let bearer = anthropic(&[("auth", json!("bearer"))]).request(&conversation());
+    let sent = bearer.headers.iter().any(|(name, value)| *name == "authorization" && value.expose() == "Bearer secret");
+    assert!(sent && bearer.headers.iter().all(|(name, _)| *name != "x-api-key"));
 }
 
 #[test]
