@@ -47,6 +47,7 @@ pub mod llm_gemini;
 pub mod llm_openai;
 pub mod llm_script;
 pub mod misbehaviour;
+pub mod plain;
 pub mod server;
 pub mod stt_assemblyai;
 pub mod stt_cartesia;
