@@ -1,5 +1,5 @@
 //! The vendors' own SDKs against the fakes of their language models: what the fakes send is what the vendors send.
-//! Not for every day: `make test-sdk` installs the SDKs (`tests/sdk/fetch.sh`) and runs these.
+//! `make sdk` installs the SDKs, and `make test-sdk` runs these tests alone.
 
 #[path = "fakes/mod.rs"]
 mod fakes;
@@ -17,7 +17,7 @@ const KEY: &str = "sk-key";
 fn holds(script: &str, vendor: impl Vendor) {
     let project = Path::new(env!("CARGO_MANIFEST_DIR"));
     let python = project.join("target/sdk-venv/bin/python");
-    assert!(python.exists(), "no SDKs here: tests/sdk/fetch.sh installs them");
+    assert!(python.exists(), "no SDKs here; run `make sdk` once");
     let server = FakeServer::start_in_clear(vendor);
     let run = Command::new(python)
         .arg(project.join("tests/sdk").join(script))
@@ -30,25 +30,21 @@ fn holds(script: &str, vendor: impl Vendor) {
 }
 
 #[test]
-#[ignore = "needs the vendor's SDK"]
 fn openai_s_sdk_understands_the_fake() {
     holds("openai_llm.py", OpenAi { key: KEY, flavour: Flavour::OpenAi });
 }
 
 #[test]
-#[ignore = "needs the vendor's SDK"]
 fn groq_s_sdk_understands_the_fake() {
     holds("groq_llm.py", OpenAi { key: KEY, flavour: Flavour::Groq });
 }
 
 #[test]
-#[ignore = "needs the vendor's SDK"]
 fn anthropic_s_sdk_understands_the_fake() {
     holds("anthropic_llm.py", Anthropic { key: KEY });
 }
 
 #[test]
-#[ignore = "needs the vendor's SDK"]
 fn google_s_sdk_understands_the_fake() {
     holds("gemini_llm.py", Gemini { key: KEY });
 }

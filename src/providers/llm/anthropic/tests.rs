@@ -117,6 +117,15 @@ fn key_and_version_go_in_their_headers() {
 }
 
 #[test]
+fn sampling_parameters_are_sent_in_the_version_that_knows_them() {
+    let version = |options: &[(&str, Value)]| Anthropic::new(&settings(options)).map(|vendor| vendor.version);
+    assert_eq!(version(&[]), Ok(VERSION.into()));
+    assert_eq!(version(&[("temperature", json!(0.4))]), Ok(SAMPLING_VERSION.into()));
+    assert_eq!(version(&[("anthropic_version", json!("2030-01-01"))]), Ok("2030-01-01".into()));
+    assert!(version(&[("top_p", json!(0.4)), ("anthropic_version", json!(VERSION))]).is_err());
+}
+
+#[test]
 fn text_is_handed_on_and_cached_tokens_are_counted_into_the_input() {
     let events = [
         start(),
