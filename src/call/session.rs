@@ -507,13 +507,14 @@ impl Session {
         if self.synthesis.is_some() {
             return;
         }
-        let Some((utterance, text)) = self.playout.next_to_synthesise() else { return };
+        let Some((utterance, text, fixed)) = self.playout.next_to_synthesise() else { return };
         let wants_it = self.engines.tts.capabilities().wants_speakable_text;
         let spelled_out = wants_it.then(|| spoken(text, &self.setup.agent.language));
         let text = spelled_out.as_ref().map_or(text, |spoken| spoken.text.as_str()).to_owned();
         let request = SpeakRequest {
             line: self.legs.line.audio_format(),
             voice: self.setup.agent.speech.tts.voice.clone(),
+            cacheable: fixed,
             language: Some(self.setup.agent.language.clone()),
             speed: self.setup.agent.speech.tts.speed.unwrap_or(self.setup.speed),
             ..SpeakRequest::new(text, self.legs.line.sample_rate())

@@ -13,6 +13,7 @@ mod error;
 pub mod exchange;
 pub mod format;
 pub mod limits;
+pub mod listing;
 pub mod llm;
 pub mod local;
 pub mod meter;

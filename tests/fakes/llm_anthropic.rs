@@ -20,10 +20,13 @@ fn body(kind: &str, message: &str) -> Value {
 impl Vendor for Anthropic {
     fn http(&self, request: &Request) -> Reply {
         let complain = |what: &str| request.context.complain(what);
-        if request.header("anthropic-version") != Some("2023-06-01") {
+        let version = request.header("anthropic-version").unwrap_or_default();
+        if !["2023-06-01", "2026-10-21"].contains(&version) {
             complain("every request names the version of the interface");
         }
-        if request.header("x-api-key") != Some(self.key) {
+        // The documentation names `x-api-key`; the SDK sends the same key as a bearer's.
+        let key = request.header("x-api-key").or_else(|| request.credentials("Bearer"));
+        if key != Some(self.key) {
             return error(401, "authentication_error", "invalid x-api-key");
         }
         match (request.method.as_str(), request.path.as_str()) {
@@ -39,6 +42,10 @@ impl Vendor for Anthropic {
         let body = request.json();
         if body["stream"] != true || body["max_tokens"].as_u64().is_none() {
             complain("`stream` and `max_tokens` are needed");
+        }
+        if version == "2026-10-21" && (body.get("temperature").is_some() || body.get("top_p").is_some()) {
+            complain("this version has no sampling parameters");
+            return error(400, "invalid_request_error", "temperature: Extra inputs are not permitted");
         }
         let messages = body["messages"].as_array().cloned().unwrap_or_default();
         let tools = body["tools"].as_array().is_some_and(|tools| !tools.is_empty());
@@ -118,7 +125,8 @@ fn events(answer: &Answer) -> Vec<(String, String)> {
     let usage = json!({"input_tokens": input - cached - 5, "cache_creation_input_tokens": 5,
         "cache_read_input_tokens": cached, "output_tokens": 1});
     let mut list = vec![
-        json!({"type": "message_start", "message": {"id": "msg_1", "type": "message", "role": "assistant", "usage": usage}}),
+        json!({"type": "message_start", "message": {"id": "msg_1", "type": "message", "role": "assistant", "model": "model",
+            "content": [], "stop_reason": null, "stop_sequence": null, "usage": usage}}),
         json!({"type": "ping"}),
     ];
     let mut index = 0;

@@ -25,9 +25,11 @@ impl Vendor for Gemini {
             let details = json!([{"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": "API_KEY_INVALID"}]);
             return error(400, "INVALID_ARGUMENT", "API key not valid.", details);
         }
-        match (request.method.as_str(), request.path.as_str()) {
-            ("GET", "/v1beta/models/gemini-3.8-flash") => return Reply::json(200, &json!({"name": "models/x"})),
-            ("POST", "/v1beta/models/gemini-3.8-flash:streamGenerateContent") => {}
+        // The SDK speaks `v1` unless told otherwise, which has less.
+        let path = request.path.strip_prefix("/v1beta").or_else(|| request.path.strip_prefix("/v1"));
+        match (request.method.as_str(), path) {
+            ("GET", Some("/models/gemini-3.8-flash")) => return Reply::json(200, &json!({"name": "models/x"})),
+            ("POST", Some("/models/gemini-3.8-flash:streamGenerateContent")) => {}
             _ => {
                 complain(&format!("no such resource: {} {}", request.method, request.path));
                 return error(404, "NOT_FOUND", "no such model", json!([]));

@@ -66,7 +66,9 @@ impl Vendor for OpenAi {
         if let Some(refused) = self.of(request) {
             return refused;
         }
-        match (request.method.as_str(), request.path.as_str()) {
+        // Groq's SDK has the first part of the path within its methods, others within the base.
+        let path = request.path.strip_prefix("/openai").unwrap_or(&request.path);
+        match (request.method.as_str(), path) {
             ("POST", "/v1/chat/completions") => self.chat(request),
             ("POST", "/v1/responses") if self.flavour == Flavour::OpenAi => responses(request),
             ("POST", "/api/generate") if self.flavour == Flavour::Ollama => Reply::json(200, &json!({"done": true})),

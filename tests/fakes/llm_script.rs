@@ -60,6 +60,9 @@ pub fn answer(last: Option<&str>) -> Answer {
         _ if last.contains("filter") => Answer { words: half, end: End::Filtered, ..plain },
         _ if last.contains("overload") => Answer { words: half, end: End::Overloaded, ..plain },
         _ if last.contains("vanish") => Answer { words: half, end: End::Nothing, ..plain },
+        _ if last.contains("thanks") => {
+            Answer { words: says("You are welcome."), call: Some(("exit_done", "{}".into())), ..plain }
+        }
         _ => Answer { words: says("Hello there. How can I help?"), ..plain },
     }
 }

@@ -1,4 +1,4 @@
-//! Anthropic's Messages interface. Source: anthropic-python 2.12.0.
+//! Anthropic's Messages interface. Source: anthropic-python 2.12.0 and the vendor's guide to version 2026-10-21.
 //!
 //! Its cache is told where to end: behind the tools, behind the instructions, and behind the last message, where the
 //! next turn of the call finds it again (of four places, three).
@@ -28,11 +28,14 @@ const OPTIONS: &[&str] = &[
     "speed",
     "cache",
     "parallel_tool_calls",
+    "auth",
     "anthropic_version",
     "extra_body",
 ];
-/// The version of the interface that is spoken here.
-const VERSION: &str = "2023-06-01";
+/// The version of the interface that is spoken here. It knows no sampling parameters.
+const VERSION: &str = "2026-10-21";
+/// The one before, which older models take `temperature` and `top_p` in.
+const SAMPLING_VERSION: &str = "2023-06-01";
 /// How [`ToolCall::opaque`] begins when it holds the thinking that led to the call.
 const THINKING: &str = "anthropic-thinking:";
 /// Octets of thinking that are kept to be shown again.
@@ -54,7 +57,8 @@ pub(super) const OFFER: Offer<dyn LanguageModel> = Offer {
 #[derive(Debug)]
 pub(super) struct Anthropic {
     name: ProviderName,
-    key: Pii<String>,
+    /// The header with the key.
+    auth: Header,
     url: String,
     model: String,
     version: String,
@@ -74,10 +78,25 @@ impl Anthropic {
             Some("off") => None,
             Some(_) => return Err(settings.error("option `cache` must be \"5m\", \"1h\" or \"off\"")),
         };
+        let key = settings.required_key()?;
+        let auth = match settings.option("auth").as_deref() {
+            None | Some("x-api-key") => ("x-api-key", key.clone()),
+            Some("bearer") => ("authorization", Pii::new(format!("Bearer {}", key.expose()))),
+            Some(_) => return Err(settings.error("option `auth` must be \"x-api-key\" or \"bearer\"")),
+        };
         let mut fixed = Map::new();
         for (name, most) in [("temperature", 1.0), ("top_p", 1.0)] {
             fixed.extend(number(settings, name, most)?.map(|value| (name.to_owned(), value)));
         }
+        let version = match settings.option("anthropic_version") {
+            Some(version) if version != SAMPLING_VERSION && !fixed.is_empty() => {
+                let reason = format!("temperature and top_p need anthropic_version = \"{SAMPLING_VERSION}\"");
+                return Err(settings.error(reason));
+            }
+            Some(version) => version,
+            None if fixed.is_empty() => VERSION.into(),
+            None => SAMPLING_VERSION.into(),
+        };
         let thinking = settings.options.get("thinking").map(|thinking| match thinking {
             Value::String(kind) => json!({"type": kind}),
             table => table.clone(),
@@ -92,10 +111,10 @@ impl Anthropic {
         fixed.extend(table(settings, "extra_body")?);
         Ok(Self {
             name: settings.name.clone(),
-            key: settings.required_key()?.clone(),
+            auth,
             url: settings.url.clone(),
             model: settings.model.clone(),
-            version: settings.option("anthropic_version").unwrap_or_else(|| VERSION.into()),
+            version,
             output_tokens: output_tokens(settings)?,
             cache,
             parallel: flag(settings, "parallel_tool_calls")?,
@@ -106,7 +125,7 @@ impl Anthropic {
     fn headers(&self) -> Vec<Header> {
         vec![
             ("content-type", Pii::new("application/json".to_owned())),
-            ("x-api-key", self.key.clone()),
+            self.auth.clone(),
             ("anthropic-version", Pii::new(self.version.clone())),
         ]
     }

@@ -58,7 +58,7 @@ impl Calls {
         let goes_on = |call: &Partial| {
             let other = !fragment.id.is_empty() && !call.id.is_empty() && fragment.id != call.id;
             let again = !fragment.name.is_empty() && !call.name.is_empty() && fragment.id.is_empty();
-            !other && !(again && arguments(&call.arguments).is_some())
+            !other && (!again || arguments(&call.arguments).is_none())
         };
         let place = known.filter(|place| self.calls.get(*place).is_some_and(goes_on)).unwrap_or(self.calls.len());
         if place == CALLS {

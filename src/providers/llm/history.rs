@@ -115,11 +115,11 @@ mod tests {
     use super::*;
     use crate::base::Pii;
 
-    pub(in crate::providers::llm) fn caller(words: &str) -> Message {
+    fn caller(words: &str) -> Message {
         Message::Caller(Pii::new(words.into()))
     }
 
-    pub(in crate::providers::llm) fn agent(text: &str, calls: &[&str]) -> Message {
+    fn agent(text: &str, calls: &[&str]) -> Message {
         let call = |id: &&str| ToolCall {
             id: (*id).into(),
             name: format!("tool_{id}"),
@@ -129,7 +129,7 @@ mod tests {
         Message::Agent { text: Pii::new(text.into()), calls: calls.iter().map(call).collect() }
     }
 
-    pub(in crate::providers::llm) fn answer(id: &str, content: &str) -> Message {
+    fn answer(id: &str, content: &str) -> Message {
         let (call, tool) = (id.into(), format!("tool_{id}"));
         Message::ToolResult { call, tool, content: Pii::new(content.into()), failed: false }
     }

@@ -163,7 +163,7 @@ impl<V: LlmVendor> Model<V> {
                 ending => {
                     let ended = reply.ended(&mut ready);
                     let (Ok(()), true) = (&ended, hand_over(&mut ready, thoughts, &self.meter).await) else {
-                        return Err(ending.err().or(ended.err()).unwrap_or_else(|| ended_early(&self.name)));
+                        return Err(ending.err().or_else(|| ended.err()).unwrap_or_else(|| ended_early(&self.name)));
                     };
                     return Ok(exchange);
                 }

@@ -17,14 +17,15 @@ const SHORTEST: usize = 24;
 /// Before a name: the full stop never ends a sentence.
 const TITLES: &[&str] = &[
     "mr", "mrs", "ms", "mx", "dr", "drs", "prof", "st", "mt", "ft", "gen", "gov", "sen", "rep", "capt", "lt", "col",
-    "sgt", "rev", "hon", "fr", "sr", "sra", "srta", "hr", "herr", "mme", "mlle", "me", "no", "nr", "vs", "approx",
-    "ext", "tel", "fig", "vol", "ca", "bzw", "usw", "cf", "incl", "excl", "dept", "apt", "ste",
+    "sgt", "rev", "hon", "fr", "sr", "sra", "srta", "hr", "herr", "mme", "mlle", "nr", "vs", "approx", "ext", "tel",
+    "fig", "vol", "ca", "bzw", "usw", "cf", "incl", "excl", "dept", "apt", "ste",
 ];
 /// The full stop ends a sentence only before a capital letter.
 const ABBREVIATIONS: &[&str] = &[
-    "jr", "etc", "inc", "ltd", "co", "corp", "bros", "ave", "blvd", "rd", "ln", "hwy", "esq", "hrs", "min", "mins",
-    "max", "est", "appt", "jan", "feb", "mar", "apr", "jun", "jul", "aug", "sep", "sept", "oct", "nov", "dec", "mon",
-    "tue", "tues", "wed", "thu", "thur", "thurs", "fri", "sat", "sun", "p.ej", "z.b", "d.h", "u.a", "str", "uhr",
+    "jr", "etc", "no", "nos", "inc", "ltd", "co", "corp", "bros", "ave", "blvd", "rd", "ln", "hwy", "esq", "hrs",
+    "min", "mins", "max", "est", "appt", "jan", "feb", "mar", "apr", "jun", "jul", "aug", "sep", "sept", "oct", "nov",
+    "dec", "mon", "tue", "tues", "wed", "thu", "thur", "thurs", "fri", "sat", "sun", "p.ej", "z.b", "d.h", "u.a",
+    "str", "uhr",
 ];
 /// A date goes on with these: no pause before them is worth a breath.
 const CALENDAR: &[&str] = &[
@@ -210,7 +211,7 @@ impl Chunker {
             // The number of an item, or an ordinal.
             return Some(false);
         }
-        if TITLES.contains(&lower.as_str()) && !(marks.len() > 1) && word != "no" && word != "me" {
+        if TITLES.contains(&lower.as_str()) && marks.len() == 1 {
             return Some(false);
         }
         let letters = lower.split('.').all(|part| part.chars().count() == 1 && part.chars().all(char::is_alphabetic));

@@ -146,15 +146,12 @@ impl Plain {
     }
 
     fn say(&mut self, word: &str, out: &mut String) {
-        let mut word = word.trim();
-        // Punctuation that a mark stood before belongs to the word before.
-        let joined =
-            word.starts_with(|c: char| ",.;:!?)…".contains(c)) && !word.starts_with(|c| c == '.') | (word == ".");
-        let bare = !word.contains(char::is_alphanumeric);
-        if bare && word.chars().all(|c| ",.;:".contains(c)) && self.last.is_none_or(|last| ",.;:!?…".contains(last)) {
-            word = "";
-        }
-        if word.is_empty() {
+        let word = word.trim();
+        // Marks that stood alone, or that a pictograph stood before, belong to the word before.
+        let bare = word.chars().all(|c| ",.;:!?)…".contains(c));
+        let said_already =
+            word.chars().all(|c| ",.;:".contains(c)) && self.last.is_none_or(|last| ",.;:!?…".contains(last));
+        if word.is_empty() || said_already {
             return;
         }
         let new_line = std::mem::take(&mut self.line_ends);
@@ -164,7 +161,7 @@ impl Plain {
         {
             out.push(',');
         }
-        if self.last.is_some() && !(joined && bare) {
+        if self.last.is_some() && !bare {
             out.push(' ');
         }
         out.push_str(word);

@@ -42,7 +42,7 @@ const OPTIONS: &[&str] = &[
 ];
 const OF_TURNS: &[&str] =
     &["keyterm", "turn_start_threshold", "turn_eager_end_threshold", "turn_end_threshold", "turn_end_timeout_ms"];
-const OF_WORDS: &[&str] = &["min_volume", "max_silence_duration_secs"];
+const OF_WORDS: &[&str] = &["keyterm", "min_volume", "max_silence_duration_secs"];
 /// Ours: whether the vendor finds the turns. It cannot be asked for words then: it ends a turn when it hears silence.
 const TURNS: &str = "turns";
 /// Ours: the date in the header that pins the interface.
@@ -64,7 +64,7 @@ fn build(settings: &Settings, network: &Network) -> Result<Arc<dyn SpeechToText>
     let turns = settings.options.get(TURNS).map_or(Some(false), Value::as_bool);
     let turns = turns.ok_or_else(|| settings.error(format!("{TURNS} is true or false")))?;
     let foreign = if turns { OF_WORDS } else { OF_TURNS };
-    if let Some(name) = foreign.iter().find(|name| settings.options.contains_key(**name)) {
+    if let Some(name) = foreign.iter().find(|name| settings.options.contains_key(**name) && **name != "keyterm") {
         return Err(settings.error(format!("`{name}` needs `{TURNS} = {}`", !turns)));
     }
     let keep_alive = settings.options.get(KEEP_ALIVE).map_or(Some(KEEP_ALIVE_MS), Value::as_u64);
@@ -126,7 +126,7 @@ impl SttVendor for Ink {
             leaving: false,
         };
         if self.turns {
-            Box::new(Turns { connection, asked: 0 })
+            Box::new(Turns { connection, in_turn: false, asked: 0 })
         } else {
             Box::new(Words { connection, said: Pii::default() })
         }
@@ -247,6 +247,7 @@ impl SttProtocol for Words {
 /// `stt/turns/websocket`.
 struct Turns {
     connection: Connection,
+    in_turn: bool,
     asked: u32,
 }
 
@@ -276,13 +277,15 @@ impl SttProtocol for Turns {
         let said = words(&message, "/transcript");
         match text(&message, "/type") {
             "connected" => heard.push(Heard::Ready),
+            "turn.start" => self.in_turn = true,
             "turn.update" => heard.push(Heard::Interim { text: said, span: None }),
             "turn.eager_end" if self.asked == 0 => {
                 heard.extend([Heard::Interim { text: said, span: None }, Heard::EndOfTurn { eager: true }]);
             }
             "turn.eager_end" => heard.push(Heard::Interim { text: said, span: None }),
             "turn.resume" => heard.push(Heard::TurnResumed),
-            "turn.end" => {
+            // A turn ends once.
+            "turn.end" if std::mem::take(&mut self.in_turn) => {
                 heard.push(Heard::Final { text: said, confidence: None, span: None });
                 if self.asked > 0 {
                     self.asked -= 1;
@@ -359,12 +362,15 @@ mod tests {
     fn a_turn_is_ended_by_silence_and_its_end_answers_us() {
         let mut machine = connect(true);
         assert_eq!(hear(machine.as_mut(), json!({"type": "connected"})), [Heard::Ready]);
-        let end = json!({"type": "turn.end", "transcript": "hello"});
+        let (start, end) = (json!({"type": "turn.start"}), json!({"type": "turn.end", "transcript": "hello"}));
+        hear(machine.as_mut(), start.clone());
         assert!(matches!(
             hear(machine.as_mut(), end.clone())[..],
             [Heard::Final { .. }, Heard::EndOfTurn { eager: false }]
         ));
+        assert_eq!(hear(machine.as_mut(), end.clone()), [], "once more");
         assert_eq!(machine.finish(&mut Outbox::default()), 6_400);
+        hear(machine.as_mut(), start);
         assert!(matches!(hear(machine.as_mut(), end)[..], [Heard::Final { .. }, Heard::Flushed]));
         assert_eq!(hear(machine.as_mut(), json!({"type": "turn.resume"})), [Heard::TurnResumed]);
     }

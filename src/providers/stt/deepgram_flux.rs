@@ -117,6 +117,7 @@ impl SttVendor for Flux {
             keep_alive: self.keep_alive,
             forces: self.settings.options.get(FORCE).and_then(Value::as_bool).unwrap_or(true),
             in_turn: false,
+            ended: None,
             asked: 0,
             leaving: false,
         })
@@ -130,6 +131,8 @@ struct Listen {
     keep_alive: Duration,
     forces: bool,
     in_turn: bool,
+    /// `turn_index` of the last turn that has ended.
+    ended: Option<u64>,
     /// Requests to end the turn that are not answered.
     asked: u32,
     leaving: bool,
@@ -158,6 +161,11 @@ impl Listen {
             "TurnResumed" => heard.extend([Heard::TurnResumed, interim]),
             "EndOfTurn" => {
                 self.in_turn = false;
+                let turn = message.get("turn_index").and_then(Value::as_u64);
+                if turn.is_some() && turn == self.ended {
+                    return;
+                }
+                self.ended = turn;
                 let tag = message.pointer("/languages/0").and_then(Value::as_str);
                 heard.extend(tag.map(|tag| Heard::Language { tag: tag.to_owned(), confidence: None }));
                 heard.push(Heard::Final { text: transcript, confidence: mean(list, "confidence"), span });

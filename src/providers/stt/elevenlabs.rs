@@ -68,6 +68,10 @@ struct Scribe {
 }
 
 impl Scribe {
+    fn commits_itself(&self) -> bool {
+        self.settings.option("commit_strategy").as_deref() == Some("vad")
+    }
+
     fn asks_for(&self, option: &str) -> bool {
         self.settings.options.get(option).and_then(Value::as_bool) == Some(true)
     }
@@ -78,7 +82,7 @@ impl SttVendor for Scribe {
         SttCapabilities {
             formats: vec![AudioFormat::MULAW, AudioFormat::pcm(8_000), AudioFormat::pcm(16_000)],
             partials: true,
-            end_of_turn: self.settings.option("commit_strategy").as_deref() == Some("vad"),
+            end_of_turn: self.commits_itself(),
             timestamps: self.asks_for("include_timestamps"),
             detects_language: self.asks_for("include_language_detection"),
             languages: &[],
@@ -108,6 +112,7 @@ impl SttVendor for Scribe {
             format,
             keep_alive: self.keep_alive,
             in_detail: self.asks_for("include_timestamps") || self.asks_for("include_language_detection"),
+            commits_itself: self.commits_itself(),
             uncommitted: 0,
             asked: 0,
         })
@@ -121,6 +126,8 @@ struct Realtime {
     keep_alive: Duration,
     /// Each commit is answered twice, the second time in detail; that one counts.
     in_detail: bool,
+    /// It finds pauses itself.
+    commits_itself: bool,
     /// Octets since the last commit.
     uncommitted: usize,
     asked: u32,
@@ -137,6 +144,9 @@ impl Realtime {
     }
 
     fn committed(&mut self, message: &Value, heard: &mut Vec<Heard>) {
+        if self.asked == 0 && !self.commits_itself {
+            return;
+        }
         let list = message.get("words");
         let tag = text(message, "/language_code");
         if !tag.is_empty() {
@@ -276,7 +286,8 @@ mod tests {
             heard[..],
             [Heard::Language { .. }, Heard::Final { confidence: Some(1.0), span: Some(_), .. }, Heard::Flushed]
         ));
-        let mut machine = realtime(&[]);
+        assert_eq!(hear(machine.as_mut(), detailed.clone()), [], "nobody asked");
+        let mut machine = realtime(&[("commit_strategy", json!("vad"))]);
         assert_eq!(hear(machine.as_mut(), detailed), []);
         assert!(matches!(hear(machine.as_mut(), plain)[..], [Heard::Final { .. }, Heard::EndOfTurn { .. }]));
     }

@@ -8,6 +8,9 @@ pub const RING: Duration = Duration::from_secs(15);
 pub const FLUSH_TIMEOUT: Duration = Duration::from_millis(700);
 /// From [`finish`](crate::providers::SttStream::finish) to its answer, whatever happens: a caller is waiting.
 pub const ANSWER_TIMEOUT: Duration = Duration::from_millis(1_300);
+/// Audio sent after a vendor's end of turn in which no word can have been begun and ended: the voice detector, which asks
+/// for the words, is itself later than that.
+pub const SETTLED: Duration = Duration::from_millis(300);
 /// Connections that may break within [`RECOVERY`] before the vendor is given up.
 pub const RECONNECTS: u32 = 2;
 /// After so long without a break, those before are forgotten.

@@ -93,6 +93,7 @@ impl SttVendor for OpenAi {
             asked: 0,
             owed: VecDeque::new(),
             items: VecDeque::new(),
+            told: VecDeque::new(),
         })
     }
 }
@@ -139,6 +140,8 @@ struct Transcription {
     owed: VecDeque<usize>,
     /// In the order they were said, which is not that in which they are completed.
     items: VecDeque<Item>,
+    /// The last items told.
+    told: VecDeque<String>,
 }
 
 #[derive(Default)]
@@ -157,7 +160,7 @@ impl Transcription {
         if let Some(place) = self.items.iter().position(|item| item.id == id) {
             return self.items.get_mut(place);
         }
-        if id.is_empty() || self.items.len() >= ITEMS {
+        if id.is_empty() || self.items.len() >= ITEMS || self.told.iter().any(|told| told == id) {
             return None;
         }
         self.items.push_back(Item { id: id.to_owned(), ..Item::default() });
@@ -188,6 +191,10 @@ impl Transcription {
             heard.push(Heard::Final { text: item.text, confidence: item.confidence, span: None });
             if item.ours {
                 heard.push(Heard::Flushed);
+            }
+            self.told.push_back(item.id);
+            if self.told.len() > ITEMS {
+                self.told.pop_front();
             }
         }
         self.owed.iter_mut().for_each(|items| *items = items.saturating_sub(told));

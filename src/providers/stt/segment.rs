@@ -28,6 +28,8 @@ pub(super) struct Segment {
     pub(super) sent: u64,
     /// The vendor has said anything since.
     pub(super) answered: bool,
+    /// Place up to which audio had been sent when the vendor took the turn for finished; none once it has heard more.
+    pub(super) ended: Option<u64>,
     /// Everything before has been heard for good.
     stable: u64,
     told: Pii<String>,
@@ -66,6 +68,7 @@ impl Segment {
             sent_since: None,
             sent: 0,
             answered: false,
+            ended: None,
             stable: begin,
             told: Pii::default(),
         }
@@ -111,6 +114,7 @@ impl Segment {
     /// Goes over to a fresh connection, and says from where on it has to hear.
     pub(super) fn tell_again(&mut self, oldest: u64) -> u64 {
         (self.after, self.clock, self.sent, self.sent_since, self.answered) = (0, 0, 0, None, false);
+        self.ended = None;
         if let Some(want) = &mut self.want {
             (want.asked, want.flush_due) = (None, None);
         }

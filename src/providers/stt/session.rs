@@ -10,7 +10,9 @@
 //! vendor's own times say so; without times, when every request for words that was made before the segment has been
 //! answered. After each input, [`Session::poll`] until it is empty, then come back by [`Session::poll_timeout`].
 
-use super::limits::{ANSWER_TIMEOUT, ENOUGH_AUDIO, RECONNECT_WAIT, RECONNECTS, RECOVERY, RING, SILENT_FINISHES};
+use super::limits::{
+    ANSWER_TIMEOUT, ENOUGH_AUDIO, RECONNECT_WAIT, RECONNECTS, RECOVERY, RING, SETTLED, SILENT_FINISHES,
+};
 use super::pace::Pacer;
 use super::protocol::{Answers, Heard, Span, SttProtocol, SttVendor};
 use super::ring::Ring;
@@ -100,9 +102,12 @@ struct Connection {
     /// Requests for words, and those answered.
     asked: u64,
     answered: u64,
+    asked_at: Instant,
     /// Audio has been sent since the last request.
     dangling: bool,
     expiring: bool,
+    /// Where the last words that stand end, by the vendor's times.
+    heard_to: Duration,
 }
 
 impl Session {
@@ -205,7 +210,7 @@ impl Session {
                 segment.resume();
             }
             _ => {
-                self.cut();
+                self.cut(now);
                 let begin = recent.max(self.segment.as_ref().map_or(0, |old| old.end_of_audio(self.sent_to)));
                 self.sent_to = self.sent_to.max(begin).min(end);
                 let (after, clock) = self.connection().map_or((0, 0), |link| (link.asked, link.clock));
@@ -231,7 +236,7 @@ impl Session {
 
     /// See [`SttStream::discard`](crate::providers::SttStream::discard).
     pub fn discard(&mut self, now: Instant) {
-        self.cut();
+        self.cut(now);
         self.segment = None;
         self.run(now);
     }
@@ -252,8 +257,10 @@ impl Session {
             paced_until: None,
             asked: 0,
             answered: 0,
+            asked_at: now,
             dangling: false,
             expiring: false,
+            heard_to: Duration::ZERO,
         };
         self.link = Link::Up(Box::new(connection));
         self.flush(outbox);
@@ -365,13 +372,14 @@ impl Session {
     }
 
     /// Has the vendor report what it was sent of a segment that nobody waits for, so that none of it enters the next.
-    fn cut(&mut self) {
+    fn cut(&mut self, now: Instant) {
         let mut outbox = Outbox::default();
         if let Link::Up(connection) = &mut self.link
             && connection.dangling
         {
             connection.clock += connection.protocol.finish(&mut outbox) as u64;
             connection.asked += 1;
+            connection.asked_at = now;
             connection.dangling = false;
         }
         self.flush(outbox);
@@ -425,10 +433,15 @@ impl Session {
             self.sent_to = until;
         }
         if finishing && self.sent_to >= end {
-            // Asked even without fresh audio: of what was sent before, words may still be on their way.
-            if connection.dangling || connection.answered < connection.asked {
+            // Where the turn is over for the vendor too, its words stand already. Else it is asked even without fresh audio:
+            // of what was sent before, words may still be on their way.
+            let since_end = segment.ended.map(|place| duration_of(self.format, end.saturating_sub(place)));
+            if since_end.is_some_and(|since| since <= SETTLED) {
+                connection.dangling = false;
+            } else if connection.dangling || connection.answered < connection.asked {
                 connection.clock += connection.protocol.finish(&mut outbox) as u64;
                 connection.asked += 1;
+                connection.asked_at = now;
                 connection.dangling = false;
                 connection.last_sent_at = now;
             }
@@ -517,6 +530,10 @@ impl Session {
 
     fn hear(&mut self, heard: Heard, now: Instant) {
         let Link::Up(connection) = &mut self.link else { return };
+        if now >= connection.asked_at + self.terms.flush_timeout {
+            // What has not been answered by now will not be.
+            connection.answered = connection.asked;
+        }
         match heard {
             Heard::Ready => connection.ready = true,
             Heard::Expiring => connection.expiring = true,
@@ -532,16 +549,22 @@ impl Session {
             }
             Heard::Interim { text, span } => {
                 let Some(segment) = owner(&mut self.segment, connection, span, self.format) else { return };
+                segment.ended = segment.ended.filter(|_| text.expose().is_empty());
                 segment.words.interim(text);
                 self.out.extend(segment.partial().map(Output::Event));
             }
             Heard::Final { text, confidence, span } => {
                 let Some(segment) = owner(&mut self.segment, connection, span, self.format) else { return };
+                segment.ended = segment.ended.filter(|_| text.expose().is_empty());
                 segment.words.stand(&text, confidence, self.sent_to);
+                if let Some((_, end)) = span.filter(|_| !text.expose().is_empty()) {
+                    connection.heard_to = connection.heard_to.max(end);
+                }
                 self.out.extend(segment.partial().map(Output::Event));
             }
             Heard::EndOfTurn { eager } => {
-                if let Some(segment) = self.segment.as_ref().filter(|segment| segment.hears(connection.answered)) {
+                if let Some(segment) = self.segment.as_mut().filter(|segment| segment.hears(connection.answered)) {
+                    segment.ended = (!eager).then_some(self.sent_to);
                     self.out.push_back(Output::Event(SttEvent::EndOfTurn { segment: segment.id, eager }));
                 }
             }
@@ -554,7 +577,7 @@ impl Session {
     }
 }
 
-/// The present segment, when words are its own.
+/// The present segment, when words are its own and have not been told before.
 fn owner<'a>(
     segment: &'a mut Option<Segment>,
     connection: &Connection,
@@ -563,7 +586,7 @@ fn owner<'a>(
 ) -> Option<&'a mut Segment> {
     let segment = segment.as_mut()?;
     let own = match span {
-        Some((start, end)) => (start + end) / 2 >= duration_of(format, segment.clock),
+        Some((start, end)) => (start + end) / 2 >= duration_of(format, segment.clock).max(connection.heard_to),
         None => connection.answered >= segment.after,
     };
     own.then_some(segment)

@@ -300,11 +300,10 @@ impl Task {
         let Some(mut socket) = self.socket.take() else { return };
         while let Some(output) = self.session.poll() {
             match output {
-                Output::Send(frame) => {
-                    if socket.queue(frame).is_err() {
-                        return;
-                    }
-                }
+                Output::Send(frame) => match socket.queue(frame) {
+                    Ok(()) => {}
+                    Err(_) => return,
+                },
                 Output::Close(code) => {
                     socket.close(code);
                     return;

@@ -111,6 +111,18 @@ fn key_and_version_go_in_their_headers() {
     assert_eq!((header("x-api-key"), header("anthropic-version")), (Some("secret".into()), Some(VERSION.into())));
     assert_eq!(request.url, "https://vendor.example/v1/messages");
     assert!(!format!("{request:?}").contains("secret"));
+    let bearer = anthropic(&[("auth", json!("bearer"))]).request(&conversation());
+    let sent = bearer.headers.iter().any(|(name, value)| *name == "authorization" && value.expose() == "Bearer secret");
+    assert!(sent && bearer.headers.iter().all(|(name, _)| *name != "x-api-key"));
+}
+
+#[test]
+fn sampling_parameters_are_sent_in_the_version_that_knows_them() {
+    let version = |options: &[(&str, Value)]| Anthropic::new(&settings(options)).map(|vendor| vendor.version);
+    assert_eq!(version(&[]), Ok(VERSION.into()));
+    assert_eq!(version(&[("temperature", json!(0.4))]), Ok(SAMPLING_VERSION.into()));
+    assert_eq!(version(&[("anthropic_version", json!("2030-01-01"))]), Ok("2030-01-01".into()));
+    assert!(version(&[("top_p", json!(0.4)), ("anthropic_version", json!(VERSION))]).is_err());
 }
 
 #[test]

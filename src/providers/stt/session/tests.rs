@@ -323,6 +323,43 @@ fn late_words_without_times_never_enter_the_next_segment() {
 }
 
 #[test]
+fn a_request_that_is_never_answered_does_not_deafen_the_next_segment() {
+    let mut call = Call::plain();
+    call.start(1);
+    call.speak(300);
+    call.session.discard(call.now);
+    call.drain();
+    call.start(2);
+    call.speak(600);
+    call.hear("i old");
+    assert_eq!(call.events, [] as [&str; 0]);
+    call.speak(120);
+    call.hear("i new");
+    assert_eq!(call.events, ["2 new…"]);
+}
+
+#[test]
+fn words_of_a_turn_that_the_vendor_has_ended_are_not_asked_for_again() {
+    let mut call = Call::plain();
+    call.start(1);
+    call.speak(600);
+    call.hear("f table for two");
+    call.hear("eot");
+    call.speak(200);
+    call.finish(1);
+    assert_eq!(call.events.last().map(String::as_str), Some("1 table for two."), "at once");
+    assert_eq!(call.sent, ["hello"]);
+    call.start(1);
+    call.speak(200);
+    call.hear("i please");
+    call.finish(1);
+    assert_eq!(call.sent, ["hello", "finish"]);
+    call.hear("f please");
+    call.hear("done");
+    assert_eq!(call.events.last().map(String::as_str), Some("1 table for two please."));
+}
+
+#[test]
 fn a_segment_that_is_cut_off_is_told_to_the_vendor_as_ended() {
     let mut call = Call::plain();
     call.start(1);
