@@ -40,7 +40,8 @@ impl Vendor for Deepgram {
             request.context.complain(format!("no such resource: {} {}", request.method, request.path));
             return Reply::json(404, &json!({"err_code": "NOT_FOUND", "err_msg": "not found"}));
         }
-        let voice = json!({"name": "thalia", "canonical_name": "aura-2-thalia-en", "languages": ["en", "en-US"], "uuid": "u"});
+        let voice =
+            json!({"name": "thalia", "canonical_name": "aura-2-thalia-en", "languages": ["en", "en-US"], "uuid": "u"});
         Reply::json(200, &json!({"stt": [], "tts": [voice]}))
     }
 
@@ -69,7 +70,16 @@ impl Vendor for Deepgram {
         if ![8_000, 16_000, 24_000, 32_000, 48_000].contains(&rate) || encoding != Encoding::Pcm16 && rate > 16_000 {
             return Err(Reply::json(400, &json!({"err_msg": "Unsupported sample_rate"})));
         }
-        let talk = Talk { context: request.context.clone(), encoding, rate, flux, text: String::new(), flushes: 0, ends: 0, turns: 0 };
+        let talk = Talk {
+            context: request.context.clone(),
+            encoding,
+            rate,
+            flux,
+            text: String::new(),
+            flushes: 0,
+            ends: 0,
+            turns: 0,
+        };
         Ok(Box::new(talk))
     }
 }
@@ -126,7 +136,9 @@ impl Talk {
         self.text.clear();
         let mut says = Vec::new();
         if self.flux && !active {
-            return vec![Say::json(&json!({"type": "Warning", "code": "NO_ACTIVE_SPEECH", "description": "nothing to interrupt"}))];
+            return vec![Say::json(
+                &json!({"type": "Warning", "code": "NO_ACTIVE_SPEECH", "description": "nothing to interrupt"}),
+            )];
         }
         says.push(Say::Forget);
         if self.context.misbehaves(Misbehaviour::LateAudioAfterCancel) {

@@ -65,7 +65,8 @@ fn pieces(text: &str, encoding: Encoding, rate: u32, seconds: bool) -> Vec<Value
         let mine = characters.iter().filter(|c| c.start >= from && c.start < from + CHUNK);
         let mine: Vec<_> = mine.map(|c| (c.text.clone(), c.start - from, c.end - c.start)).collect();
         let audio = voice::base64(&encoding.encode(chunk));
-        let of = |value: &dyn Fn(&(String, Duration, Duration)) -> Value| -> Vec<Value> { mine.iter().map(value).collect() };
+        let of =
+            |value: &dyn Fn(&(String, Duration, Duration)) -> Value| -> Vec<Value> { mine.iter().map(value).collect() };
         let chars = of(&|c| json!(c.0));
         if seconds {
             json!({"audio_base64": audio, "normalized_alignment": null, "alignment": {
@@ -94,9 +95,16 @@ impl Vendor for ElevenLabs {
             ("GET", "/v2/voices") => {
                 let page = |name: &str, next: Option<&str>| {
                     let voice = json!({"voice_id": format!("id-{name}"), "name": name, "labels": {"language": "en"}});
-                    Reply::json(200, &json!({"voices": [voice], "has_more": next.is_some(), "total_count": 2, "next_page_token": next}))
+                    Reply::json(
+                        200,
+                        &json!({"voices": [voice], "has_more": next.is_some(), "total_count": 2, "next_page_token": next}),
+                    )
                 };
-                if request.param("next_page_token") == Some("two") { page("Bea", None) } else { page("Abe", Some("two")) }
+                if request.param("next_page_token") == Some("two") {
+                    page("Bea", None)
+                } else {
+                    page("Abe", Some("two"))
+                }
             }
             ("POST", path) if path.ends_with("/stream/with-timestamps") => {
                 let body = request.json();
@@ -108,7 +116,10 @@ impl Vendor for ElevenLabs {
                     return detail(404, "voice_not_found");
                 }
                 let lines = pieces(body["text"].as_str().unwrap_or_default(), encoding, rate, true);
-                let lines = lines.into_iter().enumerate().map(|(n, line)| (if n == 0 { FIRST } else { GAP }, format!("{line}\n\n").into_bytes()));
+                let lines = lines
+                    .into_iter()
+                    .enumerate()
+                    .map(|(n, line)| (if n == 0 { FIRST } else { GAP }, format!("{line}\n\n").into_bytes()));
                 Reply::stream("application/json", lines.collect::<Vec<_>>())
             }
             _ => {
@@ -120,7 +131,8 @@ impl Vendor for ElevenLabs {
 
     fn websocket(&self, request: &Request) -> Result<Box<dyn Conversation>, Reply> {
         authorised(request)?;
-        let path = request.path.strip_prefix("/v1/text-to-speech/").and_then(|path| path.strip_suffix("/multi-stream-input"));
+        let path =
+            request.path.strip_prefix("/v1/text-to-speech/").and_then(|path| path.strip_suffix("/multi-stream-input"));
         let Some(voice) = path else { return Err(self.http(request)) };
         let Some((encoding, rate)) = format(request) else { return Err(detail(422, "invalid_output_format")) };
         if request.param("model_id").is_none() {

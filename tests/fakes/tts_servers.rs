@@ -87,9 +87,12 @@ pub struct Piper;
 impl Vendor for Piper {
     fn http(&self, request: &Request) -> Reply {
         match (request.method.as_str(), request.path.as_str()) {
-            ("GET", "/voices") => Reply::json(200, &json!({
-                "en_US-lessac-medium": {"dataset": "lessac", "language": {"code": "en_US"}, "quality": "medium"},
-            })),
+            ("GET", "/voices") => Reply::json(
+                200,
+                &json!({
+                    "en_US-lessac-medium": {"dataset": "lessac", "language": {"code": "en_US"}, "quality": "medium"},
+                }),
+            ),
             ("POST", "/synthesize") => {
                 let body = request.json();
                 let Some(text) = body["text"].as_str().filter(|text| !text.is_empty()) else {
