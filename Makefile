@@ -6,6 +6,7 @@
 # make models   fetch the offline models      make peers   unpack the SIP peers of the tests
 # make interop  the tests with those peers alone, and the tables of tests/interop/README.md
 # make pipecat  install Pipecat, and hold a call with it: make test-bridge-pipecat
+# make sdk      install the vendors' own SDKs, which check the fakes of the vendors: make test-sdk
 # make clean    remove what was built; models and peers stay
 #
 # Every target installs what it lacks (.ci/setup says what) and does nothing twice.
@@ -20,7 +21,7 @@ FUZZ_TARGETS := $(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs)))
 FUZZ_FLAGS := --release --sanitizer none
 BENCHES := $(basename $(notdir $(wildcard benches/*.rs)))
 
-.PHONY: help setup models peers pipecat test-bridge-pipecat interop demo test check fmt clippy doc deny fuzz bench bench-media clean
+.PHONY: help setup models peers pipecat test-bridge-pipecat sdk test-sdk interop demo test check fmt clippy doc deny fuzz bench bench-media clean
 help:
 	@sed -n '/^# make/s/^# //p' Makefile
 
@@ -41,6 +42,12 @@ peers: setup
 pipecat: setup
 	@tests/interop/pipecat/fetch.sh
 
+sdk:
+	@tests/sdk/fetch.sh
+
+test-sdk: sdk
+	@$(CARGO) test $(patsubst tests/%.rs,--test %,$(wildcard tests/sdk_*.rs))
+
 test-bridge-pipecat: pipecat
 	@$(CARGO) nextest run --test bridge_pipecat $(TEST_ARGS)
 
@@ -52,7 +59,7 @@ interop: peers
 	  result=$$?; tests/interop/table.sh; exit $$result
 
 # The development build fetches the models here: it is the one that the tests need anyway.
-test: peers pipecat
+test: peers pipecat sdk
 	@$(CARGO) build --bins --tests
 	@target/debug/offhook models fetch
 	@if $(CARGO) nextest --version > /dev/null 2>&1; then \

@@ -123,7 +123,7 @@ async fn speak(mut line: Line, clips: Vec<Clip>, mut heard: mpsc::UnboundedRecei
 async fn listen(mut line: Line, engines: LocalEngines, heard: mpsc::UnboundedSender<String>) {
     let settings = TurnSettings::default();
     let request = SttRequest::new(SampleRate::NARROWBAND, settings.pre_roll);
-    let (mut stt, mut transcripts) = engines.stt().open(request).expect("a stream opens");
+    let (mut stt, mut transcripts) = engines.stt().expect("it is loaded").open(request).expect("a stream opens");
     let (mut voice, mut verdicts): (Box<dyn VoiceStream>, _) =
         VoiceDetector::open(engines.voice()).expect("a detector opens");
     let mut turn = TurnTaker::new(settings);

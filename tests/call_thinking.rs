@@ -221,7 +221,7 @@ impl RealtimeStream for PuppetStream {
     fn commit(&mut self) {
         self.0.told.lock().unwrap().push("commit".into());
     }
-    fn interrupt(&mut self, heard: Duration) {
+    fn interrupt(&mut self, _answer: AnswerId, heard: Duration) {
         self.0.told.lock().unwrap().push(format!("interrupt after {}", heard.as_millis() / 100));
     }
     fn tool_result(&mut self, _: &str, tool: &str, content: &str, failed: bool) {

@@ -35,7 +35,7 @@ fn transcribe(samples: &[i16]) -> String {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let words = runtime.block_on(async {
         let request = SttRequest::new(SampleRate::NARROWBAND, Duration::ZERO);
-        let (mut stream, mut events) = engines.stt().open(request).expect("a stream opens");
+        let (mut stream, mut events) = engines.stt().expect("it is loaded").open(request).expect("a stream opens");
         let segment = SegmentId(1);
         stream.start(segment);
         for chunk in samples.chunks(160) {

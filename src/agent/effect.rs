@@ -25,6 +25,8 @@ pub enum Effect {
         text: String,
         /// Whether the caller may interrupt it. A legal notice may not be interrupted.
         interruptible: bool,
+        /// It stands in the agent file like this, the same for every caller: its audio may be kept.
+        fixed: bool,
     },
     /// The agent has said all it wants and now waits for the caller.
     Listen(Listen),

@@ -4,8 +4,6 @@
 //! audio while nobody speaks, [`ComfortNoise`] makes noise of one, and [`SilenceSender`] decides when to send audio, a
 //! description or nothing. All pure; none allocates.
 
-use super::frame::level_dbfs;
-
 /// Coefficients used at most. More describe no background better; what a longer packet says beyond is left out, as the
 /// RFC allows (section 3.2).
 pub const ORDER_MAX: usize = 12;
@@ -220,6 +218,17 @@ impl NoiseMeter {
     }
 }
 
+/// Level of a frame in dB below overload, by the scale of descriptions.
+fn level_of(samples: &[i16]) -> u8 {
+    let energy: f32 = samples.iter().map(|sample| f32::from(*sample) * f32::from(*sample)).sum();
+    let mean = energy / samples.len().max(1) as f32;
+    if mean > 0.0 {
+        (20.0 * (OVERLOAD / mean.sqrt()).log10()).round().clamp(0.0, f32::from(QUIETEST)) as u8
+    } else {
+        QUIETEST
+    }
+}
+
 /// What to send for a frame.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub enum SilenceTurn {
@@ -233,8 +242,9 @@ pub enum SilenceTurn {
 
 /// Frames without speech after which silence begins: 200 ms, so that no end of a word is cut.
 const HANGOVER_FRAMES: u32 = 10;
-/// A description is repeated after this many frames, 400 ms, so that a lost one is made good.
-const REFRESH_FRAMES: u32 = 20;
+/// A description is repeated after this many frames, 1 s: a lost one is made good, and a NAT binding and the peer's patience
+/// last longer.
+const REFRESH_FRAMES: u32 = 50;
 /// … or at once when the level has moved by this many dB.
 const LEVEL_CHANGE: u8 = 4;
 
@@ -261,7 +271,7 @@ impl SilenceSender {
             return SilenceTurn::Audio;
         }
         self.since_description = self.since_description.saturating_add(1);
-        let now = -level_dbfs(samples).round().max(-f32::from(QUIETEST)) as i32;
+        let now = i32::from(level_of(samples));
         let is_due = match self.described {
             None => true,
             Some(described) => {
@@ -282,6 +292,7 @@ impl SilenceSender {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::audio::frame::level_dbfs;
     use crate::audio::noise::PhoneLine;
 
     /// Mean product of neighbours over energy: the tilt of a spectrum.
@@ -367,7 +378,7 @@ mod tests {
     #[test]
     fn silence_is_described_after_its_hangover_and_again_now_and_then() {
         let mut sender = SilenceSender::default();
-        let quiet = noise_of(NoiseDescription::white(55), 160 * 60);
+        let quiet = noise_of(NoiseDescription::white(55), 160 * 120);
         assert_eq!(sender.push(&quiet[..160], true), SilenceTurn::Audio);
         let turns: Vec<_> = quiet.chunks(160).map(|frame| sender.push(frame, false)).collect();
         assert!(turns[..10].iter().all(|turn| *turn == SilenceTurn::Audio));
@@ -375,7 +386,7 @@ mod tests {
         assert!((50..60).contains(&description.level));
         let described = turns.iter().filter(|turn| matches!(turn, SilenceTurn::Describe(_))).count();
         let nothing = turns.iter().filter(|turn| **turn == SilenceTurn::Nothing).count();
-        assert_eq!((described, nothing), (3, 47));
+        assert_eq!((described, nothing), (3, 107));
         assert_eq!(sender.push(&quiet[..160], true), SilenceTurn::Audio);
         assert_eq!(sender.push(&quiet[..160], false), SilenceTurn::Audio, "the hangover begins anew");
     }

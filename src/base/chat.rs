@@ -30,16 +30,36 @@ pub enum Message {
 }
 
 /// A tool that the model wants to run. The name comes from the model: look it up in the closed list before anything else.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct ToolCall {
     /// The vendor's id, opaque; made up where the vendor gives none.
     pub id: String,
     /// One of [`ToolSpec::name`], or what the model invented.
     pub name: String,
-    /// Arguments as the model gave them, unchecked.
+    /// Arguments as the model gave them, unchecked; see [`Self::malformed_arguments`].
     pub arguments: Pii<Map<String, Value>>,
-    /// What the vendor wants to see again in the history, unread (Gemini's `thoughtSignature`).
+    /// What the vendor wants to see again in the history, unread (Gemini's `thoughtSignature`). Each adapter knows its
+    /// own by how it starts.
     pub opaque: Option<String>,
+}
+
+impl ToolCall {
+    /// The only argument of a call whose arguments are no JSON object; its value is what the model wrote. No schema has
+    /// it, so checking the arguments refuses the call, and the model sees in the history what it wrote.
+    pub const MALFORMED: &'static str = "malformed_arguments";
+
+    /// A call whose arguments are no JSON object. Answer it with a failed [`Message::ToolResult`] that says so.
+    #[must_use]
+    pub fn malformed(id: String, name: String, written: String) -> Self {
+        let arguments = Map::from_iter([(Self::MALFORMED.to_owned(), Value::String(written))]);
+        Self { id, name, arguments: Pii::new(arguments), opaque: None }
+    }
+
+    /// What the model wrote in place of arguments; `None` for a call that may be checked and run.
+    #[must_use]
+    pub fn malformed_arguments(&self) -> Option<&str> {
+        self.arguments.expose().get(Self::MALFORMED)?.as_str()
+    }
 }
 
 /// A tool the model may call.

@@ -280,7 +280,7 @@ impl Session {
         } else {
             let heard = Duration::from_secs_f64(spoken.played as f64 / f64::from(conversing.rate.0.max(1)));
             if !conversing.ending {
-                conversing.stream.interrupt(heard);
+                conversing.stream.interrupt(answer, heard);
             }
             if spoken.heard.is_empty() {
                 conversing.cut_off.push((answer, heard));

@@ -16,10 +16,10 @@ impl Session {
     /// Does what the agent wants done.
     pub(super) fn execute(&mut self, now: Instant, effect: Effect) {
         match effect {
-            Effect::Speak { utterance, text, interruptible } => {
+            Effect::Speak { utterance, text, interruptible, fixed } => {
                 self.ledger.mark(Stage::FirstToken, now);
                 self.legs.events.send(CallEvent::AgentSays { call: self.legs.call, text: Pii::new(text.clone()) });
-                self.playout.speak(utterance, text, interruptible);
+                self.playout.speak(utterance, text, interruptible, fixed);
                 self.announce_playout(now);
             }
             Effect::Listen(listen) => {

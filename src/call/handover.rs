@@ -39,7 +39,7 @@ pub(super) struct Handover {
 #[derive(Default)]
 pub(super) struct FarSide {
     /// Its line, from our INVITE on.
-    pub(super) line: Option<Line>,
+    pub(super) line: Option<Box<Line>>,
     /// The caller hears it and is heard by it.
     pub(super) coupled: bool,
     /// The media workers pass keys on by themselves; otherwise this call does, since one side wants them another way.
@@ -294,7 +294,7 @@ impl Legs {
             let Some((tts, speed)) = self.voice.clone() else { return };
             let (made, announcement) = oneshot::channel();
             tokio::spawn(async move {
-                match whole_line(tts.as_ref(), words.expose(), speed).await {
+                match whole_line(tts.as_ref(), words.expose(), None, speed).await {
                     Ok(samples) => drop(made.send(samples)),
                     Err(error) => tracing::warn!(%error, "announcement_not_made"),
                 }
@@ -326,7 +326,7 @@ impl Legs {
         }
         self.seat.hold(FAR, &line);
         // Dropping the old line hangs it up.
-        self.far.line = Some(line);
+        self.far.line = Some(Box::new(line));
         if self.far.coupled {
             self.couple();
         }
@@ -405,7 +405,7 @@ impl Legs {
             FarEvent::Announcement(samples) => self.announce(now, samples),
             FarEvent::Placed(Ok(line)) => {
                 self.seat.hold(FAR, &line);
-                self.far.line = Some(*line);
+                self.far.line = Some(line);
             }
             FarEvent::Placed(Err(error)) => {
                 tracing::info!(call = %self.call, %error, "transfer_call_not_placed");

@@ -39,6 +39,8 @@ struct Utterance {
     id: UtteranceId,
     text: String,
     interruptible: bool,
+    /// The same in every call.
+    fixed: bool,
     /// Its audio comes by itself, from a speech-to-speech model.
     live: bool,
     samples: Vec<i16>,
@@ -83,20 +85,21 @@ pub struct Playout {
 
 impl Playout {
     /// Queues an utterance; its audio follows.
-    pub fn speak(&mut self, id: UtteranceId, text: String, interruptible: bool) {
-        self.queue_up(id, text, interruptible, false);
+    pub fn speak(&mut self, id: UtteranceId, text: String, interruptible: bool, fixed: bool) {
+        self.queue_up(id, text, interruptible, fixed, false);
     }
 
     /// Queues an utterance whose audio nobody has to ask for, and whose words follow by [`Self::word`], if at all.
     pub fn speak_live(&mut self, id: UtteranceId) {
-        self.queue_up(id, String::new(), true, true);
+        self.queue_up(id, String::new(), true, false, true);
     }
 
-    fn queue_up(&mut self, id: UtteranceId, text: String, interruptible: bool, live: bool) {
+    fn queue_up(&mut self, id: UtteranceId, text: String, interruptible: bool, fixed: bool, live: bool) {
         self.queue.push_back(Utterance {
             id,
             text,
             interruptible,
+            fixed,
             live,
             samples: Vec::new(),
             marks: Vec::new(),
@@ -106,10 +109,10 @@ impl Playout {
         });
     }
 
-    /// The first utterance that still needs synthesis, with its text.
+    /// The first utterance that still needs synthesis, with its text, and whether that is the same in every call.
     #[must_use]
-    pub fn next_to_synthesise(&self) -> Option<(UtteranceId, &str)> {
-        self.queue.iter().find(|u| !u.synthesised && !u.live).map(|u| (u.id, u.text.as_str()))
+    pub fn next_to_synthesise(&self) -> Option<(UtteranceId, &str, bool)> {
+        self.queue.iter().find(|u| !u.synthesised && !u.live).map(|u| (u.id, u.text.as_str(), u.fixed))
     }
 
     /// Whether an utterance is queued or playing.
@@ -332,7 +335,7 @@ mod tests {
     #[test]
     fn an_utterance_longer_than_the_ring_is_played_to_its_end_and_reported_once() {
         let (mut playout, mut ring) = (Playout::default(), Ring::default());
-        playout.speak(UtteranceId(1), "Hello there".into(), true);
+        playout.speak(UtteranceId(1), "Hello there".into(), true, false);
         playout.audio(UtteranceId(1), two_words());
         playout.synthesised(UtteranceId(1));
         assert!(playout.pump(&mut ring).is_empty());
@@ -349,8 +352,8 @@ mod tests {
     #[test]
     fn only_the_words_that_were_played_count_as_heard() {
         let (mut playout, mut ring) = (Playout::default(), Ring::default());
-        playout.speak(UtteranceId(1), "Hello there".into(), true);
-        playout.speak(UtteranceId(2), "Second".into(), true);
+        playout.speak(UtteranceId(1), "Hello there".into(), true, false);
+        playout.speak(UtteranceId(2), "Second".into(), true, false);
         playout.audio(UtteranceId(1), two_words());
         playout.pump(&mut ring);
         ring.play(900);
@@ -364,7 +367,7 @@ mod tests {
     #[test]
     fn a_held_utterance_goes_on_at_the_word_it_was_in() {
         let (mut playout, mut ring) = (Playout::default(), Ring::default());
-        playout.speak(UtteranceId(1), "Hello there".into(), true);
+        playout.speak(UtteranceId(1), "Hello there".into(), true, false);
         playout.audio(UtteranceId(1), two_words());
         playout.synthesised(UtteranceId(1));
         playout.pump(&mut ring);
@@ -381,7 +384,7 @@ mod tests {
     #[test]
     fn a_held_utterance_goes_on_at_the_same_word_on_a_line_of_another_rate() {
         let (mut playout, mut ring) = (Playout::default(), Ring::default());
-        playout.speak(UtteranceId(1), "Hello there".into(), true);
+        playout.speak(UtteranceId(1), "Hello there".into(), true, false);
         playout.audio(UtteranceId(1), two_words());
         playout.synthesised(UtteranceId(1));
         playout.pump(&mut ring);
@@ -401,7 +404,7 @@ mod tests {
     #[test]
     fn an_utterance_without_audio_is_over_at_once() {
         let (mut playout, mut ring) = (Playout::default(), Ring::default());
-        playout.speak(UtteranceId(1), String::new(), true);
+        playout.speak(UtteranceId(1), String::new(), true, false);
         playout.synthesised(UtteranceId(1));
         assert!(playout.pump(&mut ring)[0].complete);
     }

@@ -160,9 +160,9 @@ impl Session {
         let Takeover { replaced, line } = takeover;
         if replaced == self.legs.line.leg {
             // Dropping the old line hangs it up.
-            drop(self.adopt(line));
+            drop(self.adopt(*line));
         } else if self.legs.far.line.as_ref().is_some_and(|far| far.leg == replaced) {
-            self.adopt_far(line);
+            self.adopt_far(*line);
         } else {
             return;
         }

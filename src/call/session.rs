@@ -14,6 +14,7 @@ use super::{CallEvent, Line, LineEvent, Unanswered};
 use crate::agent::{Conversation, Input, UtteranceId};
 use crate::base::{Pii, Random, SampleRate, TurnId};
 use crate::media::LegEvent;
+use crate::providers::speakable::{SpokenText, spoken};
 use crate::providers::{ProviderError, SpeakRequest, SpeechStream, SttEvent, SttRequest, SttStream, TtsChunk};
 use crate::sip::event::EndCause;
 use crate::tools::Gate;
@@ -78,6 +79,8 @@ pub(super) struct Session {
     /// The speech-to-speech model that has the call.
     pub(super) conversing: Option<Box<Conversing>>,
     synthesis: Option<(UtteranceId, SpeechStream)>,
+    /// What the voice was given in place of the text, where it wants it spelled out.
+    spelled_out: Option<SpokenText>,
     /// The rate that it was asked for.
     synthesis_rate: SampleRate,
     synthesis_retry: Option<(Instant, u32)>,
@@ -125,6 +128,7 @@ impl Session {
             thoughts,
             conversing: None,
             synthesis: None,
+            spelled_out: None,
             synthesis_rate: rate,
             synthesis_retry: None,
             barge_in: None,
@@ -344,8 +348,13 @@ impl Session {
         let now = Instant::now();
         let Some((utterance, _)) = self.synthesis else { return };
         match chunk {
-            Some(Ok(chunk)) => {
+            Some(Ok(mut chunk)) => {
                 self.ledger.mark(Stage::FirstAudio, now);
+                if let Some(spelled_out) = &self.spelled_out {
+                    for mark in &mut chunk.marks {
+                        mark.text_end = spelled_out.written_until(mark.text_end);
+                    }
+                }
                 let rate = self.legs.line.sample_rate();
                 self.playout.audio(utterance, playout::at_rate(chunk, self.synthesis_rate, rate));
             }
@@ -498,10 +507,14 @@ impl Session {
         if self.synthesis.is_some() {
             return;
         }
-        let Some((utterance, text)) = self.playout.next_to_synthesise() else { return };
+        let Some((utterance, text, fixed)) = self.playout.next_to_synthesise() else { return };
+        let wants_it = self.engines.tts.capabilities().wants_speakable_text;
+        let spelled_out = wants_it.then(|| spoken(text, &self.setup.agent.language));
+        let text = spelled_out.as_ref().map_or(text, |spoken| spoken.text.as_str()).to_owned();
         let request = SpeakRequest {
             line: self.legs.line.audio_format(),
             voice: self.setup.agent.speech.tts.voice.clone(),
+            cacheable: fixed,
             language: Some(self.setup.agent.language.clone()),
             speed: self.setup.agent.speech.tts.speed.unwrap_or(self.setup.speed),
             ..SpeakRequest::new(text, self.legs.line.sample_rate())
@@ -509,6 +522,7 @@ impl Session {
         match self.engines.tts.speak(request) {
             Ok(stream) => {
                 self.synthesis = Some((utterance, stream));
+                self.spelled_out = spelled_out;
                 self.synthesis_rate = self.legs.line.sample_rate();
                 self.synthesis_retry = None;
             }

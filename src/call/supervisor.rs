@@ -320,7 +320,7 @@ impl Supervisor {
                 return None;
             };
             match self.pick_up(&incoming, events, &route.terms, mode).await {
-                Ok(line) => self.switchboard.hand(Takeover { replaced, line }),
+                Ok(line) => self.switchboard.hand(Takeover { replaced, line: Box::new(line) }),
                 Err(error) => self.refuse_for(call, &incoming, &error),
             }
             return None;
@@ -461,10 +461,10 @@ impl Supervisor {
             }
             Program::Bot(bot) => {
                 let legs = Legs::new(line, facts, counterpart, switchboard, events);
-                let bot = BotCall::new(legs, bot, begun, direction, &variables);
+                let bot = Box::new(BotCall::new(legs, bot, begun, direction, &variables));
                 Box::pin(bot.run())
             }
-            Program::Echo => Box::pin(echo(line, facts, switchboard, events)),
+            Program::Echo => Box::pin(echo(Box::new(line), facts, switchboard, events)),
         }
     }
 }
@@ -548,7 +548,7 @@ fn header_variables(headers: &[Header], route: &Route) -> Vec<(String, Pii<Strin
     all
 }
 
-async fn echo(mut line: Line, facts: CallFacts, switchboard: Arc<Switchboard>, events: EventStream) {
+async fn echo(mut line: Box<Line>, facts: CallFacts, switchboard: Arc<Switchboard>, events: EventStream) {
     let (call, started) = (facts.call, facts.since);
     let (mut seat, mut takeovers) = switchboard.seat(&line, LegMode::Echo, facts);
     let mut due = tokio::time::interval_at((started + QUALITY_INTERVAL).into(), QUALITY_INTERVAL);

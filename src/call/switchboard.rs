@@ -18,7 +18,7 @@ pub(super) struct Takeover {
     /// The leg that it replaces.
     pub(super) replaced: LegId,
     /// Its line.
-    pub(super) line: Line,
+    pub(super) line: Box<Line>,
 }
 
 /// What a call was when it began.

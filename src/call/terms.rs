@@ -2,7 +2,7 @@
 
 use super::bot::BotSetup;
 use super::classify::Exemplars;
-use super::fallback::whole_line;
+use super::fallback::{beeps, whole_line};
 use super::media_terms::MediaTerms;
 use super::number_format::NumberFormat;
 use crate::agent::Agent;
@@ -66,12 +66,22 @@ impl AgentSetup {
         jiff::Timestamp::now().to_zoned(self.time_zone.clone())
     }
 
-    /// Synthesises the spare line of an agent.
+    /// Synthesises the spare line of an agent, in its own voice.
     ///
     /// # Errors
     /// What the engine says.
-    pub async fn synthesise_spare_line(engines: &Engines, speed: f32) -> Result<Arc<[i16]>, ProviderError> {
-        whole_line(engines.tts.as_ref(), SPARE_LINE, speed).await
+    pub async fn synthesise_spare_line(
+        engines: &Engines,
+        voice: Option<&str>,
+        speed: f32,
+    ) -> Result<Arc<[i16]>, ProviderError> {
+        whole_line(engines.tts.as_ref(), SPARE_LINE, voice, speed).await
+    }
+
+    /// What stands in for the spare line where it cannot be synthesised: the tone of a call that cannot be completed.
+    #[must_use]
+    pub fn spare_tone() -> Arc<[i16]> {
+        beeps()
     }
 }
 

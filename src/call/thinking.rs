@@ -6,6 +6,7 @@ use crate::base::Pii;
 use crate::base::chat::Prompt;
 use crate::providers::ProviderError;
 use crate::providers::llm::{Thought, ThoughtStream};
+use crate::providers::speakable::Speakable;
 use crate::turn::Stage;
 use std::sync::Arc;
 use std::time::Instant;
@@ -41,9 +42,9 @@ impl Thinking {
         (Self { under_way: Vec::new(), news }, receiver)
     }
 
-    fn begin(&mut self, request: RequestId, stream: ThoughtStream) {
+    fn begin(&mut self, request: RequestId, stream: ThoughtStream, language: &str) {
         self.under_way.retain(|(_, task)| !task.is_finished());
-        let task = tokio::spawn(read(request, stream, self.news.clone()));
+        let task = tokio::spawn(read(request, stream, Speakable::new(language), self.news.clone()));
         self.under_way.push((request, task.abort_handle()));
     }
 
@@ -66,9 +67,13 @@ impl Thinking {
 }
 
 /// Reads an answer to its end.
-async fn read(request: RequestId, mut stream: ThoughtStream, news: mpsc::UnboundedSender<ThoughtNews>) {
+async fn read(
+    request: RequestId,
+    mut stream: ThoughtStream,
+    mut speakable: Speakable,
+    news: mpsc::UnboundedSender<ThoughtNews>,
+) {
     let tell = |event| news.send(ThoughtNews::Event(request, event)).is_ok();
-    let mut clauses = Clauses::default();
     let mut has_begun = false;
     while let Some(thought) = stream.recv().await {
         if !std::mem::replace(&mut has_begun, true) {
@@ -76,15 +81,15 @@ async fn read(request: RequestId, mut stream: ThoughtStream, news: mpsc::Unbound
         }
         let goes_on = match thought {
             Ok(Thought::Text(text)) => {
-                clauses.push(text.expose()).into_iter().all(|clause| tell(ThoughtEvent::Speech(Pii::new(clause))))
+                speakable.push(text.expose()).into_iter().all(|clause| tell(ThoughtEvent::Speech(Pii::new(clause))))
             }
             Ok(Thought::Call(call)) => {
-                let rest = clauses.finish();
+                let rest = speakable.finish();
                 rest.into_iter().all(|clause| tell(ThoughtEvent::Speech(Pii::new(clause))))
                     && tell(ThoughtEvent::Call(call))
             }
             Ok(Thought::Finished { finish, .. }) => {
-                let rest = clauses.finish();
+                let rest = speakable.finish();
                 let _ = rest.into_iter().all(|clause| tell(ThoughtEvent::Speech(Pii::new(clause))))
                     && tell(ThoughtEvent::Finished(finish));
                 return;
@@ -115,7 +120,7 @@ impl Session {
             return;
         };
         match llm.think(Arc::new(prompt.into_exposed())) {
-            Ok(stream) => self.thinking.begin(request, stream),
+            Ok(stream) => self.thinking.begin(request, stream, &self.setup.agent.language),
             Err(error) => self.conversation.handle(now, Input::Thought { request, event: failed(&error) }),
         }
     }
@@ -128,28 +133,5 @@ impl Session {
                 self.conversation.handle(Instant::now(), Input::Thought { request, event });
             }
         }
-    }
-}
-
-/// Cuts an answer into pieces to be said.
-#[derive(Debug, Default)]
-struct Clauses {
-    rest: String,
-}
-
-impl Clauses {
-    fn push(&mut self, text: &str) -> Vec<String> {
-        self.rest.push_str(text);
-        let mut pieces = Vec::new();
-        while let Some(at) = self.rest.find(['.', '!', '?']).filter(|at| self.rest[at + 1..].starts_with(' ')) {
-            let rest = self.rest.split_off(at + 1);
-            pieces.push(std::mem::replace(&mut self.rest, rest.trim_start().to_owned()));
-        }
-        pieces
-    }
-
-    fn finish(&mut self) -> Vec<String> {
-        let rest = std::mem::take(&mut self.rest);
-        if rest.trim().is_empty() { Vec::new() } else { vec![rest] }
     }
 }

@@ -1,8 +1,10 @@
 //! `offhook check FILE…`: a compiler for agent files and configuration.
 
+use super::{engines, speech_check};
 use crate::agent::diagnostic::{Diagnostic, Position, Severity, nearest};
 use crate::agent::{self, Checked};
 use crate::config::Config;
+use crate::providers::registry::{Local, Registry};
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -106,9 +108,16 @@ fn write_configuration(arguments: &Check, path: &Path, colour: bool, out: &mut i
         }
         good &= !arguments.strict;
     }
+    let registry = match engines::registry(&config.providers, Local::default()) {
+        Ok(registry) => registry,
+        Err(error) => {
+            writeln!(out, "{name}: {error}")?;
+            return Ok(false);
+        }
+    };
     for entry in config.agents.values() {
         let settings: Vec<_> = entry.settings.iter().map(|(k, v)| (k.clone(), v.clone())).collect();
-        good &= write_agent(arguments, &entry.file, &settings, Some(&config.ways_out()), colour, out)?;
+        good &= write_agent(arguments, &entry.file, &settings, Some((&config.ways_out(), &registry)), colour, out)?;
     }
     Ok(good)
 }
@@ -117,7 +126,7 @@ fn write_agent(
     arguments: &Check,
     path: &Path,
     settings: &[(String, String)],
-    ways_out: Option<&[&str]>,
+    house: Option<(&[&str], &Registry)>,
     colour: bool,
     out: &mut impl Write,
 ) -> std::io::Result<bool> {
@@ -125,8 +134,9 @@ fn write_agent(
     let checked = match std::fs::read_to_string(path) {
         Ok(source) => {
             let mut checked = agent::check(&name, &source, settings);
-            if let (Some(agent), Some(ways)) = (&checked.agent, ways_out) {
+            if let (Some(agent), Some((ways, registry))) = (&checked.agent, house) {
                 checked.report.diagnostics.extend(lost_ways(agent, &source, ways));
+                checked.report.diagnostics.extend(speech_check::diagnostics(agent, &source, registry));
             }
             checked
         }

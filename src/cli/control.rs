@@ -6,6 +6,9 @@ use super::server::homes::Homes;
 use super::server::{Server, ServerPlan, TrunkReachability};
 use crate::call::{CallStanding, LineQuality, Supervisor};
 use crate::net::Sip;
+use crate::providers::listing::Used;
+use crate::providers::registry::Registry;
+use crate::providers::resilience::HealthState;
 use crate::sip::event::RegistrationState;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -39,18 +42,20 @@ pub(super) struct Source {
     plan: Arc<ServerPlan>,
     reachability: TrunkReachability,
     homes: Arc<Homes>,
+    providers: Arc<Registry>,
     started: Instant,
     draining: Arc<AtomicBool>,
 }
 
 impl Source {
-    pub(super) fn of(server: &Server) -> Self {
+    pub(super) fn of(server: &Server, providers: Arc<Registry>) -> Self {
         Self {
             sip: server.sip.clone(),
             supervisor: Arc::clone(&server.supervisor),
             plan: Arc::clone(&server.plan),
             reachability: server.reachability.clone(),
             homes: server.homes(),
+            providers,
             started: Instant::now(),
             draining: Arc::default(),
         }
@@ -116,6 +121,7 @@ impl Source {
             "listening": self.sip.local_addr().to_string(),
             "registrations": registrations,
             "trunks": trunks,
+            "providers": self.providers.used().iter().map(used).collect::<Vec<_>>(),
             "counters": counters,
         })
     }
@@ -150,6 +156,34 @@ fn lines(standing: &CallStanding) -> Vec<Value> {
         entry
     };
     lines.iter().map(line).collect()
+}
+
+/// What a provider has done so far, and how it is.
+fn used(used: &Used) -> Value {
+    let ms = |duration: Duration| duration.as_secs_f64() * 1e3;
+    let mut entry = json!({
+        "stage": used.stage.name(),
+        "name": used.name,
+        "health": match used.health {
+            HealthState::Well => "well",
+            HealthState::Resting => "resting",
+        },
+        "frames_passed": used.passed,
+        "frames_resampled": used.resampled,
+    });
+    if let Some(reading) = &used.reading {
+        entry["requests"] = json!(reading.requests);
+        entry["connections"] = json!(reading.connections);
+        entry["failures"] = json!(reading.failures);
+        let (p50, p95, p99) = (ms(reading.first_p50), ms(reading.first_p95), ms(reading.first_p99));
+        entry["first_ms"] = json!({ "p50": p50, "p95": p95, "p99": p99 });
+        let usage = reading.usage;
+        let (input, cached, output) = (usage.input_tokens, usage.cached_tokens, usage.output_tokens);
+        entry["tokens"] = json!({ "input": input, "cached": cached, "output": output });
+        entry["characters"] = json!(reading.characters);
+        entry["audio_s"] = json!(reading.audio.as_secs_f64());
+    }
+    entry
 }
 
 fn counted(counters: crate::sip::endpoint::Counters) -> Value {

@@ -13,9 +13,11 @@ pub mod models;
 pub mod plan;
 mod probe;
 mod profiles;
+mod providers;
 mod report;
 mod serve;
 pub mod server;
+mod speech_check;
 mod status;
 pub mod terminal;
 
@@ -57,6 +59,8 @@ enum Command {
     Status(status::Status),
     /// List the profiles of PBXs and carriers, or show one.
     Profiles(profiles::Profiles),
+    /// List vendors of speech and language models: what is configured, what each can do, whether it answers.
+    Providers(providers::Providers),
     /// Fetch, verify or list the offline models.
     Models(models::Args),
     /// The small appointment service of the clinic example.
@@ -86,6 +90,7 @@ pub fn run() -> ExitCode {
         Command::Doctor(doctor) => block_on(doctor::run(doctor)),
         Command::Load(load) => block_on(load::run(load)),
         Command::Profiles(profiles) => profiles::run(&profiles),
+        Command::Providers(providers) => block_on(providers::run(providers)),
         Command::Status(status) => block_on(status::run(status)),
         Command::Demo(demo) => block_on(demo::run(demo)),
         Command::Serve(serve) => block_on(serve::run(serve)),

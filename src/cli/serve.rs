@@ -5,10 +5,12 @@ use super::server::Server;
 use super::{control, fail};
 use crate::call::{CallEvent, EventStream};
 use crate::config::Config;
+use crate::providers::registry::Registry;
 use clap::Args;
 use serde_json::json;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::broadcast::Receiver;
@@ -33,8 +35,8 @@ pub(super) struct Serve {
 
 pub(super) async fn run(serve: Serve) -> ExitCode {
     match start(&serve).await {
-        Ok((server, drain)) => {
-            let status = control::Source::of(&server);
+        Ok((server, providers, drain)) => {
+            let status = control::Source::of(&server, providers);
             let socket = open_control(&serve, status.clone()).await;
             let code = wait(server, drain, &status).await;
             if let Some(socket) = socket {
@@ -46,8 +48,8 @@ pub(super) async fn run(serve: Serve) -> ExitCode {
     }
 }
 
-async fn start(serve: &Serve) -> Result<(Server, Duration), String> {
-    let Plan { server, agents, drain } =
+async fn start(serve: &Serve) -> Result<(Server, Arc<Registry>, Duration), String> {
+    let Plan { server, agents, providers, drain } =
         plan::read(&serve.config, serve.models.clone(), |step| tracing::info!("{step}")).await?;
     let events = EventStream::default();
     if serve.json {
@@ -55,7 +57,7 @@ async fn start(serve: &Serve) -> Result<(Server, Duration), String> {
         tokio::spawn(print(events.subscribe()));
     }
     let server = Server::start(server, &agents, events).await.map_err(|e| e.to_string())?;
-    Ok((server, drain))
+    Ok((server, providers, drain))
 }
 
 /// One JSON object per event, until the server is gone. A reader that is too slow is told what it missed.

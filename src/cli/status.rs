@@ -99,6 +99,13 @@ fn shown(answer: &Value, style: Style) -> String {
         let _ = writeln!(out, "\n{}", style.paint(Ink::Strong, "Trunks"));
         let _ = writeln!(out, "{}", table(&["name", "calls", "gateways", "OPTIONS"], &rows));
     }
+    let providers = entries(answer, "providers");
+    if !providers.is_empty() {
+        let rows: Vec<Vec<String>> = providers.iter().map(provider_row).collect();
+        let _ = writeln!(out, "\n{}", style.paint(Ink::Strong, "Providers"));
+        let head = ["stage", "name", "health", "requests", "failures", "first p50/p95/p99 ms", "used", "converted"];
+        let _ = writeln!(out, "{}", table(&head, &rows));
+    }
     let lines = entries(answer, "lines");
     if !lines.is_empty() {
         let mut worst: Vec<&Value> = lines.iter().collect();
@@ -138,6 +145,46 @@ fn registration_row(entry: &Value) -> Vec<String> {
         _ => String::new(),
     };
     vec![text(&entry["name"]), text(&entry["address"]), text(&entry["state"]), detail]
+}
+
+fn provider_row(entry: &Value) -> Vec<String> {
+    let count = |value: &Value| value.as_u64().unwrap_or_default();
+    let failures: Vec<String> = entry["failures"]
+        .as_object()
+        .into_iter()
+        .flatten()
+        .map(|(kind, n)| format!("{} {n}", kind.replace('_', " ")))
+        .collect();
+    let first = |key: &str| match entry["first_ms"][key].as_f64() {
+        Some(ms) if ms > 0.0 => format!("{ms:.0}"),
+        _ => "–".to_owned(),
+    };
+    let mut used = Vec::new();
+    let tokens = &entry["tokens"];
+    if count(&tokens["input"]) + count(&tokens["output"]) > 0 {
+        let (input, cached, output) = (count(&tokens["input"]), count(&tokens["cached"]), count(&tokens["output"]));
+        used.push(format!("{input} tokens in ({cached} cached), {output} out"));
+    }
+    if count(&entry["characters"]) > 0 {
+        used.push(format!("{} characters", entry["characters"]));
+    }
+    if let Some(audio) = entry["audio_s"].as_f64().filter(|audio| *audio > 0.0) {
+        used.push(format!("{audio:.0} s of audio"));
+    }
+    let (passed, resampled) = (count(&entry["frames_passed"]), count(&entry["frames_resampled"]));
+    let converted =
+        if passed + resampled == 0 { "–".to_owned() } else { format!("{resampled} of {}", passed + resampled) };
+    let or_dash = |text: String| if text.is_empty() { "–".to_owned() } else { text };
+    vec![
+        text(&entry["stage"]).replace('_', " "),
+        text(&entry["name"]),
+        text(&entry["health"]),
+        text(&entry["requests"]),
+        or_dash(failures.join(", ")),
+        format!("{}/{}/{}", first("p50"), first("p95"), first("p99")),
+        or_dash(used.join(", ")),
+        converted,
+    ]
 }
 
 fn line_row(entry: &Value) -> Vec<String> {

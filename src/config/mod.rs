@@ -36,13 +36,19 @@ pub const BUILT_IN_AGENTS: [&str; 1] = ["echo"];
 /// Largest configuration file that is read: a mistaken path must not fill the memory.
 const FILE_BYTES: u64 = 1024 * 1024;
 
-/// The configured providers. Two are equal when they are the same list: keys are not compared.
+/// `[providers]` and every `[[provider]]`. Two are equal when their names and vendors are: keys are not compared.
 #[derive(Clone, Debug, Default)]
-pub struct Providers(pub Vec<ProviderSpec>);
+pub struct Providers {
+    /// Each `[[provider]]`, in the order of the file.
+    pub accounts: Vec<ProviderSpec>,
+    /// Certificates (PEM) trusted beside the system's on the way to providers.
+    pub ca_file: Option<PathBuf>,
+}
 
 impl PartialEq for Providers {
     fn eq(&self, other: &Self) -> bool {
-        self.0.iter().map(|spec| (&spec.name, &spec.vendor)).eq(other.0.iter().map(|spec| (&spec.name, &spec.vendor)))
+        let named = |spec: &ProviderSpec| (spec.name.clone(), spec.vendor.clone());
+        self.ca_file == other.ca_file && self.accounts.iter().map(named).eq(other.accounts.iter().map(named))
     }
 }
 
@@ -65,7 +71,7 @@ pub struct Config {
     pub extensions: Vec<Extension>,
     /// `[[trunk]]`, in the order of the file.
     pub trunks: Vec<Trunk>,
-    /// `[[provider]]`, in the order of the file.
+    /// `[providers]` and `[[provider]]`.
     pub providers: Providers,
     /// `[tools]`.
     pub tools: Tools,
@@ -154,7 +160,9 @@ impl Config {
         let logging = root.table("logging", "[logging]").map_or_else(|| Some(Logging::default()), Logging::read);
 
         let secrets = Secrets { base, environment };
-        let providers = Providers(providers::read(root.tables("provider", "[[provider]]"), &secrets));
+        let ca_file = root.table("providers", "[providers]").and_then(|table| providers::read_common(table, base));
+        let accounts = providers::read(root.tables("provider", "[[provider]]"), &secrets);
+        let providers = Providers { accounts, ca_file };
         let surroundings = Surroundings { base, agents: &agents, secrets: &secrets };
         let mut names = Names::default();
         let extension_tables = root.tables("extension", "[[extension]]");

@@ -8,6 +8,7 @@ use crate::providers::registry::{LOCAL, ProviderSpec, StageSpec};
 use crate::providers::settings::StageKind;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use toml::de::DeValue;
 
@@ -16,6 +17,13 @@ const CONCURRENCY_MAX: i64 = 100_000;
 /// Bounds of the deadlines: a caller does not wait longer.
 const TIMEOUT_MIN: Duration = Duration::from_millis(50);
 const TIMEOUT_MAX: Duration = Duration::from_secs(60);
+
+/// Reads `[providers]`: the certificates trusted on the way out.
+pub(super) fn read_common(table: Table<'_, '_>, base: &Path) -> Option<PathBuf> {
+    let ca_file = table.text("ca_file").map(|file| base.join(file.value));
+    table.finish();
+    ca_file
+}
 
 /// Reads every `[[provider]]`.
 pub(super) fn read(tables: Vec<Table<'_, '_>>, secrets: &Secrets<'_>) -> Vec<ProviderSpec> {

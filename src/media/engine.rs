@@ -2,6 +2,7 @@
 
 mod control;
 mod publish;
+mod reading;
 
 use super::bridge::BridgePort;
 use super::datagram::Datagram;
@@ -29,6 +30,7 @@ use crate::base::{Random, SampleRate, TurnId};
 use crate::rtp::dtmf::DigitTurn;
 use crate::rtp::packet::is_rtcp_type;
 use crate::rtp::quality::LossRuns;
+use reading::Reading;
 use rtrb::{Consumer, Producer};
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
@@ -131,6 +133,9 @@ pub(super) struct Engine {
     seam: Seam,
     /// The addresses last published: sent to, heard from, refused.
     shown: [Option<SocketAddr>; 3],
+    reading: Reading,
+    /// Turns missed before one of which only the first half is done.
+    unsaid: Option<u32>,
     /// Something was put into the uplink or the events in this turn.
     pub(super) rings: bool,
 }
@@ -171,6 +176,8 @@ impl Engine {
             presser: TonePresser::default(),
             seam: Seam::default(),
             shown: [None; 3],
+            reading: Reading::default(),
+            unsaid: None,
             rings: false,
         }
     }
@@ -195,9 +202,33 @@ impl Engine {
         self.report(LegEvent::Panicked);
     }
 
-    /// Twenty milliseconds: receive, hand up, take down, send.
+    /// Whether [`Self::speak`] is to follow the turn.
+    pub(super) fn has_to_speak(&self) -> bool {
+        self.unsaid.is_some()
+    }
+
+    /// The second half of a turn of a leg whose call may still answer what was heard in the first.
+    pub(super) fn speak(&mut self, turn: &mut Turn<'_>) {
+        self.rings = false;
+        self.catch_up(turn);
+    }
+
+    /// Says what is due.
+    fn catch_up(&mut self, turn: &mut Turn<'_>) {
+        let Some(missed) = self.unsaid.take() else { return };
+        let Some(mut setup) = self.setup.take() else { return };
+        let Scratch { said, packet, .. } = &mut *turn.scratch;
+        if let Some(said) = said.get_mut(..self.frame) {
+            self.say_and_send(turn.now, missed, None, &mut setup, said, packet);
+        }
+        self.publish(&setup.media);
+        self.setup = Some(setup);
+    }
+
+    /// Twenty milliseconds: receive, hand up, take down, send. The latter two may be left to [`Self::speak`].
     pub(super) fn turn(&mut self, turn: &mut Turn<'_>) {
         self.rings = false;
+        self.catch_up(turn);
         self.obey(turn.now, turn.retired);
         let Some(mut setup) = self.setup.take() else {
             self.drain(turn);
@@ -207,42 +238,65 @@ impl Engine {
         if self.is_closed() {
             self.leave(turn, &mut setup);
         }
-        self.publish(&setup.media);
+        // After the second half, where there is one: what was sent counts at once.
+        if self.unsaid.is_none() || self.is_closed() {
+            self.publish(&setup.media);
+        }
         self.setup = Some(setup);
     }
 
     fn serve(&mut self, turn: &mut Turn<'_>, setup: &mut Setup) {
-        let Setup { media, ears, mouth, protection, handshake, .. } = setup;
-        self.receive(turn, media, ears, protection, handshake);
+        self.receive(turn, setup);
         let Turn { now, missed, datagrams: _, scratch, retired, voice, .. } = turn;
         let Scratch { heard, said, packet } = &mut **scratch;
         let (Some(heard), Some(said)) = (heard.get_mut(..self.frame), said.get_mut(..self.frame)) else { return };
-        let is_heard = self.hear(*now, media, ears, voice, heard);
-        let echo = (is_heard && self.mode == LegMode::Echo).then_some(&*heard);
-        let may_send = media.send && protection.is_open();
-        let is_said = self.say(*now, *missed, may_send.then_some(&*media), mouth, echo, said);
-        if let Some(destination) = self.receiver.destination().filter(|_| is_said.is_some()) {
-            self.send_packets(media, mouth, protection, packet, destination);
-        }
-        let agent = is_said.unwrap_or(false).then_some(&*said);
-        for slot in &mut self.taps {
-            let Some(mut tap) = slot.take() else { continue };
-            let mut is_read = tap.push(is_heard.then_some(&*heard), agent);
-            for _ in 0..(*missed).min(super::limits::TAP_FRAMES as u32) {
-                is_read = tap.push(None, None);
+        let is_heard = self.hear(*now, &setup.media, &mut setup.ears, voice, heard);
+        // A tap wants both directions of the same 20 ms, and what comes over a bridge is there already.
+        let may_wait = self.mode == LegMode::Agent && self.bridge.is_none() && self.taps.iter().all(Option::is_none);
+        if may_wait {
+            self.unsaid = Some(*missed);
+        } else {
+            let echo = (is_heard && self.mode == LegMode::Echo).then_some(&*heard);
+            let is_said = self.say_and_send(*now, *missed, echo, setup, said, packet);
+            let agent = is_said.then_some(&*said);
+            for slot in &mut self.taps {
+                let Some(mut tap) = slot.take() else { continue };
+                let mut is_read = tap.push(is_heard.then_some(&*heard), agent);
+                for _ in 0..(*missed).min(super::limits::TAP_FRAMES as u32) {
+                    is_read = tap.push(None, None);
+                }
+                if is_read {
+                    *slot = Some(tap);
+                } else {
+                    let _ = retired.push(Retired::Tap(tap));
+                }
             }
-            if is_read {
-                *slot = Some(tap);
-            } else {
-                let _ = retired.push(Retired::Tap(tap));
-            }
         }
-        self.control(turn, media, mouth, protection);
-        if media.receive
+        self.control(turn, &setup.media, &mut setup.mouth, &mut setup.protection);
+        if setup.media.receive
             && let Some(silent_for) = self.receiver.timeout(turn.now, self.settings.media_timeout)
         {
             self.report(LegEvent::MediaTimeout { silent_for });
         }
+    }
+
+    /// The next 20 ms for the peer, into `said` and out of the socket; false while nobody speaks.
+    fn say_and_send(
+        &mut self,
+        now: Instant,
+        missed: u32,
+        echo: Option<&[i16]>,
+        setup: &mut Setup,
+        said: &mut [i16],
+        packet: &mut [u8; PACKET],
+    ) -> bool {
+        let Setup { media, mouth, protection, .. } = setup;
+        let may_send = media.send && protection.is_open();
+        let is_said = self.say(now, missed, may_send.then_some(&*media), mouth, echo, said);
+        if let Some(destination) = self.receiver.destination().filter(|_| is_said.is_some()) {
+            self.send_packets(media, mouth, protection, packet, destination);
+        }
+        is_said.unwrap_or(false)
     }
 
     /// Before the first configuration whatever comes is thrown away.
@@ -318,15 +372,9 @@ impl Engine {
         }
     }
 
-    fn receive(
-        &mut self,
-        turn: &mut Turn<'_>,
-        media: &LegMedia,
-        ears: &mut Ears,
-        protection: &mut Protection,
-        handshake: &mut Option<Producer<Datagram>>,
-    ) {
-        let Self { receiver, events, shared, rings, socket, sender, bridge, srtp_failures, .. } = self;
+    fn receive(&mut self, turn: &mut Turn<'_>, setup: &mut Setup) {
+        let Setup { media, ears, protection, handshake, .. } = setup;
+        let Self { receiver, events, shared, rings, socket, sender, bridge, srtp_failures, reading, .. } = self;
         let mut woken = false;
         let mut report = |event| {
             if let (LegEvent::Digit(key), Some(bridge)) = (&event, bridge.as_mut()) {
@@ -335,8 +383,9 @@ impl Engine {
             push_event(events, shared, rings, event);
         };
         let mut taken = 0;
+        let mut most = reading.first(turn.missed);
         loop {
-            let count = turn.datagrams.receive(socket);
+            let count = turn.datagrams.receive_up_to(socket, most);
             taken += count;
             for (octets, from, at) in turn.datagrams.iter_mut() {
                 let age = at.and_then(|at| turn.wall.duration_since(at).ok()).filter(|age| *age < OLDEST_ARRIVAL);
@@ -364,10 +413,12 @@ impl Engine {
                     *srtp_failures += 1;
                 }
             }
-            if count < BATCH || taken >= DATAGRAMS_PER_TURN {
+            if count < most || most == 1 || taken >= DATAGRAMS_PER_TURN {
                 break;
             }
+            most = BATCH;
         }
+        reading.note(taken);
         *rings |= woken;
     }
 
@@ -439,7 +490,7 @@ impl Engine {
                 };
                 self.seam.pass(voice, said, said.len() * CUT_FADE_MS as usize / FRAME_MS as usize);
                 let is_silent = voice == Voice::Nobody && said.iter().all(|sample| *sample == 0);
-                self.sender.push(media, mouth, said, is_silent);
+                self.sender.push(media, mouth, said, true);
                 return Some(!is_silent);
             }
         }

@@ -177,7 +177,12 @@ impl Leg {
         };
         let line = self.sample_rate.unwrap_or_else(|| media.line_rate(self.options.max_sample_rate));
         let frame = line.samples_in_ms(FRAME_MS);
-        let first = self.uplink.ring.is_none().then(|| (ring(UPLINK_FRAMES, frame), ring(RING_FRAMES, frame)));
+        // An echo never leaves its worker.
+        let [up, down] = match self.options.mode {
+            LegMode::Agent => [UPLINK_FRAMES, RING_FRAMES],
+            LegMode::Echo => [0, 0],
+        };
+        let first = self.uplink.ring.is_none().then(|| (ring(up, frame), ring(down, frame)));
         let (rings, ends) = match first {
             Some(((worker_uplink, uplink), (downlink, worker_downlink))) => {
                 let player = Player::new(worker_downlink, line);

@@ -5,9 +5,9 @@ use std::time::Duration;
 /// Both directions waiting for whoever records them, in frames of 20 ms: two seconds ride out a slow disk; when it is
 /// full further frames are dropped and counted.
 pub const TAP_FRAMES: usize = 100;
-/// Caller audio waiting for the call, in frames of 20 ms: one second rides out a busy runtime; when it is
-/// full further frames are dropped and counted.
-pub const UPLINK_FRAMES: usize = 50;
+/// Caller audio waiting for the call, in frames of 20 ms: 640 ms ride out a busy runtime; when it is full further frames are
+/// dropped and counted. Every call that listens keeps all of it in memory.
+pub const UPLINK_FRAMES: usize = 32;
 /// Agent audio waiting to be sent, in frames of 20 ms: 1.28 s, so that bursty speech synthesis never starves
 /// the line. Depth costs no barge-in latency: a flush drops everything at once.
 pub const DOWNLINK_FRAMES: usize = 64;
@@ -31,6 +31,9 @@ pub const DATAGRAMS_PER_TURN: usize = 256;
 pub const MAX_DATAGRAM: usize = 1_500;
 /// Slots of the wheel; each is 20 ms ÷ 10 = 2 ms.
 pub const SLOTS: usize = 10;
+/// Slots between the two halves of a turn of a leg whose call listens: 10 ms, in which an answer to what was just heard
+/// comes back from a call, its bot in another process included. One that takes longer leaves 20 ms later.
+pub const SPEAK_AFTER: usize = 5;
 /// One slot of the wheel.
 pub const SLOT: Duration = Duration::from_millis(2);
 /// One turn of the wheel.

@@ -12,7 +12,7 @@ use std::time::Instant;
 /// A flushed turn fades within this many milliseconds.
 const FLUSH_FADE_MS: u32 = 10;
 /// A frame is audible when a sample exceeds this: −54 dBFS, above comfort noise of a voice's pauses.
-const AUDIBLE: u16 = 65;
+pub(super) const AUDIBLE: u16 = 65;
 /// What a frame holds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Content {

@@ -2,7 +2,9 @@
 
 use super::leg_media::LegMedia;
 use super::mouth::{Mouth, Payload};
+use super::player::AUDIBLE;
 use crate::audio::codec::MAX_ENCODED;
+use crate::audio::comfort_noise::{NoiseDescription, SilenceSender, SilenceTurn};
 use crate::base::Random;
 use crate::rtp::dtmf::{DigitTurn, EVENT_LEN};
 use crate::rtp::packet::HEADER_LEN;
@@ -12,12 +14,8 @@ use crate::rtp::{DigitSender, Header, SendSession};
 const TAG_ROOM: usize = 16;
 /// Octets of the buffer for one packet.
 pub(super) const PACKET: usize = HEADER_LEN + MAX_ENCODED + TAG_ROOM;
-/// Silent turns before silence is suppressed: pauses between words are sent.
-const SUPPRESSED_AFTER: u32 = 10;
-/// Turns between two packets of comfort noise, 1 s: a NAT binding and the peer's patience last longer.
-const COMFORT_NOISE_EVERY: u32 = 50;
-/// Level of the comfort noise that stands for digital silence, in −dBov (RFC 3389 §3.1): the softest there is.
-const COMFORT_NOISE_LEVEL: u8 = 127;
+/// Samples of 20 ms at 8 kHz, the clock of comfort noise (RFC 3389 §4).
+const NOISE_FRAME: usize = 160;
 
 /// The sending half of a leg. Pure: give it 20 ms, then take packets until there is none.
 #[derive(Debug)]
@@ -25,9 +23,9 @@ pub(super) struct Sender {
     pub(super) session: SendSession,
     digits: DigitSender,
     event: Option<(Header, [u8; EVENT_LEN])>,
-    /// Turns of silence so far, while silence may be suppressed.
-    silent: u32,
-    noise_due: bool,
+    /// Says what is sent of a pause, while silence may be suppressed.
+    silence: SilenceSender,
+    noise_due: Option<NoiseDescription>,
 }
 
 impl Sender {
@@ -36,8 +34,8 @@ impl Sender {
             session: SendSession::new(random),
             digits: DigitSender::default(),
             event: None,
-            silent: 0,
-            noise_due: false,
+            silence: SilenceSender::default(),
+            noise_due: None,
         }
     }
 
@@ -64,17 +62,20 @@ impl Sender {
         Some(turn)
     }
 
-    /// Takes 20 ms at the line rate. `is_silent`: there is nothing to say, which may be left unsaid.
-    pub(super) fn push(&mut self, media: &LegMedia, mouth: &mut Mouth, frame: &[i16], is_silent: bool) {
-        let is_suppressible = is_silent && media.suppress_silence && media.comfort_noise.is_some();
-        self.silent = if is_suppressible { self.silent.saturating_add(1) } else { 0 };
-        if self.silent > SUPPRESSED_AFTER && !mouth.is_waiting() {
-            self.noise_due = (self.silent - SUPPRESSED_AFTER) % COMFORT_NOISE_EVERY == 1;
-            if !self.noise_due {
-                self.session.skip(mouth.ticks_per_turn());
+    /// Takes 20 ms at the line rate. `may_rest`: a pause in it may be left unsaid, and its noise described instead.
+    pub(super) fn push(&mut self, media: &LegMedia, mouth: &mut Mouth, frame: &[i16], may_rest: bool) {
+        if media.suppress_silence && media.comfort_noise.is_some() {
+            let is_audible = frame.iter().any(|sample| sample.unsigned_abs() > AUDIBLE);
+            let turn = self.silence.push(frame, is_audible || !may_rest);
+            // A packet that was begun is ended first.
+            if turn != SilenceTurn::Audio && !mouth.is_waiting() {
+                match turn {
+                    SilenceTurn::Describe(noise) => self.noise_due = Some(as_heard(noise, frame.len())),
+                    SilenceTurn::Audio | SilenceTurn::Nothing => self.session.skip(mouth.ticks_per_turn()),
+                }
+                self.session.pause();
+                return;
             }
-            self.session.pause();
-            return;
         }
         mouth.push(frame);
     }
@@ -92,15 +93,14 @@ impl Sender {
             body.get_mut(..payload.len())?.copy_from_slice(&payload);
             return Some(HEADER_LEN + payload.len());
         }
-        if std::mem::take(&mut self.noise_due)
+        if let Some(noise) = self.noise_due.take()
             && let Some(payload_type) = media.comfort_noise
         {
             // The marker belongs to the audio after the pause (RFC 3551 §4.1), not to the noise in it.
             let header = self.session.event_header(payload_type, self.session.timestamp(), false, 1);
             self.session.skip(mouth.ticks_per_turn());
             head.copy_from_slice(&header.to_octets());
-            *body.first_mut()? = COMFORT_NOISE_LEVEL;
-            return Some(HEADER_LEN + 1);
+            return Some(HEADER_LEN + noise.write(body.get_mut(..body.len() - TAG_ROOM)?));
         }
         let room = body.len() - TAG_ROOM;
         while let Some(Payload { octets, ticks }) = mouth.next_payload(body.get_mut(..room)?) {
@@ -121,8 +121,14 @@ impl Sender {
     pub(super) fn pause(&mut self, mouth: &mut Mouth, turns: u32) {
         self.session.skip(turns * mouth.ticks_per_turn() + mouth.drop_pending());
         self.session.pause();
-        self.silent = 0;
+        self.silence = SilenceSender::default();
     }
+}
+
+/// The noise of a frame of so many samples at the clock of comfort noise: of another rate its level is known and the shape of its
+/// spectrum is not.
+fn as_heard(noise: NoiseDescription, samples: usize) -> NoiseDescription {
+    if samples == NOISE_FRAME { noise } else { NoiseDescription::white(noise.level) }
 }
 
 #[cfg(test)]

@@ -37,7 +37,7 @@ pub(super) struct Heard {
 
 /// The caller's side of a leg: one frame per 20 ms from the first packet on, silence included.
 ///
-/// It holds one second ([`super::limits::UPLINK_FRAMES`]); a call that reads slower loses the newest frames, which
+/// It holds 640 ms ([`super::limits::UPLINK_FRAMES`]); a call that reads slower loses the newest frames, which
 /// [`super::LegStats::uplink_dropped`] counts.
 #[derive(Debug, Default)]
 pub struct Uplink {

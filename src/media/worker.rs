@@ -1,15 +1,16 @@
 //! One worker thread: the wheel, and the bell thread beside it.
 //!
 //! The wheel turns once in 20 ms and has ten slots of 2 ms. Each leg sits in one slot, chosen so that it is
-//! served just after its peer's packet arrived. The worker sleeps until the next slot that has a leg; slots
-//! that it slept through are served at once, each leg once, however late it is.
+//! served just after its peer's packet arrived. A leg whose call listens is served in two halves: it hears in its own
+//! slot and speaks a few slots later, so that an answer to what was heard leaves in the same turn. The worker sleeps until
+//! the next slot that has work; slots that it slept through are served at once, each leg once, however late it is.
 //!
 //! The bell wakes the calls whose rings have something and frees what ended legs leave behind, so that the
 //! wheel takes no lock of a runtime or of the allocator.
 
 use super::admission::{Admission, LatenessGauge};
 use super::engine::{Engine, Scratch, Turn};
-use super::limits::{LEGS_PER_WORKER, SLOT, SLOTS};
+use super::limits::{LEGS_PER_WORKER, SLOT, SLOTS, SPEAK_AFTER};
 use super::setup::Retired;
 use super::shared::Shared;
 use super::sys::{Datagrams, raise_priority, thread_cpu_time};
@@ -57,6 +58,17 @@ struct Resident {
     /// The tick at which it is due.
     due: u64,
     until_aligned: u32,
+    /// Its turn is half done.
+    speaks: bool,
+}
+
+/// What is done for a leg in a slot.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Half {
+    /// All of its turn, or the first half.
+    Hear,
+    /// The second half, [`SPEAK_AFTER`] slots later.
+    Speak,
 }
 
 /// The worker's ends of its rings.
@@ -133,24 +145,40 @@ impl Worker {
                 .min_by_key(|tick| wheel.slots.get(slot_of(*tick)).map_or(usize::MAX, Vec::len))
                 .unwrap_or(current + 1);
             if let Some(slot) = wheel.slots.get_mut(slot_of(emptiest)) {
-                slot.push(Resident { engine, voice, due: emptiest, until_aligned: ALIGN_FIRST });
+                slot.push(Resident { engine, voice, due: emptiest, until_aligned: ALIGN_FIRST, speaks: false });
             }
         }
     }
 
     fn run_slot(&mut self, wheel: &mut Wheel, epoch: Instant, tick: u64) {
-        let Wheel { slots, spare_voices, datagrams, scratch, lateness } = wheel;
-        let Some(mut residents) = slots.get_mut(slot_of(tick)).map(std::mem::take) else { return };
-        if residents.is_empty() {
-            if let Some(slot) = slots.get_mut(slot_of(tick)) {
-                *slot = residents;
-            }
+        if !wheel.has_work(tick) {
             return;
         }
-        self.note_slot(epoch, tick, lateness);
+        self.note_slot(epoch, tick, &mut wheel.lateness);
+        let woken = [Half::Speak, Half::Hear].map(|half| self.run_half(wheel, tick, half));
+        if woken.contains(&true) {
+            self.bell.unpark();
+        }
+    }
+
+    /// Serves the legs of a slot whose half is due at this tick; true when the bell must be woken.
+    fn run_half(&mut self, wheel: &mut Wheel, tick: u64, half: Half) -> bool {
+        let Wheel { slots, spare_voices, datagrams, scratch, .. } = wheel;
+        let number = match half {
+            Half::Hear => slot_of(tick),
+            Half::Speak => speaking_slot(tick),
+        };
+        let Some(mut residents) = slots.get_mut(number).map(std::mem::take) else { return false };
         let (mut wake, mut n) = (false, 0);
         while let Some(resident) = residents.get_mut(n) {
-            let missed = tick.saturating_sub(resident.due) / SLOTS as u64;
+            if half == Half::Speak && !resident.speaks {
+                n += 1;
+                continue;
+            }
+            let missed = match half {
+                Half::Hear => tick.saturating_sub(resident.due) / SLOTS as u64,
+                Half::Speak => 0,
+            };
             if missed > 0 {
                 self.gauges.missed_turns.fetch_add(missed, Ordering::Relaxed);
             }
@@ -163,15 +191,20 @@ impl Worker {
                 retired: &mut self.retired,
                 voice: &mut resident.voice,
             };
-            let survived = catch_unwind(AssertUnwindSafe(|| resident.engine.turn(&mut turn))).is_ok();
-            if !survived {
+            let survived = catch_unwind(AssertUnwindSafe(|| match half {
+                Half::Hear => resident.engine.turn(&mut turn),
+                Half::Speak => resident.engine.speak(&mut turn),
+            }));
+            if survived.is_err() {
                 resident.engine.panicked();
             }
             if resident.engine.rings {
                 wake |= self.ring(&resident.engine.shared);
             }
-            resident.due = tick + SLOTS as u64;
-            if !survived || resident.engine.is_closed() {
+            resident.speaks = resident.engine.has_to_speak();
+            // A call that ends between the halves is let go by the next first one, which says goodbye to the peer.
+            let is_over = half == Half::Hear && resident.engine.is_closed();
+            if survived.is_err() || is_over {
                 let resident = residents.swap_remove(n);
                 spare_voices.push(resident.voice);
                 self.gauges.legs.fetch_sub(1, Ordering::Relaxed);
@@ -180,17 +213,20 @@ impl Worker {
                 wake = true;
                 continue;
             }
+            if half == Half::Speak {
+                n += 1;
+                continue;
+            }
+            resident.due = tick + SLOTS as u64;
             match resident.earlier_by() {
                 Some(slots_earlier) if self.move_leg(slots, &mut residents, n, slots_earlier) => {}
                 _ => n += 1,
             }
         }
-        if let Some(slot) = slots.get_mut(slot_of(tick)) {
+        if let Some(slot) = slots.get_mut(number) {
             *slot = residents;
         }
-        if wake {
-            self.bell.unpark();
-        }
+        wake
     }
 
     /// Moves a leg to a slot further ahead in the wheel; false when that slot has no room without allocating.
@@ -260,9 +296,15 @@ impl Resident {
 }
 
 impl Wheel {
-    /// The first tick from `from` on whose slot has a leg.
+    /// Whether a leg is to be served at this tick.
+    fn has_work(&self, tick: u64) -> bool {
+        self.slots.get(slot_of(tick)).is_some_and(|slot| !slot.is_empty())
+            || self.slots.get(speaking_slot(tick)).is_some_and(|slot| slot.iter().any(|resident| resident.speaks))
+    }
+
+    /// The first tick from `from` on at which there is work.
     fn next_occupied(&self, from: u64) -> Option<u64> {
-        (from..from + SLOTS as u64).find(|tick| self.slots.get(slot_of(*tick)).is_some_and(|slot| !slot.is_empty()))
+        (from..from + SLOTS as u64).find(|tick| self.has_work(*tick))
     }
 }
 
@@ -276,6 +318,11 @@ fn tick_at(epoch: Instant, now: Instant) -> u64 {
 
 fn slot_of(tick: u64) -> usize {
     (tick % SLOTS as u64) as usize
+}
+
+/// The slot whose legs speak at this tick.
+fn speaking_slot(tick: u64) -> usize {
+    slot_of(tick + (SLOTS - SPEAK_AFTER) as u64)
 }
 
 /// The bell's loop: wakes calls, frees ended legs.

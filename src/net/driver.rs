@@ -54,7 +54,7 @@ pub(super) struct Driver {
     /// STUN requests under way, and who waits for their outcome.
     pub(super) bindings: Vec<(Binding, oneshot::Sender<Mapped>)>,
     pub(super) random: Random,
-    pub(super) legs: HashMap<LegId, mpsc::UnboundedSender<Event>>,
+    pub(super) legs: HashMap<LegId, mpsc::UnboundedSender<Box<Event>>>,
     pub(super) probes: HashMap<ProbeId, oneshot::Sender<ProbeAnswer>>,
     pub(super) inbox: mpsc::UnboundedSender<Arrival>,
 }
@@ -102,7 +102,7 @@ impl Driver {
     pub(super) fn watch(&mut self, leg: LegId) -> LegEvents {
         let (sender, receiver) = mpsc::unbounded_channel();
         self.legs.insert(leg, sender);
-        receiver
+        LegEvents(receiver)
     }
 
     /// From here on the outcome of the probe goes to the receiver.
@@ -534,7 +534,7 @@ impl Driver {
         };
         let ended = matches!(event, Event::Ended { .. });
         if let Some(receiver) = self.legs.get(&leg) {
-            let _ = receiver.send(event);
+            let _ = receiver.send(Box::new(event));
         }
         if ended {
             self.legs.remove(&leg);

@@ -176,8 +176,21 @@ pub type ProbeAnswer = Option<(u16, Vec<Header>)>;
 /// Arrivals, in order.
 pub type Inbox = mpsc::UnboundedReceiver<Arrival>;
 
-/// The events of one leg, ending with `Event::Ended`.
-pub type LegEvents = mpsc::UnboundedReceiver<Event>;
+/// The events of one leg, ending with `Event::Ended`. Boxed on their way: a channel keeps room for 32 of what it carries.
+#[derive(Debug)]
+pub struct LegEvents(mpsc::UnboundedReceiver<Box<Event>>);
+
+impl LegEvents {
+    /// The next event; `None` after the last. Cancel-safe.
+    pub async fn recv(&mut self) -> Option<Event> {
+        self.0.recv().await.map(|event| *event)
+    }
+
+    /// The oldest event not yet taken, without waiting.
+    pub fn try_recv(&mut self) -> Option<Event> {
+        self.0.try_recv().ok().map(|event| *event)
+    }
+}
 
 /// A handle to the SIP side. Cheap to clone; the task ends when all handles are gone.
 #[derive(Clone)]

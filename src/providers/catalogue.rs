@@ -62,8 +62,24 @@ const fn day(year: i16, month: i8, day: i8) -> Date {
     jiff::civil::date(year, month, day)
 }
 
-/// Withdrawals that vendors have announced (docstrings of openai-python 3.54.0).
+/// Withdrawals that vendors have announced (docstrings of openai-python 3.54.0, warnings of anthropic-python 2.12.0).
 pub const SUNSETS: &[Sunset] = &[
+    Sunset { vendor: "openai", model: "gpt-5", on: day(2026, 12, 11), instead: "" },
+    Sunset { vendor: "openai", model: "gpt-5-mini*", on: day(2026, 12, 11), instead: "" },
+    Sunset { vendor: "openai", model: "gpt-5-nano*", on: day(2026, 12, 11), instead: "" },
+    Sunset { vendor: "openai", model: "gpt-5-2025-08-07", on: day(2026, 12, 11), instead: "" },
+    Sunset { vendor: "openai", model: "gpt-4.1", on: day(2027, 1, 14), instead: "" },
+    Sunset { vendor: "openai", model: "gpt-4.1-mini*", on: day(2027, 1, 14), instead: "" },
+    Sunset { vendor: "openai", model: "gpt-4.1-2025-04-14", on: day(2027, 1, 14), instead: "" },
+    Sunset { vendor: "openai", model: "gpt-4o", on: day(2027, 1, 14), instead: "" },
+    Sunset { vendor: "openai", model: "gpt-4o-2024-11-20", on: day(2027, 1, 14), instead: "" },
+    Sunset { vendor: "openai", model: "gpt-4o-2024-08-06", on: day(2027, 1, 14), instead: "" },
+    Sunset { vendor: "openai", model: "gpt-4o-mini", on: day(2027, 1, 14), instead: "" },
+    Sunset { vendor: "openai", model: "gpt-4o-mini-2024-07-18", on: day(2027, 1, 14), instead: "" },
+    Sunset { vendor: "openai", model: "gpt-5.4-nano*", on: day(2027, 4, 1), instead: "" },
+    Sunset { vendor: "openai", model: "gpt-5.1", on: day(2027, 4, 1), instead: "" },
+    Sunset { vendor: "openai", model: "gpt-5.1-2025-11-13", on: day(2027, 4, 1), instead: "" },
+    Sunset { vendor: "anthropic", model: "claude-sonnet-4-5*", on: day(2026, 11, 30), instead: "" },
     Sunset { vendor: "openai", model: "whisper-1", on: day(2027, 2, 26), instead: "gpt-transcribe" },
     Sunset { vendor: "openai", model: "gpt-4o-transcribe*", on: day(2027, 2, 26), instead: "gpt-live-transcribe" },
     Sunset { vendor: "openai", model: "gpt-4o-mini-transcribe*", on: day(2027, 2, 26), instead: "gpt-live-transcribe" },
@@ -82,6 +98,8 @@ pub fn sunset(vendor: &str, model: &str) -> Option<&'static Sunset> {
         Some(start) => model.starts_with(start),
         None => model == known,
     };
+    // One vendor by either of its interfaces.
+    let vendor = vendor.strip_suffix("-chat").unwrap_or(vendor);
     SUNSETS.iter().find(|sunset| sunset.vendor == vendor && concerns(sunset.model))
 }
 

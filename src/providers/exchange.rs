@@ -1,7 +1,7 @@
 //! One exchange of HTTP with a vendor whose answer is read as it arrives.
 
 use super::error::{ProviderError, ProviderName, in_short};
-use super::limits::{ANSWER_BYTES, ERROR_BYTES};
+use super::limits::{ANSWER_BYTES, CONNECT_TIMEOUT, ERROR_BYTES};
 use super::network::Network;
 use super::wire::Request;
 use bytes::Bytes;
@@ -144,7 +144,8 @@ pub fn retry_after(value: &str) -> Option<Duration> {
 /// Sorts the library's error. Its own text repeats the URL: only the innermost cause is kept.
 fn classify(provider: ProviderName, error: &reqwest::Error, limit: Duration) -> ProviderError {
     if error.is_timeout() && !limit.is_zero() {
-        return ProviderError::Timeout { provider, stage: "connection", after: limit };
+        let after = limit.min(CONNECT_TIMEOUT);
+        return ProviderError::Timeout { provider, stage: "connection", after };
     }
     let mut cause: &(dyn Error + 'static) = error;
     while let Some(inner) = cause.source() {

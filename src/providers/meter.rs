@@ -22,6 +22,7 @@ pub struct Meter {
     output_tokens: AtomicU64,
     characters: AtomicU64,
     audio_ms: AtomicU64,
+    dropped: AtomicU64,
     failures: Mutex<BTreeMap<&'static str, u64>>,
     first: Mutex<Latencies>,
     /// What audio cost on its way.
@@ -47,6 +48,8 @@ pub struct Reading {
     pub characters: u64,
     /// Audio sent to the vendor or got from it.
     pub audio: Duration,
+    /// Pieces of caller audio that were dropped.
+    pub dropped: u64,
     /// Failures by [`ProviderError::kind`].
     pub failures: BTreeMap<&'static str, u64>,
     /// From a request to its first word or sound: median, 95th and 99th percentile of the last 256; zero without any.
@@ -116,6 +119,11 @@ impl Meter {
         self.audio_ms.fetch_add(audio.as_millis() as u64, Ordering::Relaxed);
     }
 
+    /// Pieces of caller audio were dropped, because they came faster than they could be taken.
+    pub fn dropped(&self, pieces: u64) {
+        self.dropped.fetch_add(pieces, Ordering::Relaxed);
+    }
+
     /// The counters as they are.
     #[must_use]
     pub fn read(&self) -> Reading {
@@ -130,6 +138,7 @@ impl Meter {
             },
             characters: self.characters.load(Ordering::Relaxed),
             audio: Duration::from_millis(self.audio_ms.load(Ordering::Relaxed)),
+            dropped: self.dropped.load(Ordering::Relaxed),
             failures: self.failures.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             first_p50: percentile(50),
             first_p95: percentile(95),

@@ -77,28 +77,29 @@ impl ProviderSpec {
 }
 
 /// The offline engines, where they are loaded.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct Local {
     /// Speech to text.
-    pub stt: Arc<dyn SpeechToText>,
+    pub stt: Option<Arc<dyn SpeechToText>>,
     /// Text to speech.
-    pub tts: Arc<dyn TextToSpeech>,
+    pub tts: Option<Arc<dyn TextToSpeech>>,
 }
 
-type Environment = Box<dyn Fn(&str) -> Option<String> + Send + Sync>;
+/// Looks up a variable of the environment.
+pub type Environment = Box<dyn Fn(&str) -> Option<String> + Send + Sync>;
 type Made<P> = Mutex<HashMap<String, Member<P>>>;
 
 /// See the module.
 pub struct Registry {
-    specs: BTreeMap<String, ProviderSpec>,
+    pub(super) specs: BTreeMap<String, ProviderSpec>,
     network: Network,
-    environment: Environment,
-    local: Option<Local>,
+    pub(super) environment: Environment,
+    local: Local,
     health: Mutex<HashMap<(StageKind, String), Arc<Health>>>,
-    stt: Made<dyn SpeechToText>,
-    llm: Made<dyn LanguageModel>,
-    tts: Made<dyn TextToSpeech>,
-    realtime: Made<dyn SpeechToSpeech>,
+    pub(super) stt: Made<dyn SpeechToText>,
+    pub(super) llm: Made<dyn LanguageModel>,
+    pub(super) tts: Made<dyn TextToSpeech>,
+    pub(super) realtime: Made<dyn SpeechToSpeech>,
     thinking: Arc<Hedging>,
     speaking: Arc<Hedging>,
 }
@@ -107,7 +108,7 @@ impl Registry {
     /// With the configured providers; `environment` looks up keys that the configuration leaves to the vendors' own
     /// variables.
     #[must_use]
-    pub fn new(specs: Vec<ProviderSpec>, network: Network, environment: Environment, local: Option<Local>) -> Self {
+    pub fn new(specs: Vec<ProviderSpec>, network: Network, environment: Environment, local: Local) -> Self {
         Self {
             specs: specs.into_iter().map(|spec| (spec.name.clone(), spec)).collect(),
             network,
@@ -129,7 +130,7 @@ impl Registry {
     /// A name that stands for nothing, or settings that its vendor refuses.
     pub fn speech_to_text(&self, names: &[String]) -> Result<Arc<dyn SpeechToText>, SettingsError> {
         let stage = StageKind::SpeechToText;
-        let local = self.local.as_ref().map(|local| Arc::clone(&local.stt));
+        let local = self.local.stt.clone();
         let members = self.members(stage, catalogue::STT, &self.stt, names, local, &[])?;
         single(&members).map_or_else(
             || SteadySpeechToText::new(members).map(|steady| Arc::new(steady) as _).ok_or_else(|| none(stage)),
@@ -159,7 +160,7 @@ impl Registry {
     /// As [`Self::speech_to_text`].
     pub fn text_to_speech(&self, names: &[String]) -> Result<Arc<dyn TextToSpeech>, SettingsError> {
         let stage = StageKind::TextToSpeech;
-        let local = self.local.as_ref().map(|local| Arc::clone(&local.tts));
+        let local = self.local.tts.clone();
         let members = self.members(stage, catalogue::TTS, &self.tts, names, local, &[])?;
         let steady = || SteadyTextToSpeech::new(members.clone(), Arc::clone(&self.speaking));
         single(&members).map_or_else(|| steady().map(|steady| Arc::new(steady) as _).ok_or_else(|| none(stage)), Ok)
@@ -184,7 +185,7 @@ impl Registry {
         let only = |error| move || none(error);
         Ok(match stage {
             StageKind::SpeechToText => {
-                let local = self.local.as_ref().map(|local| Arc::clone(&local.stt));
+                let local = self.local.stt.clone();
                 let members = self.members(stage, catalogue::STT, &self.stt, &names, local, &[])?;
                 Probed::Stt(members.into_iter().next().ok_or_else(only(stage))?)
             }
@@ -193,7 +194,7 @@ impl Registry {
                 Probed::Llm(members.into_iter().next().ok_or_else(only(stage))?)
             }
             StageKind::TextToSpeech => {
-                let local = self.local.as_ref().map(|local| Arc::clone(&local.tts));
+                let local = self.local.tts.clone();
                 let members = self.members(stage, catalogue::TTS, &self.tts, &names, local, &[])?;
                 Probed::Tts(members.into_iter().next().ok_or_else(only(stage))?)
             }
@@ -257,6 +258,10 @@ impl Registry {
         }
         let provider = match (name, local) {
             (LOCAL, Some(local)) => Arc::clone(local),
+            (LOCAL, None) if matches!(stage, StageKind::SpeechToText | StageKind::TextToSpeech) => {
+                let reason = "the offline engine is not loaded here".to_owned();
+                return Err(SettingsError { provider: ProviderName::Borrowed(LOCAL), reason });
+            }
             _ => {
                 let settings = self.settings(stage, offers, name, extra)?;
                 let vendor = self.specs.get(name).map_or(name, |spec| spec.vendor.as_str());
@@ -365,11 +370,12 @@ fn models(spec: &ProviderSpec) -> Vec<(StageKind, String)> {
 }
 
 fn unknown<P: ?Sized>(stage: StageKind, offers: &'static [Offer<P>], name: &str) -> SettingsError {
-    let known: Vec<&str> = offers.iter().map(|offer| offer.vendor).collect();
+    let offline = matches!(stage, StageKind::SpeechToText | StageKind::TextToSpeech).then_some(LOCAL);
+    let known: Vec<&str> = offline.into_iter().chain(offers.iter().map(|offer| offer.vendor)).collect();
     SettingsError {
         provider: ProviderName::Owned(name.to_owned()),
         reason: format!(
-            "it does no {}: name a [[provider]] of offhook.toml or one of: {LOCAL}, {}",
+            "it does no {}: name a [[provider]] of offhook.toml or one of: {}",
             stage.name().replace('_', " "),
             known.join(", ")
         ),

@@ -195,8 +195,24 @@ impl TestServer {
         Self::start_thinking(agent_yaml, heard, policy, |_| (), change).await
     }
 
+    /// The same where bots are trusted by these authorities (PEM) beside the system's.
+    pub async fn start_trusting(authorities: &[u8], agent_yaml: &str, policy: EgressPolicy) -> Self {
+        Self::start_by(authorities, agent_yaml, &[], policy, |_| (), |_| ()).await
+    }
+
     /// The same with other engines.
     pub async fn start_thinking(
+        agent_yaml: &str,
+        heard: &[&str],
+        policy: EgressPolicy,
+        equip: impl FnOnce(&mut Engines),
+        change: impl FnOnce(&mut ServerPlan),
+    ) -> Self {
+        Self::start_by(&[], agent_yaml, heard, policy, equip, change).await
+    }
+
+    async fn start_by(
+        authorities: &[u8],
         agent_yaml: &str,
         heard: &[&str],
         policy: EgressPolicy,
@@ -223,7 +239,7 @@ impl TestServer {
         let surroundings = BotSurroundings {
             policy: policy.clone(),
             resolver: Arc::new(SystemResolver),
-            extra_roots: &[],
+            extra_roots: authorities,
             environment: &|name| (name == "BOT_KEY").then(|| "12345".to_owned()),
             voice: Some((Arc::clone(&tts) as _, 1.0)),
         };
@@ -300,8 +316,17 @@ impl Phone {
         ip: [u8; 4],
         change: impl FnOnce(&mut OutgoingInvite),
     ) -> Result<Self, LineError> {
+        Self::dial_at(server.sip.local_addr(), ip, change).await
+    }
+
+    /// The same with a server that is known by its address alone.
+    pub async fn dial_at(
+        target: SocketAddr,
+        ip: [u8; 4],
+        change: impl FnOnce(&mut OutgoingInvite),
+    ) -> Result<Self, LineError> {
         let (sip, _inbox) = net::start_udp(SocketAddr::from((ip, 0)), Random::system(), |s| EndpointConfig::udp(s, s))?;
-        Self::dial_from(sip, workers_at(ip.into()), server.sip.local_addr(), change).await
+        Self::dial_from(sip, workers_at(ip.into()), target, change).await
     }
 
     async fn dial_from(

@@ -554,11 +554,17 @@ impl Conversation {
             let node = String::new();
             self.note(Note::FailureHandled { kind: "unset_variable", node });
         }
-        self.speak(&text, interruptible)
+        // A line without anything to fill in.
+        let fixed = !source.contains("{{") && !source.contains("{%");
+        self.speak_line(&text, interruptible, fixed)
     }
 
-    /// Says finished text.
+    /// Says finished text of this call.
     fn speak(&mut self, text: &str, interruptible: bool) -> Option<UtteranceId> {
+        self.speak_line(text, interruptible, false)
+    }
+
+    fn speak_line(&mut self, text: &str, interruptible: bool, fixed: bool) -> Option<UtteranceId> {
         if text.is_empty() {
             return None;
         }
@@ -570,7 +576,7 @@ impl Conversation {
             self.memory.dialogue.agent(Some(utterance), text);
         }
         self.said.push(text.to_owned());
-        self.effects.push_back(Effect::Speak { utterance, text: text.to_owned(), interruptible });
+        self.effects.push_back(Effect::Speak { utterance, text: text.to_owned(), interruptible, fixed });
         Some(utterance)
     }
 

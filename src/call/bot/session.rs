@@ -37,7 +37,7 @@ const FAR_FUTURE: Duration = Duration::from_secs(3_600);
 /// Samples that the scratch list may keep between messages.
 const SCRATCH_SAMPLES: usize = 16 * 1_024;
 /// Buffer that messages are written into; a new one is made when they have filled it.
-const MESSAGES_BYTES: usize = 8 * 1_024;
+const MESSAGES_BYTES: usize = 2 * 1_024;
 
 /// Who is to be heard.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -115,7 +115,7 @@ impl BotCall {
     }
 
     /// Drives the call until it is over and reports its end.
-    pub(in crate::call) async fn run(mut self) {
+    pub(in crate::call) async fn run(mut self: Box<Self>) {
         let timer = tokio::time::sleep_until((self.legs.started + FAR_FUTURE).into());
         tokio::pin!(timer);
         loop {
@@ -307,7 +307,7 @@ impl BotCall {
             self.legs.seat.release(self.legs.line.leg);
             self.legs.seat.hold(NEAR, &line);
             // Dropping the old line hangs it up.
-            self.legs.line = line;
+            self.legs.line = *line;
             let rate = self.legs.line.media.sample_rate();
             self.ear.set_line_rate(rate);
             self.mouth.set_line_rate(rate);
@@ -315,7 +315,7 @@ impl BotCall {
                 self.legs.couple();
             }
         } else if self.legs.far.line.as_ref().is_some_and(|far| far.leg == replaced) {
-            self.legs.adopt_far(line);
+            self.legs.adopt_far(*line);
         } else {
             return;
         }
@@ -528,7 +528,7 @@ impl BotCall {
         self.saying += 1;
         let said = self.said.clone();
         tokio::spawn(async move {
-            let line = whole_line(tts.as_ref(), text.expose(), speed).await;
+            let line = whole_line(tts.as_ref(), text.expose(), None, speed).await;
             let line = line.inspect_err(|error| tracing::info!(%error, "bot_text_not_spoken")).ok();
             // The call may be over by then.
             let _ = said.send(line).await;

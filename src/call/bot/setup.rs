@@ -5,10 +5,9 @@ use super::socket::Socket;
 use crate::agent::Agent;
 use crate::agent::bridge::{Bridge, BridgeEncoding, BridgeProtocol, FallbackLine};
 use crate::agent::template::Scope;
-use crate::audio::tones::{self, Tone};
 use crate::audio::wav;
 use crate::base::{Pii, Random, SampleRate};
-use crate::call::fallback::whole_line;
+use crate::call::fallback::{beeps, whole_line};
 use crate::providers::TextToSpeech;
 use crate::providers::bot::{AudioFormat, Encoding, Lean, Twilio, Wire, base64_of};
 use crate::tools::egress::HostResolver;
@@ -26,8 +25,6 @@ use tokio_tungstenite::tungstenite::http::{HeaderName, HeaderValue};
 
 /// Where a bot is told which of its accounts calls it.
 const SIGNATURE: HeaderName = HeaderName::from_static("x-twilio-signature");
-/// Beeps of the fallback without words.
-const BEEPS: usize = 4;
 
 /// What a bot needs from the server.
 pub struct BotSurroundings<'s> {
@@ -107,7 +104,7 @@ impl BotSetup {
             FallbackLine::Say(text) => {
                 let (tts, speed) =
                     voice.as_ref().ok_or_else(|| wrong(&"`fallback` has words, and no voice is loaded"))?;
-                whole_line(tts.as_ref(), text, *speed).await.map_err(|error| wrong(&error))?
+                whole_line(tts.as_ref(), text, None, *speed).await.map_err(|error| wrong(&error))?
             }
         };
         Ok(Some(Self {
@@ -208,11 +205,6 @@ fn tls_config(extra_roots: &[u8]) -> Result<Arc<ClientConfig>, String> {
         .with_root_certificates(roots)
         .with_no_client_auth();
     Ok(Arc::new(config))
-}
-
-fn beeps() -> Arc<[i16]> {
-    let tone = tones::samples(Tone::Reorder, SampleRate::NARROWBAND);
-    std::iter::repeat_n(tone, BEEPS).flatten().collect()
 }
 
 #[cfg(test)]

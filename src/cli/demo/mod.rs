@@ -14,6 +14,7 @@ use crate::audio::noise::PhoneLine;
 use crate::audio::wav;
 use crate::base::{Random, SampleRate};
 use crate::call::{CallEvent, EventStream, Line, PeerTerms, Program};
+use crate::config::Providers;
 use crate::media::{LegMode, MediaConfig, Workers};
 use crate::net::{self, Listen};
 use crate::providers::local::pool::PoolConfig;
@@ -114,9 +115,10 @@ async fn hold(demo: Demo) -> Result<ExitCode, String> {
     screen.status(&format!("booking service at {}", bookings.url()));
 
     let models = demo.models.clone();
-    let engines =
-        tokio::task::block_in_place(|| engines::load(models, PoolConfig::default(), |line| screen.status(line)))?;
     let agent = Agent::load(&demo.agent, &[("booking_url".to_owned(), bookings.url())]).map_err(|e| e.to_string())?;
+    let (parts, pool) = (engines::parts(std::iter::once(&agent)), PoolConfig::default());
+    let load = || engines::load(&Providers::default(), models, parts, pool, |line| screen.status(line));
+    let engines = tokio::task::block_in_place(load)?.engines(&agent)?;
     let setup = engines::prepare(Arc::new(agent), &engines, bookings.policy(), CallBudget::default(), &[]).await?;
 
     let media = MediaConfig { bind_ip: IpAddr::V4(Ipv4Addr::LOCALHOST), ..MediaConfig::default() };

@@ -5,12 +5,12 @@ mod peers;
 use super::engines;
 use super::server::{ExtensionPlan, ServerPlan, TrunkPlan};
 use crate::agent::Agent;
-use crate::call::bot::BotSetup;
 use crate::call::{PeerTerms, Program, Sounds};
 use crate::config::{Config, LatenessLimit};
 use crate::media::{Admission, MediaConfig};
 use crate::net::Destination;
 use crate::providers::local::pool::PoolConfig;
+use crate::providers::registry::Registry;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -27,6 +27,8 @@ pub(super) struct Plan {
     pub(super) server: ServerPlan,
     /// What answers, by name.
     pub(super) agents: HashMap<String, Program>,
+    /// The providers in use.
+    pub(super) providers: Arc<Registry>,
     /// How long calls may go on after the first signal to stop.
     pub(super) drain: Duration,
 }
@@ -56,17 +58,15 @@ pub(super) async fn read(path: &Path, models: Option<PathBuf>, mut say: impl FnM
         }
         compiled.push((name.clone(), Arc::new(agent)));
     }
-    let is_flow = |agent: &Agent| agent.bridge.is_none();
-    let mut engines = None;
-    if compiled.iter().any(|(_, agent)| is_flow(agent) || BotSetup::needs_voice(agent)) {
-        let default = PoolConfig::default();
-        let pool = PoolConfig {
-            threads: config.inference.threads.unwrap_or(default.threads),
-            queue: config.inference.queue.unwrap_or(default.queue),
-        };
-        let models = models.or_else(|| config.models_dir.clone());
-        engines = Some(tokio::task::block_in_place(|| engines::load(models, pool, &mut say))?);
-    }
+    let default = PoolConfig::default();
+    let pool = PoolConfig {
+        threads: config.inference.threads.unwrap_or(default.threads),
+        queue: config.inference.queue.unwrap_or(default.queue),
+    };
+    let models = models.or_else(|| config.models_dir.clone());
+    let parts = engines::parts(compiled.iter().map(|(_, agent)| agent.as_ref()));
+    let load = || engines::load(&config.providers, models, parts, pool, &mut say);
+    let sources = tokio::task::block_in_place(load)?;
     if !compiled.is_empty() {
         let roots = match &config.tools.ca_file {
             Some(file) => std::fs::read(file).map_err(|e| format!("[tools] ca_file {}: {e}", file.display()))?,
@@ -74,17 +74,25 @@ pub(super) async fn read(path: &Path, models: Option<PathBuf>, mut say: impl FnM
         };
         for (name, agent) in compiled {
             let policy = config.tools.egress_policy();
-            let program = match &engines {
-                Some(engines) if is_flow(&agent) => {
-                    let setup = engines::prepare(agent, engines, policy, config.tools.budget, &roots).await?;
-                    Program::Agent(setup, engines.clone())
-                }
-                _ => engines::prepare_bot(agent, engines.as_ref(), policy, &roots).await?,
+            for sunset in sources.sunsets(&agent) {
+                tracing::warn!(agent = name, sunset, "model_will_be_withdrawn");
+            }
+            let wrong = |error: String| {
+                let shows = format!("`offhook check {}` shows the place", path.display());
+                format!("agent {name}: {error}; {shows}")
+            };
+            let program = if agent.bridge.is_none() {
+                let engines = sources.engines(&agent).map_err(wrong)?;
+                let setup = engines::prepare(agent, &engines, policy, config.tools.budget, &roots).await?;
+                Program::Agent(setup, engines)
+            } else {
+                engines::prepare_bot(agent, &sources, policy, &roots).await.map_err(wrong)?
             };
             agents.insert(name, program);
         }
     }
-    Ok(Plan { server: server_plan(&config)?, agents, drain: config.server.drain })
+    let providers = sources.registry;
+    Ok(Plan { server: server_plan(&config)?, agents, providers, drain: config.server.drain })
 }
 
 /// When the media threads are too late to take further calls.

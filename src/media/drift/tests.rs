@@ -23,6 +23,21 @@ fn impurity_db(samples: &[i16], hertz: f64) -> f64 {
 }
 
 #[test]
+fn partial_sums_give_what_one_sum_gives() {
+    let samples: [i16; TAPS] = std::array::from_fn(|n| ((n as i32 * 7_919 + 1_234) % 65_536 - 32_768) as i16);
+    for phase in 0..PHASES {
+        for blend in [0.0f32, 0.3, 0.999] {
+            let (near, far) = (&SINC[phase], &SINC[phase + 1]);
+            let weighted = samples.iter().zip(near.iter().zip(far)).map(|(sample, (near, far))| {
+                f64::from(*sample) * (f64::from(*near) + f64::from(far - near) * f64::from(blend))
+            });
+            let (wanted, made) = (weighted.sum::<f64>(), interpolated(&samples, near, far, blend));
+            assert!((f64::from(made) - wanted).abs() < 0.05, "phase {phase}, blend {blend}: {made} for {wanted}");
+        }
+    }
+}
+
+#[test]
 fn a_resampled_sine_is_a_clean_sine_of_the_other_pitch() {
     for (hertz, ppm, worst) in
         [(400.0, 200.0, -70.0), (1_000.0, 200.0, -70.0), (1_000.0, -200.0, -70.0), (3_000.0, 200.0, -50.0)]

@@ -1,6 +1,7 @@
 //! Who we are in a DTLS handshake: a self-signed certificate, made once per process and never written down. Peers know it by
 //! the fingerprint in the session description (RFC 8122), not by a name or an authority.
 
+use super::cookie::{self, Cookies};
 use crate::base::Random;
 use crate::sdp::{Fingerprint, HashFunction};
 use dimpl::{Config, ConfigBuilder, DtlsCertificate};
@@ -8,6 +9,7 @@ use p256::ecdsa::signature::Signer;
 use p256::ecdsa::{DerSignature, SigningKey};
 use sha2::{Digest, Sha256, Sha384, Sha512};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// Octets of a DTLS datagram: below every path's limit with IPv6 and UDP headers, so that none is cut in pieces.
@@ -25,6 +27,8 @@ pub struct Identity {
     pub(super) certificate: DtlsCertificate,
     pub(super) config: Arc<Config>,
     pub(super) fingerprint: Fingerprint,
+    /// From which the cookies of servers come, with how many there were.
+    pub(super) cookies: Arc<([u8; 32], AtomicU64)>,
 }
 
 impl Identity {
@@ -46,11 +50,23 @@ impl Identity {
         let (key, private_key) = key?;
         let certificate = certificate_of(&key, random.next_u64());
         let config = settings().build().ok()?;
+        let mut cookies = [0; 32];
+        for chunk in cookies.chunks_mut(8) {
+            chunk.copy_from_slice(&random.next_u64().to_be_bytes());
+        }
         Some(Self {
             fingerprint: fingerprint_of(HashFunction::Sha256, &certificate),
             certificate: DtlsCertificate { certificate, private_key },
             config: Arc::new(config),
+            cookies: Arc::new((cookies, AtomicU64::new(0))),
         })
+    }
+
+    /// What the cookies of one more handshake are made with.
+    pub(super) fn cookies(&self) -> Cookies {
+        let (secret, count) = &*self.cookies;
+        let count = count.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+        Cookies(Sha256::new().chain_update(secret).chain_update(count).finalize().into())
     }
 
     /// What our `a=fingerprint` says (sha-256).
@@ -63,6 +79,7 @@ impl Identity {
 /// The settings of every handshake.
 pub(super) fn settings() -> ConfigBuilder {
     Config::builder()
+        .with_crypto_provider(cookie::provider())
         .mtu(MTU)
         .flight_start_rto(FIRST_RETRY)
         .flight_retries(RETRIES)

@@ -8,22 +8,33 @@
 //! # Attacks, and what answers them
 //! - **Hello race** (CVE-2023-49786): datagrams of addresses that neither the session description nor the signalling names
 //!   are not to be shown to the machine ([`SourceLock::admits_handshake`](crate::rtp::SourceLock::admits_handshake)). What
-//!   comes from the rest is kept apart by address and hello, so that no client can spoil the handshake of another; a server
-//!   answers a hello with a cookie before it sends anything of size.
+//!   comes from the rest is kept apart by address and hello, so that no client can spoil the handshake of another.
+//! - **Hello flood in the peer's name**: a server answers a first hello with a cookie and forgets it; only whoever brings the
+//!   cookie back, and so reads what is sent to that address, gets a place. The cookie is that of the address, so that answers
+//!   to forged hellos do the peer no harm. Of the rest only what is in place is shown to the library, and key exchanges only
+//!   from behind a certificate that fits. What remains: a client that is shown a forged HelloVerifyRequest or ServerHello
+//!   before its server's begins anew after 4 s.
 //! - **Teardown by bad records**: a damaged handshake is begun again until the time is up; alerts in clear are not obeyed.
 //! - **Man in the middle**: keys are used only when the certificate hashes to a fingerprint of the description.
 //! - **Weak hashes**: MD5 and SHA-1 are not read from descriptions at all.
 
+mod cookie;
+mod hello;
 mod identity;
+mod screen;
 
 pub use identity::Identity;
 
 use crate::base::{SrtpKey, SrtpKeys, SrtpSuite};
 use crate::sdp::{Fingerprint, Setup};
+use cookie::Cookies;
 use dimpl::{Dtls, KeyingMaterial, Output, SrtpProfile};
+use hello::Hello;
 use identity::fingerprint_of;
+use screen::{Misfit, Screen};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use thiserror::Error;
 
@@ -51,18 +62,14 @@ const ECDSA_ONLY: &str =
 const ALERT: u8 = 21;
 const HANDSHAKE: u8 = 22;
 const CLIENT_HELLO: u8 = 1;
+const SERVER_HELLO: u8 = 2;
 const CERTIFICATE: u8 = 11;
 /// The alert of a server that finds no cipher suite for its certificate (RFC 5246 §7.2.2).
 const HANDSHAKE_FAILURE: u8 = 40;
-/// 1.2.840.113549.1.1.1 in DER, the algorithm of an RSA public key (RFC 8017 appendix A.1).
-const RSA_ENCRYPTION: [u8; 11] = [0x06, 0x09, 0x2A, 0x86, 0x48, 0x86, 0xF7, 0x0D, 0x01, 0x01, 0x01];
 /// Octets before a handshake message's body (RFC 6347 §4.2.2).
 const MESSAGE_HEADER: usize = 12;
 /// Octets before a record's fragment (RFC 6347 §4.1).
 const RECORD_HEADER: usize = 13;
-/// Where the random of a ClientHello lies: behind record header, handshake header and version (RFC 6347 §4.2.2, §4.3.2).
-const RANDOM_AT: usize = RECORD_HEADER + 12 + 2;
-
 /// Why there are no keys. Media cannot flow; the call is to be ended with these words.
 #[derive(Clone, PartialEq, Eq, Debug, Error)]
 pub enum DtlsError {
@@ -141,6 +148,7 @@ pub struct Transmit {
 #[derive(Debug)]
 pub struct Handshake {
     identity: Identity,
+    cookies: Cookies,
     role: Setup,
     remote: SocketAddr,
     fingerprints: Vec<Fingerprint>,
@@ -169,6 +177,7 @@ struct Attempt {
     /// Records in clear that were shown to the library.
     records: u32,
     dtls: Option<Dtls>,
+    screen: Screen,
     wake: Option<Instant>,
     connected: bool,
     /// The certificate, hashed by each function that the description uses.
@@ -190,6 +199,7 @@ impl Handshake {
         fingerprints: Vec<Fingerprint>,
     ) -> Self {
         let mut handshake = Self {
+            cookies: identity.cookies(),
             identity: identity.clone(),
             role,
             remote: canonical(remote),
@@ -202,7 +212,7 @@ impl Handshake {
             misfit: None,
         };
         if handshake.is_client() {
-            handshake.begin(now, handshake.remote, None);
+            handshake.begin(now, handshake.remote);
         }
         handshake
     }
@@ -221,46 +231,100 @@ impl Handshake {
             }
             return;
         }
-        if from == self.remote {
-            self.look_for_misfit(now, from, datagram);
+        if self.is_client() && from == self.remote && datagram.first() == Some(&HANDSHAKE) {
+            // A server that answers has a suite.
+            self.misfit.take_if(|(_, misfit)| matches!(misfit, DtlsError::NoCommonSuite(_)));
         }
-        let random = client_random(datagram);
-        if let Some(random) = random {
-            if self.is_client() {
-                return;
+        let hello = Hello::read(datagram);
+        if hello::begins(datagram) {
+            let Some(hello) = hello.filter(|_| !self.is_client()) else { return };
+            if !self.attempts.iter().any(|attempt| attempt.is_of(from, &hello)) {
+                return self.answer_hello(now, from, &hello, datagram);
             }
-            self.admit(now, from, random);
         }
+        let client = self.is_client();
         let mut datagram = datagram.to_vec();
         for at in 0..self.attempts.len() {
-            let is_meant = |attempt: &Attempt| attempt.from == from && (random.is_none() || random == attempt.random);
-            if self.attempts.get(at).is_some_and(is_meant) {
-                if self.hint == Hint::Silence {
-                    self.hint = Hint::Unfinished;
-                }
-                if let Some(attempt) = self.attempts.get_mut(at) {
-                    renumber(&mut datagram, &mut attempt.records);
-                }
-                self.drive(now, at, |dtls| dtls.handle_packet(&datagram));
+            let Some(attempt) = self.attempts.get_mut(at) else { continue };
+            let is_meant = match &hello {
+                Some(hello) => attempt.is_of(from, hello),
+                None => attempt.from == from,
+            };
+            if !is_meant {
+                continue;
             }
+            if hello.is_none() && !attempt.connected {
+                match attempt.screen.admit(&datagram, &self.fingerprints, !client) {
+                    Ok(()) => {}
+                    Err(misfit) => {
+                        self.note_misfit(now, from, misfit);
+                        continue;
+                    }
+                }
+            }
+            if self.hint == Hint::Silence {
+                self.hint = Hint::Unfinished;
+            }
+            if let Some(attempt) = self.attempts.get_mut(at) {
+                renumber(&mut datagram, &mut attempt.records);
+            }
+            self.drive(now, at, |dtls| dtls.handle_packet(&datagram));
         }
+        self.attempts.retain(|attempt| client || attempt.dtls.is_some() || attempt.connected);
     }
 
-    /// Looks whether what the peer sends in clear shows that its certificate will not do.
-    fn look_for_misfit(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) {
-        if self.is_client() {
-            // A server that answers has a suite.
-            if datagram.first() == Some(&HANDSHAKE) {
-                self.misfit = None;
+    /// What a certificate says of the peer, where it came from the peer's own address.
+    fn note_misfit(&mut self, now: Instant, from: SocketAddr, misfit: Option<Misfit>) {
+        let error = match misfit.filter(|_| from == self.remote) {
+            // A server has chosen a suite, and with it a certificate, by then.
+            Some(Misfit::Nothing | Misfit::Rsa) if self.is_client() => return,
+            Some(Misfit::Nothing) => DtlsError::NoCertificate(from),
+            Some(Misfit::Rsa) => DtlsError::RsaCertificate(from),
+            Some(Misfit::Other(found)) => DtlsError::Fingerprint { from, found: found.to_string() },
+            None => return,
+        };
+        self.misfit.get_or_insert((now, error));
+    }
+
+    /// Answers a hello of a client that has no place. Nothing is kept for it before it brings a cookie back.
+    fn answer_hello(&mut self, now: Instant, from: SocketAddr, hello: &Hello<'_>, datagram: &[u8]) {
+        if !matches!(self.progress, Progress::Running) {
+            return;
+        }
+        let cookie = self.cookies.of(from);
+        if hello.cookie.is_empty() {
+            if self.waiting.len() < MAX_WAITING {
+                self.waiting.push_back(Transmit { to: from, datagram: cookie::request(&cookie) });
             }
             return;
         }
-        let misfit = match certificate_in_clear(datagram) {
-            Some(Shown::Nothing) => DtlsError::NoCertificate(from),
-            Some(Shown::Rsa) => DtlsError::RsaCertificate(from),
-            None => return,
-        };
-        self.misfit.get_or_insert((now, misfit));
+        if !self.cookies.is_of(from, hello.cookie) {
+            return;
+        }
+        let mut attempt = Attempt::new(now, from, Some(hello.random), self.fresh(now));
+        let mut answers = VecDeque::new();
+        let (first, mut second) = (hello.first(), datagram.to_vec());
+        attempt.records = 1;
+        renumber(&mut second, &mut attempt.records);
+        let is_through = cookie::with(cookie, || {
+            // The library wants to have given the cookie out itself.
+            let mut show = |answers: &mut _, hello: &[u8]| {
+                attempt.pass(now, answers, &self.fingerprints, false, |dtls| dtls.handle_packet(hello))
+            };
+            show(&mut VecDeque::new(), &first) && show(&mut answers, &second)
+        });
+        if !is_through || answers.front().is_none_or(|answer| answer.datagram.get(RECORD_HEADER) != Some(&SERVER_HELLO))
+        {
+            return;
+        }
+        if self.attempts.len() >= MAX_ATTEMPTS {
+            // The oldest, but one from the address of the description last of all.
+            let at = self.attempts.iter().position(|attempt| attempt.from != self.remote);
+            self.attempts.remove(at.unwrap_or(0));
+        }
+        self.attempts.push(attempt);
+        let room = MAX_WAITING.saturating_sub(self.waiting.len());
+        self.waiting.extend(answers.into_iter().take(room));
     }
 
     fn misfit_due(&self) -> Option<Instant> {
@@ -326,40 +390,15 @@ impl Handshake {
         }
     }
 
-    /// Makes room for a client not seen before, as long as a server waits for one.
-    fn admit(&mut self, now: Instant, from: SocketAddr, random: [u8; 32]) {
-        let is_known = |attempt: &Attempt| attempt.from == from && attempt.random == Some(random);
-        if !matches!(self.progress, Progress::Running) || self.attempts.iter().any(is_known) {
-            return;
-        }
-        if self.attempts.len() >= MAX_ATTEMPTS {
-            // The oldest, but one from the address of the description last of all.
-            let at = self.attempts.iter().position(|attempt| attempt.from != self.remote);
-            self.attempts.remove(at.unwrap_or(0));
-        }
-        self.begin(now, from, Some(random));
-    }
-
-    fn begin(&mut self, now: Instant, from: SocketAddr, random: Option<[u8; 32]>) {
-        let attempt = Attempt {
-            from,
-            random,
-            records: 0,
-            dtls: Some(self.fresh(now)),
-            wake: None,
-            connected: false,
-            found: Vec::new(),
-            keys: None,
-            began: now,
-            restarts: 0,
-        };
+    fn begin(&mut self, now: Instant, from: SocketAddr) {
+        let attempt = Attempt::new(now, from, None, self.fresh(now));
         self.attempts.push(attempt);
         self.drive(now, self.attempts.len() - 1, |_| Ok(()));
     }
 
     fn fresh(&self, now: Instant) -> Dtls {
         let certificate = self.identity.certificate.clone();
-        let mut dtls = Dtls::new_12(self.identity.config.clone(), certificate, now);
+        let mut dtls = Dtls::new_12(Arc::clone(&self.identity.config), certificate, now);
         dtls.set_active(self.is_client());
         dtls
     }
@@ -369,34 +408,29 @@ impl Handshake {
     fn drive(&mut self, now: Instant, at: usize, input: impl FnOnce(&mut Dtls) -> Result<(), dimpl::Error>) {
         let client = self.is_client();
         let Some(attempt) = self.attempts.get_mut(at) else { return };
-        let Some(mut dtls) = attempt.dtls.take() else { return };
-        attempt.wake = None;
-        let mut alive = dtls.handle_timeout(now).is_ok();
-        alive = alive && attempt.collect(&mut dtls, &mut self.waiting, &self.fingerprints, client);
-        alive = alive && input(&mut dtls).is_ok();
-        alive = attempt.collect(&mut dtls, &mut self.waiting, &self.fingerprints, client) && alive;
-        // What a hello or a finished flight brought about may be due at once.
-        alive = alive && dtls.handle_timeout(now).is_ok();
-        alive = alive && attempt.collect(&mut dtls, &mut self.waiting, &self.fingerprints, client);
+        if attempt.dtls.is_none() {
+            return;
+        }
+        let alive = attempt.pass(now, &mut self.waiting, &self.fingerprints, client, input);
         if alive || attempt.connected {
-            attempt.dtls = Some(dtls).filter(|_| alive);
             attempt.wake = attempt.wake.filter(|_| alive);
             self.conclude(at);
             return;
         }
         attempt.restarts += 1;
-        if attempt.restarts <= MAX_RESTARTS {
+        if client && attempt.restarts <= MAX_RESTARTS {
             self.restart(now, at);
         }
     }
 
     /// Another instance of the library takes the place of the one before.
     fn restart(&mut self, now: Instant, at: usize) {
-        // A client says hello again after a while, so that a stream of bad records does not make a stream of hellos.
-        let wake = self.is_client().then_some(now + Duration::from_millis(100));
+        // After a while, so that a stream of bad records does not make a stream of hellos.
+        let wake = Some(now + Duration::from_millis(100));
         let fresh = self.fresh(now);
         if let Some(attempt) = self.attempts.get_mut(at) {
             attempt.found.clear();
+            attempt.screen = Screen::default();
             (attempt.dtls, attempt.wake, attempt.began) = (Some(fresh), wake, now);
         }
     }
@@ -429,6 +463,49 @@ impl Handshake {
 }
 
 impl Attempt {
+    fn new(now: Instant, from: SocketAddr, random: Option<[u8; 32]>, dtls: Dtls) -> Self {
+        Self {
+            from,
+            random,
+            records: 0,
+            dtls: Some(dtls),
+            screen: Screen::default(),
+            wake: None,
+            connected: false,
+            found: Vec::new(),
+            keys: None,
+            began: now,
+            restarts: 0,
+        }
+    }
+
+    fn is_of(&self, from: SocketAddr, hello: &Hello<'_>) -> bool {
+        self.from == from && self.random == Some(hello.random)
+    }
+
+    /// Gives the library its time and an input, and takes its output. False when it is through with this connection; then
+    /// the instance is gone.
+    fn pass(
+        &mut self,
+        now: Instant,
+        waiting: &mut VecDeque<Transmit>,
+        wanted: &[Fingerprint],
+        client: bool,
+        input: impl FnOnce(&mut Dtls) -> Result<(), dimpl::Error>,
+    ) -> bool {
+        let Some(mut dtls) = self.dtls.take() else { return false };
+        self.wake = None;
+        let mut alive = dtls.handle_timeout(now).is_ok();
+        alive = alive && self.collect(&mut dtls, waiting, wanted, client);
+        alive = alive && input(&mut dtls).is_ok();
+        alive = self.collect(&mut dtls, waiting, wanted, client) && alive;
+        // What a hello or a finished flight brought about may be due at once.
+        alive = alive && dtls.handle_timeout(now).is_ok();
+        alive = alive && self.collect(&mut dtls, waiting, wanted, client);
+        self.dtls = Some(dtls).filter(|_| alive);
+        alive
+    }
+
     /// Takes everything that the library has to say. False when it is through with this connection.
     fn collect(
         &mut self,
@@ -497,36 +574,6 @@ fn alert_in_clear(datagram: &[u8]) -> Option<u8> {
     None
 }
 
-/// What a client's Certificate message shows that will not do.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Shown {
-    Nothing,
-    Rsa,
-}
-
-/// Looks for a Certificate message in clear with an empty list (RFC 5246 §7.4.6) or with an RSA key in its first piece.
-fn certificate_in_clear(datagram: &[u8]) -> Option<Shown> {
-    let mut rest = datagram;
-    while let [kind, _, _, e0, e1, _, _, _, _, _, _, l0, l1, fragment @ ..] = rest {
-        let (fragment, later) = fragment.split_at_checked(usize::from(u16::from_be_bytes([*l0, *l1])))?;
-        if *kind == HANDSHAKE
-            && [*e0, *e1] == [0, 0]
-            && fragment.first() == Some(&CERTIFICATE)
-            && let Some(body) = fragment.get(MESSAGE_HEADER..)
-        {
-            let is_whole = fragment.get(1..4) == Some(&[0, 0, 3]);
-            if is_whole && body == [0, 0, 0] {
-                return Some(Shown::Nothing);
-            }
-            if body.windows(RSA_ENCRYPTION.len()).any(|window| window == RSA_ENCRYPTION) {
-                return Some(Shown::Rsa);
-            }
-        }
-        rest = later;
-    }
-    None
-}
-
 /// Gives the records in clear numbers of our own, one after the other. Theirs are not authenticated, and a forged high one
 /// would make the replay window refuse all that follow (RFC 6347 §4.1.2.6). What was sent again is told by its handshake
 /// message number.
@@ -541,16 +588,6 @@ fn renumber(datagram: &mut [u8], records: &mut u32) {
         }
         let Some((_, later)) = tail.split_at_mut_checked(usize::from(u16::from_be_bytes([*l0, *l1]))) else { return };
         rest = later;
-    }
-}
-
-/// The random of the ClientHello with which a datagram begins. A hello is short enough to come in one piece.
-fn client_random(datagram: &[u8]) -> Option<[u8; 32]> {
-    match datagram {
-        [HANDSHAKE, 0xFE, _, 0, 0, ..] if datagram.get(RECORD_HEADER) == Some(&CLIENT_HELLO) => {
-            datagram.get(RANDOM_AT..RANDOM_AT + 32)?.try_into().ok()
-        }
-        _ => None,
     }
 }
 

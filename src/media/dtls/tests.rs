@@ -1,3 +1,4 @@
+use super::screen::RSA_ENCRYPTION;
 use super::*;
 use crate::base::Random;
 use std::sync::Arc;
@@ -228,6 +229,112 @@ fn a_spray_of_hellos_and_rubbish_does_not_stop_a_handshake() {
     }
 }
 
+/// Datagrams that whoever can write the peer's address, but reads nothing, could send: hellos of its own, with cookies that it
+/// makes up, damaged ones, handshake messages of every kind, alerts, records of later epochs, rubbish.
+fn forgery(random: &mut Random, hellos: &[Vec<u8>]) -> Vec<u8> {
+    let mut datagram = hellos[random.below(hellos.len() as u64) as usize].clone();
+    match random.below(7) {
+        0 => {
+            let cookie: Vec<u8> = (0..32).map(|_| random.next_u32() as u8).collect();
+            let at = RECORD_HEADER + MESSAGE_HEADER + 2 + 32 + 1;
+            datagram[at] = 32;
+            datagram.splice(at + 1..at + 1, cookie);
+            for length in [12, RECORD_HEADER + 3, RECORD_HEADER + 11] {
+                datagram[length] = datagram[length].wrapping_add(32);
+            }
+            datagram[RECORD_HEADER + 5] = 1;
+        }
+        1 => {
+            let body: Vec<u8> = (0..random.below(90)).map(|_| random.next_u32() as u8).collect();
+            datagram = message(random.below(25) as u8, random.below(6) as u8, &body);
+        }
+        2 => datagram = vec![ALERT, 0xFE, 0xFD, 0, 0, 0, 0, 0, 0, 0, 9, 0, 2, 2, random.below(120) as u8],
+        3 => datagram = (0..60).map(|_| random.next_u32() as u8).collect(),
+        4 => datagram = message(CERTIFICATE, 2, &[0, 0, 0]),
+        5 => {
+            let at = random.below(datagram.len() as u64) as usize;
+            datagram[at] ^= 1 << random.below(8);
+        }
+        _ => datagram.truncate(random.below(datagram.len() as u64) as usize),
+    }
+    if random.below(3) == 0 && datagram.len() > RECORD_HEADER {
+        // Another epoch, or a high number.
+        datagram[3 + random.below(8) as usize] = random.next_u32() as u8;
+    }
+    datagram
+}
+
+/// Handshakes that are tried under a flood; `OFFHOOK_ATTACK=full` makes it the thousand calls of the security policy.
+fn flooded() -> u64 {
+    if std::env::var("OFFHOOK_ATTACK").is_ok_and(|size| size == "full") { 1_000 } else { 30 }
+}
+
+#[test]
+fn a_flood_forged_from_the_very_address_of_the_peer_does_not_stop_a_handshake() {
+    let hellos: Vec<_> = (60..64).map(hello).collect();
+    let mut took = Vec::new();
+    for seed in 0..flooded() {
+        let mut pair = Pair::new(10_000 + 2 * seed, 0);
+        let (mut random, mut sprayed, mut last) = (Random::seeded(seed), 0, Duration::ZERO);
+        let start = pair.now;
+        pair.run_with(|pair| {
+            // A thousand a second to each end in the name of the other.
+            last = pair.now.duration_since(start);
+            let due = last.as_millis() as u64;
+            for _ in std::mem::replace(&mut sprayed, due)..due {
+                let (now, datagram) = (pair.now, forgery(&mut random, &hellos));
+                pair.server.handle(now, address(CLIENT), &datagram);
+                // Forged answers to its hello cost a client its beginning: see the module.
+                if !matches!(datagram.get(RECORD_HEADER), Some(&(SERVER_HELLO | 3))) {
+                    pair.client.handle(now, address(SERVER), &datagram);
+                }
+                assert!(pair.server.waiting.len() <= MAX_WAITING);
+                assert!(pair.server.attempts.len() <= 1, "a place without a cookie that came back");
+            }
+        });
+        let [client, server] = pair.keys();
+        assert_eq!(client.send, server.receive, "seed {seed}");
+        took.push(last);
+    }
+    took.sort();
+    let slowest = took.last().copied().unwrap_or_default();
+    assert!(took[took.len() * 9 / 10] < Duration::from_secs(1) && slowest < Duration::from_secs(5), "{took:?}");
+}
+
+#[test]
+fn a_cookie_is_good_for_its_address_in_its_handshake_only_and_nothing_is_kept_before_it_comes_back() {
+    let mut pair = Pair::new(440, 0);
+    pair.run_until(|pair| !pair.server.attempts.is_empty());
+    let second = pair.seen.iter().filter(|datagram| hello::begins(datagram)).nth(1).unwrap().clone();
+    let read = Hello::read(&second).unwrap();
+    assert_eq!(read.cookie.len(), 32);
+    assert!(Hello::read(&read.first()).unwrap().cookie.is_empty());
+    let now = pair.now;
+    let attempts = |handshake: &mut Handshake, from: u16, datagram: &[u8]| {
+        handshake.attempts.clear();
+        handshake.handle(now, address(from), datagram);
+        handshake.attempts.len()
+    };
+    let client = identity(440).fingerprint().clone();
+    let mut other = Handshake::new(now, &identity(441), Setup::Passive, address(CLIENT), vec![client.clone()]);
+    assert_ne!(
+        other.cookies.0,
+        Handshake::new(now, &pair.server.identity, Setup::Passive, address(CLIENT), vec![client]).cookies.0
+    );
+    other.cookies.0[0] ^= 1;
+    assert_eq!(attempts(&mut other, CLIENT, &second), 0, "another handshake's");
+    assert_eq!(attempts(&mut pair.server, CLIENT + 1, &second), 0, "another address's");
+    let mut forged = second.clone();
+    forged[RECORD_HEADER + MESSAGE_HEADER + 2 + 32 + 1 + 1] ^= 1;
+    assert_eq!(attempts(&mut pair.server, CLIENT, &forged), 0, "made up");
+    assert_eq!(attempts(&mut pair.server, CLIENT, &read.first()), 0);
+    assert_eq!(attempts(&mut pair.server, CLIENT, &second), 1);
+    // The cookie that somebody else's hello brought to this address.
+    let mut other_random = second.clone();
+    other_random[RECORD_HEADER + MESSAGE_HEADER + 2] ^= 1;
+    assert_eq!(attempts(&mut pair.server, CLIENT, &other_random), 1);
+}
+
 #[test]
 fn hellos_and_high_record_numbers_in_the_peers_name_do_not_stop_a_handshake() {
     let mut pair = Pair::new(85, 0);
@@ -257,31 +364,45 @@ fn alerts_in_clear_are_told_as_a_hint_and_not_obeyed() {
     pair.keys();
 }
 
-/// What a machine ends with that gets `answer` from the peer's address to each datagram it sends, and how long that takes.
-fn answered_by(role: Setup, first: Option<Vec<u8>>, answer: &[u8]) -> (Result<Established, DtlsError>, Duration) {
+/// What a client ends with whose every datagram gets this answer from the peer's address, and how long that takes.
+fn answered_by(answer: &[u8]) -> (Result<Established, DtlsError>, Duration) {
     let now = Instant::now();
-    let mut alone = Handshake::new(now, &identity(81), role, address(SERVER), vec![identity(82).fingerprint().clone()]);
+    let peer = identity(82).fingerprint().clone();
+    let mut client = Handshake::new(now, &identity(81), Setup::Active, address(SERVER), vec![peer]);
     let mut at = now;
-    for datagram in first.iter().map(Vec::as_slice).chain([answer].into_iter().filter(|_| first.is_some())) {
-        alone.handle(at, address(SERVER), datagram);
-    }
     loop {
-        while alone.poll_transmit().is_some() {
-            alone.handle(at, address(SERVER), answer);
+        while client.poll_transmit().is_some() {
+            client.handle(at, address(SERVER), answer);
         }
-        if let Some(outcome) = alone.poll_outcome() {
+        if let Some(outcome) = client.poll_outcome() {
             return (outcome, at - now);
         }
-        at = alone.poll_timeout().unwrap();
-        alone.handle_timeout(at);
+        at = client.poll_timeout().unwrap();
+        client.handle_timeout(at);
+    }
+}
+
+/// The same of a server that hears this from a client that it has given a place to.
+fn server_shown(certificate: &[u8]) -> (Result<Established, DtlsError>, Duration) {
+    let mut pair = Pair::new(83, 0);
+    pair.run_until(|pair| !pair.server.attempts.is_empty());
+    let shown = pair.now;
+    pair.server.handle(shown, address(CLIENT), certificate);
+    loop {
+        while pair.server.poll_transmit().is_some() {}
+        if let Some(outcome) = pair.server.poll_outcome() {
+            return (outcome, pair.now - shown);
+        }
+        pair.now = pair.server.poll_timeout().unwrap();
+        pair.server.handle_timeout(pair.now);
     }
 }
 
 /// A record in clear with this handshake message.
-fn message(kind: u8, body: &[u8]) -> Vec<u8> {
+fn message(kind: u8, number: u8, body: &[u8]) -> Vec<u8> {
     let length = body.len() as u8;
     let mut record = vec![HANDSHAKE, 0xFE, 0xFD, 0, 0, 0, 0, 0, 0, 0, 2, 0, length + MESSAGE_HEADER as u8];
-    record.extend([kind, 0, 0, length, 0, 1, 0, 0, 0, 0, 0, length]);
+    record.extend([kind, 0, 0, length, 0, number, 0, 0, 0, 0, 0, length]);
     record.extend(body);
     record
 }
@@ -289,19 +410,20 @@ fn message(kind: u8, body: &[u8]) -> Vec<u8> {
 #[test]
 fn a_peer_whose_certificate_cannot_be_checked_is_given_up_after_two_seconds_with_the_reason() {
     let alert = [ALERT, 0xFE, 0xFD, 0, 0, 0, 0, 0, 0, 0, 9, 0, 2, 2, HANDSHAKE_FAILURE];
-    let rsa = message(CERTIFICATE, &[&[0, 0, 40, 0, 0, 37, 0x30, 35][..], &RSA_ENCRYPTION, &[0; 20]].concat());
+    let rsa = message(CERTIFICATE, 2, &[&[0, 0, 40, 0, 0, 37, 0x30, 35][..], &RSA_ENCRYPTION, &[0; 20]].concat());
+    let other = message(CERTIFICATE, 2, &[0, 0, 8, 0, 0, 5, 1, 2, 3, 4, 5]);
     let cases = [
-        (Setup::Active, None, alert.to_vec(), "refused every cipher suite (alert 40)"),
-        (Setup::Passive, Some(hello(83)), rsa, "is RSA; only ECDSA is checked here"),
-        (Setup::Passive, Some(hello(84)), message(CERTIFICATE, &[0, 0, 0]), "shows no certificate"),
+        (answered_by(&alert), "refused every cipher suite (alert 40)", true),
+        (server_shown(&rsa), "is RSA; only ECDSA is checked here", true),
+        (server_shown(&message(CERTIFICATE, 2, &[0, 0, 0])), "shows no certificate", true),
+        (server_shown(&other), "not the fingerprint of its session description", false),
     ];
-    for (role, first, answer, words) in cases {
-        let (outcome, took) = answered_by(role, first, &answer);
+    for ((outcome, took), words, is_incompatible) in cases {
         let error = outcome.unwrap_err();
-        assert!(error.is_incompatible() && error.to_string().contains(words), "{error}");
+        assert!(error.is_incompatible() == is_incompatible && error.to_string().contains(words), "{error}");
         assert!((PROOF_TIME..PROOF_TIME + Duration::from_millis(500)).contains(&took), "{took:?}");
     }
-    let (outcome, took) = answered_by(Setup::Active, None, &[ALERT, 0xFE, 0xFD, 0, 0, 0, 0, 0, 0, 0, 9, 0, 2, 2, 80]);
+    let (outcome, took) = answered_by(&[ALERT, 0xFE, 0xFD, 0, 0, 0, 0, 0, 0, 0, 9, 0, 2, 2, 80]);
     assert_eq!(
         (outcome, took),
         (Err(DtlsError::Timeout(Hint::Alert(80))), TIME_LIMIT),
@@ -317,7 +439,7 @@ fn forged_signs_of_a_certificate_that_will_not_do_stop_nothing() {
             let now = pair.now;
             let alert = [ALERT, 0xFE, 0xFD, 0, 0, 0, 0, 0, 0, 0, 9, 0, 2, 2, HANDSHAKE_FAILURE];
             pair.client.handle(now, address(SERVER), &alert);
-            pair.server.handle(now, address(6_001), &message(CERTIFICATE, &[0, 0, 0]));
+            pair.server.handle(now, address(6_001), &message(CERTIFICATE, 2, &[0, 0, 0]));
         });
         let [client, server] = pair.keys();
         assert_eq!(client.send, server.receive, "seed {seed}");

@@ -126,6 +126,29 @@ fn suppressed_silence_is_noise_once_a_second_and_speech_starts_a_spurt() {
 }
 
 #[test]
+fn comfort_noise_has_the_level_of_the_pause_that_it_stands_for() {
+    let media = LegMedia { suppress_silence: true, comfort_noise: Some(13), ..example() };
+    for (samples, peak) in [(160, 60.0f32), (160, 20.0), (320, 60.0)] {
+        let mut line = Line::new(media.clone(), Coding::Pcmu);
+        let mut random = Random::seeded(5);
+        let mut hiss = || ((random.next_u32() >> 8) as f32 / 8_388_608.0 - 1.0) * peak;
+        let mut noise = Vec::new();
+        let mut packet = [0; PACKET];
+        for _ in 0..20 {
+            let frame: Vec<i16> = (0..samples).map(|_| hiss() as i16).collect();
+            line.sender.push(&line.media, &mut line.mouth, &frame, true);
+            while let Some(length) = line.sender.next_packet(&line.media, &mut line.mouth, &mut packet) {
+                noise.extend((packet[1] & 0x7F == 13).then(|| packet[HEADER_LEN..length].to_vec()));
+            }
+        }
+        let [described] = noise.as_slice() else { panic!("{noise:?}") };
+        let level = 20.0 * (32_768.0 / (peak / 3.0f32.sqrt())).log10();
+        assert!((f32::from(described[0]) - level).abs() < 2.0, "{} for {level}", described[0]);
+        assert_eq!(described.len() > 1, samples == 160, "the shape is known at the clock of comfort noise alone");
+    }
+}
+
+#[test]
 fn opus_that_is_silent_by_itself_skips_packets_and_keeps_its_clock() {
     let settings = OpusSettings { dtx: true, ..OpusSettings::VOICE };
     let mut line = Line::new(LegMedia::bare(example().remote, Codec::Opus), Coding::Opus(settings));

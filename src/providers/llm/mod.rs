@@ -1,7 +1,25 @@
 //! Language models as the call sees them, and as a vendor's protocol machine sees them ([`protocol`]).
+//!
+//! A vendor is a file with a machine that writes requests and reads events; [`stream`] is the shell around all of them.
+//! What a model writes is no speech yet: [`super::speakable`] makes it so.
 
+mod anthropic;
+mod calls;
+mod chat;
+mod compatible;
+mod fault;
+mod gemini;
+mod history;
+mod parameters;
 pub mod protocol;
+mod responses;
+mod silent;
+pub mod sse;
+pub mod stream;
 pub mod vendors;
+
+#[cfg(test)]
+pub(super) mod tests;
 
 use super::meter::Meter;
 use super::{ProviderError, ProviderName};

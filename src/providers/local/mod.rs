@@ -23,7 +23,7 @@ pub mod wordpiece;
 
 use crate::providers::{Embedder, SpeechToText, TextToSpeech};
 use minilm::{MiniLm, PooledEmbedder};
-use models::{ModelError, Models};
+use models::{ModelError, Models, Parts};
 use moonshine::MoonshineRecognizer;
 use pool::{Pool, PoolConfig, PoolStats, Shelf};
 use runtime::Runtime;
@@ -33,13 +33,13 @@ use std::time::{Duration, Instant};
 use stt::PooledStt;
 use tts::{HibariSynthesizer, PooledTts};
 
-/// All offline engines, loaded. Cheap to clone; the models go when the last clone and the last call's stream are gone.
+/// The offline engines that were asked for, loaded. Cheap to clone; the models go when the last clone and the last call's stream are gone.
 #[derive(Clone)]
 pub struct LocalEngines {
     pool: Arc<Pool>,
     quick: Arc<Pool>,
-    stt: Arc<dyn SpeechToText>,
-    tts: Arc<dyn TextToSpeech>,
+    stt: Option<Arc<dyn SpeechToText>>,
+    tts: Option<Arc<dyn TextToSpeech>>,
     embedder: Arc<dyn Embedder>,
     voice: Voice,
 }
@@ -59,7 +59,20 @@ impl LocalEngines {
     ///
     /// # Errors
     /// [`ModelError`] naming the file at fault, or the pool's threads.
-    pub fn load(models: &Models, config: PoolConfig, mut progress: impl FnMut(Loaded)) -> Result<Self, ModelError> {
+    pub fn load(models: &Models, config: PoolConfig, progress: impl FnMut(Loaded)) -> Result<Self, ModelError> {
+        Self::load_parts(models, Parts::ALL, config, progress)
+    }
+
+    /// The same for some engines alone.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn load_parts(
+        models: &Models,
+        parts: Parts,
+        config: PoolConfig,
+        mut progress: impl FnMut(Loaded),
+    ) -> Result<Self, ModelError> {
         let copies = config.threads.max(1);
         let mut timed = |engine: &'static str, started: Instant| progress(Loaded { engine, took: started.elapsed() });
 
@@ -71,39 +84,43 @@ impl LocalEngines {
         timed("onnxruntime", started);
 
         let started = Instant::now();
-        let voices: Result<Vec<_>, _> = (0..copies).map(|_| Silero::load(&runtime, models)).collect();
-        let silero = Arc::new(Shelf::new(voices?));
         let voice = Voice::new(Arc::clone(&quick), Arc::new(Shelf::new(vec![Silero::load(&runtime, models)?])));
         timed("silero", started);
 
-        let started = Instant::now();
-        let recognizer = MoonshineRecognizer::load(&runtime, models, copies, silero)?;
-        timed("moonshine", started);
+        let mut stt: Option<Arc<dyn SpeechToText>> = None;
+        if parts.stt {
+            let started = Instant::now();
+            let voices: Result<Vec<_>, _> = (0..copies).map(|_| Silero::load(&runtime, models)).collect();
+            let recognizer = MoonshineRecognizer::load(&runtime, models, copies, Arc::new(Shelf::new(voices?)))?;
+            stt = Some(Arc::new(PooledStt::new(Arc::clone(&pool), recognizer)));
+            timed("moonshine", started);
+        }
 
         let started = Instant::now();
         let embedders: Result<Vec<_>, _> = (0..copies).map(|_| MiniLm::load(&runtime, models)).collect();
         let embedder = PooledEmbedder::new(Arc::clone(&pool), embedders?);
         timed("minilm", started);
 
-        let started = Instant::now();
-        let synthesizer = HibariSynthesizer::load(&runtime, models)?;
-        timed("hibari", started);
-
-        let tts = Arc::new(PooledTts::new(Arc::clone(&pool), synthesizer));
-        let stt = Arc::new(PooledStt::new(Arc::clone(&pool), recognizer));
+        let mut tts: Option<Arc<dyn TextToSpeech>> = None;
+        if parts.tts {
+            let started = Instant::now();
+            let synthesizer = HibariSynthesizer::load(&runtime, models)?;
+            tts = Some(Arc::new(PooledTts::new(Arc::clone(&pool), synthesizer)));
+            timed("hibari", started);
+        }
         Ok(Self { pool, quick, stt, tts, embedder: Arc::new(embedder), voice })
     }
 
-    /// Speech-to-text: Moonshine tiny-en.
+    /// Speech-to-text: Moonshine tiny-en. `None` where it was not asked for.
     #[must_use]
-    pub fn stt(&self) -> Arc<dyn SpeechToText> {
-        Arc::clone(&self.stt)
+    pub fn stt(&self) -> Option<Arc<dyn SpeechToText>> {
+        self.stt.clone()
     }
 
-    /// Text-to-speech: hibari, voice heart.
+    /// Text-to-speech: hibari, voice heart. `None` where it was not asked for.
     #[must_use]
-    pub fn tts(&self) -> Arc<dyn TextToSpeech> {
-        Arc::clone(&self.tts)
+    pub fn tts(&self) -> Option<Arc<dyn TextToSpeech>> {
+        self.tts.clone()
     }
 
     /// Sentence embeddings: all-MiniLM-L6-v2.

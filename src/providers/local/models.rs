@@ -66,6 +66,28 @@ pub enum ModelError {
     },
 }
 
+/// The engines that can be left out; intents and voice activity are always there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Parts {
+    /// Speech to text.
+    pub stt: bool,
+    /// Text to speech.
+    pub tts: bool,
+}
+
+impl Parts {
+    /// Everything.
+    pub const ALL: Self = Self { stt: true, tts: true };
+
+    fn need(self, path: &str) -> bool {
+        match path.split('/').next() {
+            Some("moonshine") => self.stt,
+            Some("hibari") => self.tts,
+            _ => true,
+        }
+    }
+}
+
 /// A models directory whose files have been checked.
 #[derive(Clone, Debug)]
 pub struct Models {
@@ -80,7 +102,15 @@ impl Models {
     /// [`ModelError`] for the first file that is missing, damaged or unreadable; its text names the file and
     /// the command that mends it.
     pub fn open(directory: &Path) -> Result<Self, ModelError> {
-        for (_, asset) in wanted() {
+        Self::open_parts(directory, Parts::ALL)
+    }
+
+    /// The same for the files of some engines alone.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_parts(directory: &Path, parts: Parts) -> Result<Self, ModelError> {
+        for (_, asset) in wanted().filter(|(_, asset)| parts.need(asset.path)) {
             check(directory, asset)?;
         }
         Ok(Self { directory: directory.to_path_buf() })

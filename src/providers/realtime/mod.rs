@@ -1,6 +1,16 @@
 //! Speech-to-speech as the call sees it, and as a vendor's protocol machine sees it ([`protocol`]).
 
+mod answers;
+mod deepgram;
+mod ear;
+mod elevenlabs;
+mod gemini;
+mod history;
+mod json;
+mod openai;
 pub mod protocol;
+pub mod session;
+pub mod stream;
 pub mod vendors;
 
 use super::format::AudioFormat;
@@ -90,16 +100,18 @@ pub type RealtimeSession = (Box<dyn RealtimeStream>, mpsc::Receiver<RealtimeEven
 pub trait RealtimeStream: Send {
     /// Caller audio, silence too.
     fn push(&mut self, samples: &[i16]);
-    /// With [`TurnsBy::Local`]: the caller has finished; answer.
+    /// With [`TurnsBy::Local`]: the caller has finished; answer. An answer still under way is void by this.
     fn commit(&mut self);
-    /// The caller interrupts: the answer under way is void and `heard` of its audio was played. No event of that answer
-    /// follows except [`RealtimeEvent::AgentSaid`].
-    fn interrupt(&mut self, heard: Duration);
+    /// The caller interrupts: every answer begun or asked for so far is void, and `heard` of the audio of `answer` was
+    /// played. No event of a void answer follows except one [`RealtimeEvent::AgentSaid`], unless it is in the receiver
+    /// already: those have no greater number than the greatest seen. Called for each answer whose audio is thrown away,
+    /// in their order; `heard` is zero for one that did not begin to play.
+    fn interrupt(&mut self, answer: AnswerId, heard: Duration);
     /// The answer to a [`RealtimeEvent::Call`]; the vendor goes on once all calls of its answer have theirs.
     fn tool_result(&mut self, call: &str, tool: &str, content: &str, failed: bool);
     /// New instructions and tools from the next answer on.
     fn update(&mut self, instructions: &str, tools: &[ToolSpec]);
-    /// The caller typed or did something that the vendor should know as the caller's words.
+    /// The caller typed or did something that the vendor should take for the caller's words, and answer.
     fn tell(&mut self, text: &str);
 }
 
@@ -127,7 +139,8 @@ pub enum RealtimeEvent {
     },
     /// The caller's words.
     CallerSaid(Pii<String>),
-    /// The agent's words, whole or as far as they were heard.
+    /// The agent's words: whole, just before [`Self::AudioEnded`], or as far as they were heard when the answer was
+    /// interrupted before that. Words that the vendor tells later than that come by themselves.
     AgentSaid {
         /// Which answer.
         answer: AnswerId,

@@ -1,4 +1,7 @@
 //! What a speech-to-speech vendor has to say about its wire format, as a pure machine: one value per connection.
+//!
+//! [`super::session`] owns everything that is the same for all vendors: packets of the wanted length, the numbers of
+//! answers within a session, what was said so far, deadlines, fresh connections.
 
 use super::{AnswerId, RealtimeRequest};
 use crate::base::Pii;
@@ -14,19 +17,34 @@ pub trait RealtimeVendor: Send + Sync + 'static {
     fn format(&self, request: &RealtimeRequest) -> RealtimeFormats;
     /// A request that has to be answered before the connection (a signed URL); `None` for most. The body of its answer
     /// goes to [`Self::connect`].
-    fn before(&self) -> Option<Request> {
+    fn before(&self, request: &RealtimeRequest) -> Option<Request> {
+        let _ = request;
+        None
+    }
+    /// After how long a connection is exchanged for a fresh one, at the next quiet moment: before the vendor's own limit.
+    fn lifetime(&self) -> Option<Duration> {
         None
     }
     /// A machine for one connection.
     ///
     /// # Errors
     /// The answer to [`Self::before`] is not what it should be.
-    fn connect(
-        &self,
-        request: &RealtimeRequest,
-        formats: RealtimeFormats,
-        before: Option<&[u8]>,
-    ) -> Result<Box<dyn RealtimeProtocol>, ProviderError>;
+    fn connect(&self, start: &Start<'_>) -> Result<Box<dyn RealtimeProtocol>, ProviderError>;
+}
+
+/// What a connection starts with.
+#[derive(Clone, Copy, Debug)]
+pub struct Start<'a> {
+    /// Instructions, tools and what was said so far; `opening` only until it was said.
+    pub request: &'a RealtimeRequest,
+    /// [`RealtimeVendor::format`].
+    pub formats: RealtimeFormats,
+    /// The body of the answer to [`RealtimeVendor::before`].
+    pub before: Option<&'a [u8]>,
+    /// The vendor's own memory of this session ([`Answered::Resumable`]): nothing has to be told again.
+    pub handle: Option<&'a str>,
+    /// The last of the messages waits for an answer that no connection has given.
+    pub answer_due: bool,
 }
 
 /// The audio each way.
@@ -40,7 +58,8 @@ pub struct RealtimeFormats {
     pub packet_ms: u32,
 }
 
-/// One connection. Nothing in here waits or reads a clock.
+/// One connection. Nothing in here waits or reads a clock. Between [`Self::opened`] and [`Answered::Ready`] nothing else is
+/// called but [`Self::received`] and [`Self::idle`].
 pub trait RealtimeProtocol: Send {
     /// The request that opens it.
     fn handshake(&self) -> Handshake;
@@ -48,15 +67,22 @@ pub trait RealtimeProtocol: Send {
     fn opened(&mut self, out: &mut Outbox);
     /// One packet of audio.
     fn audio(&mut self, octets: &[u8], out: &mut Outbox);
-    /// The caller has finished.
+    /// The caller has finished: answer. Called only when no answer is under way.
     fn commit(&mut self, out: &mut Outbox);
-    /// The answer under way is void; `heard` of its audio was played.
-    fn interrupt(&mut self, heard: Duration, out: &mut Outbox);
-    /// The answer to a tool call.
-    fn tool_result(&mut self, call: &str, tool: &str, content: &str, failed: bool, out: &mut Outbox);
-    /// New instructions and tools.
-    fn update(&mut self, instructions: &str, tools: &[ToolSpec], out: &mut Outbox);
-    /// Words on the caller's side.
+    /// Whatever is under way or asked for is void: nothing that still comes of it is reported, and the vendor is told
+    /// where it can be.
+    fn cancel(&mut self, out: &mut Outbox);
+    /// Only so much of a void answer was played.
+    fn heard(&mut self, answer: AnswerId, heard: Duration, out: &mut Outbox) {
+        let _ = (answer, heard, out);
+    }
+    /// The answer to a tool call. With `go_on` no call waits any more and the
+    /// caller does not speak: the vendor is to answer.
+    fn tool_result(&mut self, result: &ToolResult<'_>, go_on: bool, out: &mut Outbox);
+    /// New instructions and tools. False where they cannot change within a connection: then a fresh one is opened at
+    /// the next quiet moment.
+    fn update(&mut self, instructions: &str, tools: &[ToolSpec], out: &mut Outbox) -> bool;
+    /// Words on the caller's side, to be answered.
     fn tell(&mut self, text: &str, out: &mut Outbox);
     /// The vendor's message. Unknown types and fields are ignored.
     ///
@@ -71,18 +97,38 @@ pub trait RealtimeProtocol: Send {
     fn idle(&mut self, out: &mut Outbox) {
         let _ = out;
     }
+    /// For a vendor that does not mark the end of an answer: so long without audio is one.
+    fn ends_after(&self) -> Option<Duration> {
+        None
+    }
     /// The session is not wanted any more.
-    fn goodbye(&mut self, out: &mut Outbox);
-    /// What a close by the vendor means; `None` when it is a good end.
-    fn closed(&self, closed: &Closed) -> Option<ProviderError>;
+    fn goodbye(&mut self, out: &mut Outbox) {
+        out.close(1000);
+    }
+    /// What a close by the vendor means. A close in the middle of a call is never good: even a friendly one needs a
+    /// fresh connection.
+    fn closed(&self, closed: &Closed) -> ProviderError;
 }
 
-/// What a vendor's message means.
+/// The answer to a tool call.
+#[derive(Clone, Copy, Debug)]
+pub struct ToolResult<'a> {
+    /// [`ToolCall::id`].
+    pub call: &'a str,
+    /// The tool's name.
+    pub tool: &'a str,
+    /// JSON, or a sentence that says what failed.
+    pub content: &'a str,
+    /// True when the tool failed.
+    pub failed: bool,
+}
+
+/// What a vendor's message means. Answers are numbered from 1 within a connection, in the order in which they begin.
 #[derive(Clone, Debug)]
 pub enum Answered {
     /// The session is set up.
     Ready,
-    /// The caller began to speak, by the vendor's judgement.
+    /// The caller began to speak, by the vendor's judgement: what it was saying is void.
     SpeechStarted,
     /// The caller has finished, by the vendor's judgement.
     SpeechStopped,
@@ -93,15 +139,22 @@ pub enum Answered {
         /// Octets, cut anywhere.
         octets: Vec<u8>,
     },
-    /// All audio of an answer has come.
+    /// Nothing more comes of an answer, which may have had no audio at all.
     AudioEnded {
         /// Which answer.
         answer: AnswerId,
     },
     /// The caller's words.
     CallerSaid(Pii<String>),
-    /// The agent's words.
+    /// The next of the agent's words, white space included.
     AgentSaid {
+        /// Which answer.
+        answer: AnswerId,
+        /// The words.
+        text: Pii<String>,
+    },
+    /// All of the agent's words as they were heard, by the vendor's judgement.
+    AgentCorrected {
         /// Which answer.
         answer: AnswerId,
         /// The words.
@@ -109,11 +162,15 @@ pub enum Answered {
     },
     /// A whole tool call.
     Call(ToolCall),
+    /// The vendor does not want the results of these calls any more.
+    CallsCancelled(Vec<String>),
     /// What an answer cost.
     Used(Usage),
-    /// The session will be ended soon: connect anew, with this handle where the vendor gave one.
+    /// What a later connection may go on with.
+    Resumable(String),
+    /// The connection will be ended in so much time.
     Expiring {
-        /// Opaque.
-        handle: Option<String>,
+        /// Zero when the vendor does not say.
+        within: Duration,
     },
 }

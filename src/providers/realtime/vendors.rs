@@ -4,4 +4,5 @@ use crate::providers::SpeechToSpeech;
 use crate::providers::catalogue::Offer;
 
 /// Each vendor once.
-pub const OFFERS: &[Offer<dyn SpeechToSpeech>] = &[];
+pub const OFFERS: &[Offer<dyn SpeechToSpeech>] =
+    &[super::openai::OFFER, super::deepgram::OFFER, super::elevenlabs::OFFER, super::gemini::OFFER];

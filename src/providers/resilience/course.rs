@@ -187,32 +187,30 @@ async fn first_item<L: Leg>(
         };
     };
     let mut hedge = Runner { member: member.clone(), items, settled: false };
-    loop {
-        let (first, is_hedge) = tokio::select! {
-            biased;
-            first = runner.items.recv() => (first, false),
-            first = hedge.items.recv() => (first, true),
-            () = out.closed() => return None,
-        };
-        if matches!(first, Some(Ok(_))) {
-            if is_hedge {
-                std::mem::swap(runner, &mut hedge);
-            }
-            return Some(first);
-        }
-        // One of the two has failed: the other is all there is.
-        let error = match first {
-            Some(Err(error)) => error,
-            _ => runner.gone(),
-        };
-        if !is_hedge {
+    let (first, is_hedge) = tokio::select! {
+        biased;
+        first = runner.items.recv() => (first, false),
+        first = hedge.items.recv() => (first, true),
+        () = out.closed() => return None,
+    };
+    if matches!(first, Some(Ok(_))) {
+        if is_hedge {
             std::mem::swap(runner, &mut hedge);
         }
-        hedge.failed(&error);
-        return tokio::select! {
-            first = runner.items.recv() => Some(first),
-            () = out.closed() => None,
-        };
+        return Some(first);
+    }
+    // One of the two has failed: the other is all there is.
+    let error = match first {
+        Some(Err(error)) => error,
+        _ => runner.gone(),
+    };
+    if !is_hedge {
+        std::mem::swap(runner, &mut hedge);
+    }
+    hedge.failed(&error);
+    tokio::select! {
+        first = runner.items.recv() => Some(first),
+        () = out.closed() => None,
     }
 }
 

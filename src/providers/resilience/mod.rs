@@ -12,7 +12,7 @@ mod health;
 mod llm;
 mod realtime;
 mod stt;
-mod tape;
+pub(in crate::providers) mod tape;
 mod tts;
 
 pub use course::{HedgeTerms, Hedging};

@@ -5,7 +5,7 @@ use super::{Member, pick};
 use crate::base::Pii;
 use crate::base::chat::{Message, ToolSpec};
 use crate::providers::realtime::{
-    RealtimeCapabilities, RealtimeEvent, RealtimeRequest, RealtimeSession, RealtimeStream, SpeechToSpeech,
+    AnswerId, RealtimeCapabilities, RealtimeEvent, RealtimeRequest, RealtimeSession, RealtimeStream, SpeechToSpeech,
 };
 use crate::providers::{Meter, ProviderError, ProviderName};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -83,7 +83,7 @@ impl SpeechToSpeech for SteadySpeechToSpeech {
     fn open(&self, request: RealtimeRequest) -> Result<RealtimeSession, ProviderError> {
         let mut tried = Vec::new();
         let (place, (stream, inner)) = open(&self.members, &request, &mut tried)?;
-        let session = Arc::new(Mutex::new(Session { stream, request }));
+        let session = Arc::new(Mutex::new(Session { stream, request, newest: 0, base: 0 }));
         let (events, receiver) = mpsc::channel(EVENTS);
         let relay =
             Relay { session: Arc::clone(&session), members: Arc::clone(&self.members), tried, place, inner, events };
@@ -97,6 +97,9 @@ struct Session {
     stream: Box<dyn RealtimeStream>,
     /// What a fresh session would be opened with: grows with what is said.
     request: RealtimeRequest,
+    /// The greatest answer's number so far, and that of the providers before this one: each counts from 1.
+    newest: u32,
+    base: u32,
 }
 
 impl Session {
@@ -136,8 +139,11 @@ impl RealtimeStream for SteadyStream {
     fn commit(&mut self) {
         locked(&self.session).stream.commit();
     }
-    fn interrupt(&mut self, heard: Duration) {
-        locked(&self.session).stream.interrupt(heard);
+    fn interrupt(&mut self, answer: AnswerId, heard: Duration) {
+        let mut session = locked(&self.session);
+        if let Some(own) = answer.0.checked_sub(session.base).filter(|own| *own > 0) {
+            session.stream.interrupt(AnswerId(own), heard);
+        }
     }
     fn tool_result(&mut self, call: &str, tool: &str, content: &str, failed: bool) {
         let mut session = locked(&self.session);
@@ -181,7 +187,8 @@ impl Relay {
             let error = match event {
                 Some(RealtimeEvent::Failed(error)) => error,
                 None => ProviderError::Stopped { provider: self.provider_name() },
-                Some(event) => {
+                Some(mut event) => {
+                    self.number(&mut event);
                     self.note(&event);
                     if self.events.send(event).await.is_err() {
                         return;
@@ -196,7 +203,10 @@ impl Relay {
             let request = locked(&self.session).request.clone();
             let told = match open(&self.members, &request, &mut self.tried) {
                 Ok((place, (stream, inner))) => {
-                    locked(&self.session).stream = stream;
+                    let mut session = locked(&self.session);
+                    session.stream = stream;
+                    session.base = session.newest;
+                    drop(session);
                     (self.place, self.inner) = (place, inner);
                     let to = self.provider_name();
                     tracing::warn!(%from, %to, kind = error.kind(), "speech_to_speech_changed");
@@ -208,6 +218,18 @@ impl Relay {
             if self.events.send(told).await.is_err() || is_over {
                 return;
             }
+        }
+    }
+
+    /// Numbers answers across providers.
+    fn number(&self, event: &mut RealtimeEvent) {
+        if let RealtimeEvent::Audio { answer, .. }
+        | RealtimeEvent::AudioEnded { answer }
+        | RealtimeEvent::AgentSaid { answer, .. } = event
+        {
+            let mut session = locked(&self.session);
+            answer.0 = answer.0.saturating_add(session.base);
+            session.newest = session.newest.max(answer.0);
         }
     }
 

@@ -12,7 +12,7 @@ enum Step {
 
 /// The tape. Bounded: of a segment longer than it, the end is kept.
 #[derive(Debug)]
-pub(super) struct Tape {
+pub(in crate::providers) struct Tape {
     samples: VecDeque<i16>,
     /// Samples that have left the tape.
     forgotten: u64,
@@ -24,19 +24,19 @@ pub(super) struct Tape {
 
 impl Tape {
     /// Keeps `pre_roll` samples of what belongs to no segment and `longest` of what does.
-    pub(super) fn new(pre_roll: usize, longest: usize) -> Self {
+    pub(in crate::providers) fn new(pre_roll: usize, longest: usize) -> Self {
         Self { samples: VecDeque::new(), forgotten: 0, steps: Vec::new(), pre_roll, longest: longest.max(pre_roll) }
     }
 
     /// See [`SttStream::push`].
-    pub(super) fn push(&mut self, samples: &[i16]) {
+    pub(in crate::providers) fn push(&mut self, samples: &[i16]) {
         self.samples.extend(samples);
         let keep = if self.steps.is_empty() { self.pre_roll } else { self.longest };
         self.forget_all_but(keep);
     }
 
     /// See [`SttStream::start`].
-    pub(super) fn start(&mut self, segment: SegmentId) {
+    pub(in crate::providers) fn start(&mut self, segment: SegmentId) {
         if self.segment() != Some(segment) {
             self.steps.clear();
             self.forget_all_but(self.pre_roll);
@@ -45,32 +45,32 @@ impl Tape {
     }
 
     /// See [`SttStream::finish`].
-    pub(super) fn finish(&mut self, segment: SegmentId) {
+    pub(in crate::providers) fn finish(&mut self, segment: SegmentId) {
         if self.segment() == Some(segment) {
             self.steps.push((self.now(), Step::Finished(segment)));
         }
     }
 
     /// See [`SttStream::discard`]; also after a segment's words have been taken for good.
-    pub(super) fn discard(&mut self) {
+    pub(in crate::providers) fn discard(&mut self) {
         self.steps.clear();
         self.forget_all_but(self.pre_roll);
     }
 
     /// The present segment.
-    pub(super) fn segment(&self) -> Option<SegmentId> {
+    pub(in crate::providers) fn segment(&self) -> Option<SegmentId> {
         self.steps.last().map(|(_, step)| match step {
             Step::Started(segment) | Step::Finished(segment) => *segment,
         })
     }
 
     /// Whether the present segment waits for its words.
-    pub(super) fn is_finished(&self) -> bool {
+    pub(in crate::providers) fn is_finished(&self) -> bool {
         matches!(self.steps.last(), Some((_, Step::Finished(_))))
     }
 
     /// Tells everything to a fresh stream. Pauses within the segment are not told: the words of the whole are wanted.
-    pub(super) fn replay(&self, stream: &mut dyn SttStream) {
+    pub(in crate::providers) fn replay(&self, stream: &mut dyn SttStream) {
         let all: Vec<i16> = self.samples.iter().copied().collect();
         let Some((first, _)) = self.steps.first() else {
             stream.push(&all);

@@ -1,7 +1,26 @@
 //! Speech-to-text as the call sees it, and as a vendor's protocol machine sees it ([`protocol`]).
 
+mod assemblyai;
+mod cartesia;
+mod deepgram;
+mod deepgram_flux;
+mod elevenlabs;
+pub mod language;
+pub mod limits;
+mod message;
+mod openai;
+pub mod pace;
 pub mod protocol;
+mod query;
+mod ring;
+pub mod router;
+mod segment;
+pub mod session;
+pub mod stream;
 pub mod vendors;
+mod vosk;
+pub mod whisper;
+mod words;
 
 use super::format::AudioFormat;
 use super::meter::Meter;
@@ -127,10 +146,12 @@ pub enum SttEvent {
         /// Which segment.
         segment: SegmentId,
     },
-    /// The language that is heard, when it is first known and when it changes.
+    /// The language that is heard, as often as the vendor says; before the words in it stand.
     Language {
         /// BCP 47.
         tag: String,
+        /// 0.0–1.0, where the vendor says.
+        confidence: Option<f32>,
     },
     /// The stream has moved to another provider in the middle of the call.
     FellOver {

@@ -5,9 +5,9 @@ use super::VoiceError;
 use super::assets;
 use super::dictionary::Dictionary;
 use super::lexicon::{Following, Lexicon, Tagged};
-use super::normalize::{Kind, Spoken};
 use super::stress::{self, Emphasis, PRIMARY};
 use super::tagger::Tagger;
+use crate::providers::speakable::normalize::{Kind, Spoken};
 use std::collections::HashMap;
 use std::path::Path;
 

@@ -10,7 +10,7 @@ mod error;
 mod g2p;
 mod level;
 mod lexicon;
-pub mod normalize;
+
 mod oov;
 mod stress;
 mod supplement;
@@ -22,9 +22,9 @@ mod waveform;
 pub use error::VoiceError;
 pub use waveform::VOICE_RATE;
 
+use crate::providers::speakable::normalize::{self, Spoken};
 use g2p::Reader;
 use level::Follows;
-use normalize::Spoken;
 use ort::session::Session;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};

@@ -2,8 +2,8 @@
 //! its place among them.
 
 use super::g2p::Phonemes;
-use super::normalize::{Kind, Spoken};
 use super::voice::Alphabet;
+use crate::providers::speakable::normalize::{Kind, Spoken};
 
 /// The network was trained on no longer pieces, and its memory grows with the square of the length.
 const LONGEST: usize = 400;

@@ -271,9 +271,8 @@ pub(super) fn initialism(scan: &Scan<'_>) -> Option<Reading> {
     let found = scan.find(&CAPITALS)?;
     let (letters, ending) = (found.get(1)?.as_str(), found.get(2).map(|m| m.as_str()));
     let len = found.get_match().end();
-    if scan.rest()[len..].starts_with(['-', '‑', '\'', '’'])
-        && scan.rest()[len + 1..].starts_with(|c: char| c.is_alphabetic())
-    {
+    let goes_on = scan.rest()[len..].strip_prefix(['-', '‑', '\'', '’']);
+    if goes_on.is_some_and(|rest| rest.starts_with(char::is_alphabetic)) {
         return None;
     }
     if ACRONYMS.contains(&letters) {

@@ -423,6 +423,16 @@ fn sentences_end_at_full_stops_that_are_no_abbreviations() {
 }
 
 #[test]
+fn hyphens_and_dashes_of_several_octets_stand_anywhere() {
+    check(&[
+        ("AB‑negative", "ab-negative"),
+        ("AA‑", "aa"),
+        ("the FBI’s car", "the f b i s car"),
+        ("5-10–15", "five, one zero— fifteen"),
+    ]);
+}
+
+#[test]
 fn words_for_comparison_have_no_case_digits_or_punctuation() {
     assert_eq!(
         words("It's 9:30 AM — call Dr. O'Brien-Lee."),

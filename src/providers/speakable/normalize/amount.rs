@@ -236,7 +236,8 @@ pub(super) fn range(scan: &Scan<'_>) -> Option<Reading> {
     let known = found.get(3).and_then(|m| unit(m.as_str(), false).map(|u| (m.end(), u)));
     let end = known.map_or_else(|| second.end(), |(end, _)| end);
     let after = &scan.rest()[end..];
-    let goes_on = after.starts_with(['-', '–', '/']) && after[1..].starts_with(|c: char| c.is_ascii_digit());
+    let goes_on =
+        after.strip_prefix(['-', '–', '/']).is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
     if !scan.ends_token(end) || goes_on || after.starts_with(':') || (joined.trim() == "to" && known.is_none()) {
         return None;
     }

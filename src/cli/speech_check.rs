@@ -1,0 +1,123 @@
+//! The providers an agent names, held against the configuration and the catalogue. Opens no connection.
+
+use crate::agent::Agent;
+use crate::agent::diagnostic::{Diagnostic, Position, Severity, nearest};
+use crate::agent::speech::{LOCAL, SpeechChoice};
+use crate::providers::catalogue::Sunset;
+use crate::providers::listing::vendors;
+use crate::providers::registry::Registry;
+use crate::providers::{SettingsError, StageKind};
+
+/// A stage by its name in agent files.
+pub(super) fn stage_named(name: &str) -> Option<StageKind> {
+    StageKind::ALL.into_iter().find(|stage| stage.name() == name)
+}
+
+/// What the end of a model means, in words.
+pub(super) fn sunset_words(model: &str, sunset: &Sunset) -> String {
+    let instead = match sunset.instead {
+        "" => String::new(),
+        instead => format!("; its vendor names {instead} instead: set `model`"),
+    };
+    format!("{model} is withdrawn after {}{instead}", sunset.on)
+}
+
+/// Models that a choice uses and that their vendors will withdraw: a sentence each.
+pub(super) fn sunsets(choice: &SpeechChoice, registry: &Registry) -> Vec<String> {
+    let named = choice.named().filter_map(|(stage, name)| {
+        let listing = registry.listing(stage_named(stage)?, name)?;
+        let words = sunset_words(&listing.model, listing.sunset?);
+        Some(format!("{stage}: provider {name}: {words}"))
+    });
+    named.collect()
+}
+
+/// Names that stand for nothing, providers that cannot be set up, and models that will be withdrawn, with their places.
+pub(super) fn diagnostics(agent: &Agent, source: &str, registry: &Registry) -> Vec<Diagnostic> {
+    let mut found = Vec::new();
+    for (word, name) in agent.speech.named() {
+        let Some(stage) = stage_named(word) else { continue };
+        let is_offline = name == LOCAL && matches!(stage, StageKind::SpeechToText | StageKind::TextToSpeech);
+        if is_offline {
+            continue;
+        }
+        let mut add = |severity, message, help| {
+            let at = place(source, word, name);
+            found.push(Diagnostic { severity, at, width: name.chars().count(), message, help });
+        };
+        match registry.probe(stage, name) {
+            Err(error) => {
+                let (message, help) = words(stage, name, &error, registry);
+                add(Severity::Error, message, help);
+            }
+            Ok(_) => {
+                let listing = registry.listing(stage, name);
+                if let Some((model, sunset)) = listing.and_then(|listing| Some((listing.model, listing.sunset?))) {
+                    add(Severity::Warning, format!("provider {name}: {}", sunset_words(&model, sunset)), None);
+                }
+            }
+        }
+    }
+    if let Some(llm) = &agent.speech.llm
+        && found.iter().all(|diagnostic| diagnostic.severity != Severity::Error)
+        && let Err(error) = registry.language_model(&llm.providers, llm.temperature)
+    {
+        let at = place(source, StageKind::LanguageModel.name(), "temperature");
+        let help = Some("remove it here".to_owned());
+        found.push(Diagnostic { severity: Severity::Error, at, width: 11, message: error.to_string(), help });
+    }
+    found
+}
+
+fn words(stage: StageKind, name: &str, error: &SettingsError, registry: &Registry) -> (String, Option<String>) {
+    if registry.listing(stage, name).is_some() {
+        return (error.to_string(), None);
+    }
+    let mut known: Vec<&str> = registry.specs().map(|spec| spec.name.as_str()).collect();
+    known.retain(|known| registry.listing(stage, known).is_some());
+    known.extend(vendors(stage));
+    if matches!(stage, StageKind::SpeechToText | StageKind::TextToSpeech) {
+        known.push(LOCAL);
+    }
+    let help = match nearest(name, known.iter().copied()) {
+        Some(near) => format!("write `{near}`"),
+        None => format!("write one of: {}, or configure a [[provider]] named `{name}`", known.join(", ")),
+    };
+    (format!("`{name}` is no provider of {}", stage.name().replace('_', " ")), Some(help))
+}
+
+/// Where a word stands in the section of a key at the top of an agent file; the file's start when it is not found.
+fn place(source: &str, section: &str, word: &str) -> Position {
+    let start = Position { line: 1, column: 1 };
+    let is_key = |text: &str| text.strip_prefix(section).is_some_and(|rest| rest.trim_start().starts_with(':'));
+    let mut lines = source.lines().enumerate().skip_while(|(_, text)| !is_key(text));
+    let Some(first) = lines.next() else { return start };
+    let rest = lines.take_while(|(_, text)| text.is_empty() || text.starts_with([' ', '-', '#']));
+    for (line, text) in std::iter::once(first).chain(rest) {
+        let from = if line == first.0 { section.len() } else { 0 };
+        let spelled = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+        let hit = text.match_indices(word).find(|(at, _)| {
+            let before = text.get(..*at).and_then(|t| t.chars().next_back());
+            let after = text.get(at + word.len()..).and_then(|t| t.chars().next());
+            *at >= from && !before.is_some_and(spelled) && !after.is_some_and(spelled)
+        });
+        if let Some((at, _)) = hit {
+            let column = text.get(..at).map_or(0, |t| t.chars().count()) + 1;
+            return Position { line: line + 1, column };
+        }
+    }
+    start
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_found_in_its_own_section_as_a_whole_word() {
+        let source = "agent: deepgram\ntext_to_speech: deepgram-eu\nspeech_to_text:\n  use: [deepgram-eu, deepgram]\n";
+        assert_eq!(place(source, "speech_to_text", "deepgram"), Position { line: 4, column: 22 });
+        assert_eq!(place(source, "text_to_speech", "deepgram-eu"), Position { line: 2, column: 17 });
+        assert_eq!(place(source, "language_model", "deepgram"), Position { line: 1, column: 1 });
+    }
+}

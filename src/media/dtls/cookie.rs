@@ -1,0 +1,84 @@
+//! The cookies of a server (RFC 6347 §4.2.1): one for each address, whatever hello asks for it. Where somebody forges hellos in
+//! the peer's name, the answers reach the peer, which takes the first for its own; so that must be as good as its own.
+
+use super::{HANDSHAKE, MESSAGE_HEADER, RECORD_HEADER};
+use dimpl::CryptoError;
+use dimpl::crypto::{CryptoProvider, HashAlgorithm, HmacProvider, rust_crypto};
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+use std::cell::Cell;
+use std::net::SocketAddr;
+
+const HELLO_VERIFY_REQUEST: u8 = 3;
+/// Octets of a cookie.
+const LENGTH: usize = 32;
+
+/// A cookie.
+pub(super) type Cookie = [u8; LENGTH];
+
+/// What the cookies of one handshake are made with.
+#[derive(Clone, Debug)]
+pub(super) struct Cookies(pub(super) [u8; 32]);
+
+impl Cookies {
+    /// The cookie of an address.
+    pub(super) fn of(&self, address: SocketAddr) -> Cookie {
+        self.mac(address).map_or([0; LENGTH], |mac| mac.finalize().into_bytes().into())
+    }
+
+    /// Whether this is the cookie of an address.
+    pub(super) fn is_of(&self, address: SocketAddr, cookie: &[u8]) -> bool {
+        self.mac(address).is_some_and(|mac| mac.verify_slice(cookie).is_ok())
+    }
+
+    /// There is one: HMAC takes keys of any length.
+    fn mac(&self, address: SocketAddr) -> Option<Hmac<Sha256>> {
+        Hmac::new_from_slice(&self.0).ok().map(|mac: Hmac<Sha256>| mac.chain_update(address.to_string()))
+    }
+}
+
+/// The HelloVerifyRequest with a cookie.
+pub(super) fn request(cookie: &Cookie) -> Vec<u8> {
+    const BODY: u8 = 2 + 1 + LENGTH as u8;
+    let mut datagram = vec![HANDSHAKE, 0xFE, 0xFF, 0, 0, 0, 0, 0, 0, 0, 0, 0, BODY + MESSAGE_HEADER as u8];
+    datagram.extend([HELLO_VERIFY_REQUEST, 0, 0, BODY, 0, 0, 0, 0, 0, 0, 0, BODY]);
+    datagram.extend([0xFE, 0xFF, LENGTH as u8]);
+    datagram.extend(cookie);
+    debug_assert_eq!(datagram.len(), RECORD_HEADER + MESSAGE_HEADER + usize::from(BODY));
+    datagram
+}
+
+thread_local! {
+    /// The cookie that the library is to hold for the right one.
+    static RIGHT: Cell<Option<Cookie>> = const { Cell::new(None) };
+}
+
+/// Runs `work`, in which the library takes this cookie and no other.
+pub(super) fn with<T>(cookie: Cookie, work: impl FnOnce() -> T) -> T {
+    RIGHT.set(Some(cookie));
+    let done = work();
+    RIGHT.set(None);
+    done
+}
+
+/// The cryptography of the library with our cookies. It makes its own by HMAC-SHA256 over a hello's random, and uses that
+/// function for nothing else.
+pub(super) fn provider() -> CryptoProvider {
+    CryptoProvider { hmac_provider: &CookieHmac, ..rust_crypto::default_provider() }
+}
+
+#[derive(Debug)]
+struct CookieHmac;
+
+impl HmacProvider for CookieHmac {
+    fn hmac_sha256(&self, key: &[u8], data: &[u8]) -> Result<[u8; 32], CryptoError> {
+        match RIGHT.get() {
+            Some(cookie) => Ok(cookie),
+            None => rust_crypto::default_provider().hmac_provider.hmac_sha256(key, data),
+        }
+    }
+
+    fn hmac(&self, hash: HashAlgorithm, key: &[u8], data: &[u8], out: &mut [u8]) -> Result<usize, CryptoError> {
+        rust_crypto::default_provider().hmac_provider.hmac(hash, key, data, out)
+    }
+}

@@ -1,0 +1,50 @@
+//! The vendors' own SDKs against the fakes of their language models: what the fakes send is what the vendors send.
+//! `make sdk` installs the SDKs, and `make test-sdk` runs these tests alone.
+
+#[path = "fakes/mod.rs"]
+mod fakes;
+
+use fakes::llm_anthropic::Anthropic;
+use fakes::llm_gemini::Gemini;
+use fakes::llm_openai::{Flavour, OpenAi};
+use fakes::{FakeServer, Vendor};
+use std::path::Path;
+use std::process::Command;
+
+const KEY: &str = "sk-key";
+
+#[track_caller]
+fn holds(script: &str, vendor: impl Vendor) {
+    let project = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let python = project.join("target/sdk-venv/bin/python");
+    assert!(python.exists(), "no SDKs here; run `make sdk` once");
+    let server = FakeServer::start_in_clear(vendor);
+    let run = Command::new(python)
+        .arg(project.join("tests/sdk").join(script))
+        .args([&server.http_url(""), KEY])
+        .output()
+        .expect("a script that starts");
+    let said = String::from_utf8_lossy(&run.stderr);
+    assert!(run.status.success(), "{script}: {said}");
+    assert_eq!(server.complaints(), Vec::<String>::new(), "{script}");
+}
+
+#[test]
+fn openai_s_sdk_understands_the_fake() {
+    holds("openai_llm.py", OpenAi { key: KEY, flavour: Flavour::OpenAi });
+}
+
+#[test]
+fn groq_s_sdk_understands_the_fake() {
+    holds("groq_llm.py", OpenAi { key: KEY, flavour: Flavour::Groq });
+}
+
+#[test]
+fn anthropic_s_sdk_understands_the_fake() {
+    holds("anthropic_llm.py", Anthropic { key: KEY });
+}
+
+#[test]
+fn google_s_sdk_understands_the_fake() {
+    holds("gemini_llm.py", Gemini { key: KEY });
+}
