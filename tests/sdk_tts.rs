@@ -1,5 +1,5 @@
-//! The fakes of text to speech against the vendors' own clients: a fake that those can talk to is faithful. Run with
-//! `make test-sdk`, which fetches the clients.
+//! The fakes of text to speech against the vendors' own clients: a fake that those can talk to is faithful. `make sdk`
+//! fetches the clients, and `make test-sdk` runs these tests alone.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
 #[path = "fakes/mod.rs"]
@@ -14,7 +14,7 @@ use std::process::Command;
 fn octets(script: &str, server: &FakeServer, key: &str) -> usize {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().find(|path| path.join("tests/sdk").is_dir()).unwrap();
     let python = root.join("target/sdk-venv/bin/python");
-    assert!(python.exists(), "the clients are not there: make test-sdk fetches them");
+    assert!(python.exists(), "no clients here; run `make sdk` once");
     let url = server.http_url("");
     let script = root.join("tests/sdk").join(script);
     let run = Command::new(python).arg(script).args([&url, key]).output().unwrap();
@@ -29,28 +29,24 @@ fn expected(rate: usize, sample_bytes: usize) -> usize {
 }
 
 #[test]
-#[ignore = "needs the vendor's client"]
 fn elevenlabs() {
     let server = FakeServer::start_in_clear(tts_elevenlabs::ElevenLabs);
     assert_eq!(octets("elevenlabs_tts.py", &server, tts_elevenlabs::KEY), expected(8_000, 1));
 }
 
 #[test]
-#[ignore = "needs the vendor's client"]
 fn cartesia() {
     let server = FakeServer::start_in_clear(tts_cartesia::Cartesia);
     assert_eq!(octets("cartesia_tts.py", &server, tts_cartesia::KEY), expected(8_000, 1));
 }
 
 #[test]
-#[ignore = "needs the vendor's client"]
 fn deepgram() {
     let server = FakeServer::start_in_clear(tts_deepgram::Deepgram);
     assert_eq!(octets("deepgram_tts.py", &server, tts_deepgram::KEY), expected(8_000, 1));
 }
 
 #[test]
-#[ignore = "needs the vendor's client"]
 fn openai() {
     let server = FakeServer::start_in_clear(tts_servers::OpenAi);
     assert_eq!(octets("openai_tts.py", &server, tts_servers::KEY), expected(24_000, 2));
