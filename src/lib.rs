@@ -9,7 +9,7 @@
 //! | third | [`call`] | one call from ring to hang-up; the only place an effect is executed |
 //! | second | [`net`] | SIP messages in and out: sockets, streams, names to addresses |
 //! | second | [`media`] | worker threads that move audio between RTP and the call every 20 ms |
-//! | second | [`providers`] | speech-to-text, text-to-speech, embeddings, bots outside; the offline engines |
+//! | second | [`providers`] | speech-to-text, language models, text-to-speech, speech-to-speech by vendor, fail-over among them; embeddings, bots outside, the offline engines |
 //! | second | [`tools`] | actions during the call, behind a gate |
 //! | first | [`agent`] | what to say and do: flow, slots, templates |
 //! | first | [`turn`] | when to speak: end of turn, barge-in, the latency ledger |

@@ -22,6 +22,7 @@ fn every_command_has_help_with_an_example() {
         "load",
         "status",
         "profiles",
+        "providers",
         "models",
         "booking-service",
     ] {

@@ -283,7 +283,7 @@ fn secret_mistakes() {
     mistake_in_extension(env, "password_env = \"MISSING\"", 5, 16, "`MISSING` is not set", "MISSING=");
     mistake_in_extension(env, "password_env = \"EMPTY\"", 5, 16, "`EMPTY` is not set", "EMPTY=");
     mistake_in_extension(env, &format!("{env}\npassword = \"x\""), 5, 1, "both given", "keep one");
-    mistake_in_extension(env, "password_file = \"/nonexistent/secret\"", 5, 17, "cannot be used", "password alone");
+    mistake_in_extension(env, "password_file = \"/nonexistent/secret\"", 5, 17, "cannot be used", "secret alone");
 }
 
 #[test]
@@ -608,4 +608,71 @@ fn media_settings_arrive_and_mistakes_in_them_are_placed() {
     mistake_in("[media]\nopus = { bitrate = 1000 }", 2, 20, "outside 6000 to 510000", "6000");
     mistake_in("[media]\nopus = { bit_rate = 16000 }", 2, 10, "no key `bit_rate`", "`bitrate`");
     mistake_in("[media]\nquarantine = \"1h\"", 2, 14, "outside 1s to 2m", "1s");
+}
+
+const PROVIDER: &str = "[[provider]]\nname = \"ears\"\nvendor = \"openai\"\nkey_env = \"PBX_PASSWORD\"\n";
+
+#[track_caller]
+fn mistake_in_provider(from: &str, to: &str, line: usize, column: usize, message: &str, fix: &str) {
+    let changed = PROVIDER.replace(from, to);
+    assert_ne!(changed, PROVIDER);
+    mistake_in(&changed, line, column, message, fix);
+}
+
+#[test]
+fn a_provider_arrives_with_its_stages_and_debug_shows_no_key() {
+    let text = format!(
+        "[providers]\nca_file = \"house.pem\"\n{PROVIDER}concurrency = 7\nfirst_timeout = \"900ms\"\n\
+         [provider.language_model]\nmodel = \"m\"\n{AGENTS}{EXTENSION}"
+    );
+    let config = parse(&text).unwrap_or_else(|errors| panic!("{errors}"));
+    assert_eq!(config.providers.ca_file.as_deref(), Some(Path::new("/etc/offhook/house.pem")));
+    let spec = &config.providers.accounts[0];
+    assert_eq!((spec.name.as_str(), spec.vendor.as_str(), spec.concurrency), ("ears", "openai", Some(7)));
+    assert_eq!(spec.first_timeout, Some(Duration::from_millis(900)));
+    assert_eq!(spec.stages.values().next().and_then(|stage| stage.model.as_deref()), Some("m"));
+    assert_eq!(spec.key.as_ref().map(|key| key.expose().as_str()), Some("hunter2"));
+    assert!(!format!("{config:?}").contains("hunter2"));
+}
+
+#[test]
+fn provider_mistakes() {
+    mistake_in_provider("name = \"ears\"", "name = \"local\"", 2, 8, "offline engines", "another name");
+    mistake_in_provider("\"openai\"", "\"openia\"", 3, 10, "no vendor `openia`", "\"openai\"");
+    mistake_in_provider("vendor = \"openai\"\n", "", 1, 1, "has no `vendor`", "vendor");
+    mistake_in_provider("PBX_PASSWORD", "MISSING", 4, 11, "`MISSING` is not set", "MISSING=");
+    let more = |line: &str| format!("key_env = \"PBX_PASSWORD\"\n{line}");
+    let from = "key_env = \"PBX_PASSWORD\"\n";
+    mistake_in_provider(from, &more("key = \"x\"\n"), 4, 1, "both given", "keep one");
+    mistake_in_provider(from, &more("concurency = 3\n"), 5, 1, "concurency", "concurrency");
+    mistake_in_provider(from, &more("url = \"example.com\"\n"), 5, 7, "no URL", "https://");
+    mistake_in_provider(from, &more("url = \"http://example.com\"\n"), 5, 7, "without encryption", "https://");
+    mistake(&format!("{PROVIDER}{PROVIDER}{AGENTS}{EXTENSION}"), 6, 8, "named `ears` already", "a name of its own");
+}
+
+#[test]
+fn a_provider_in_clear_is_accepted_here_or_where_the_danger_is_named() {
+    let with = |lines: &str| parse(&format!("{PROVIDER}{lines}\n{AGENTS}{EXTENSION}"));
+    for url in ["http://127.0.0.1:8000/v1", "ws://localhost:8000", "http://[::1]:8000"] {
+        assert!(with(&format!("url = \"{url}\"")).is_ok(), "{url}");
+    }
+    assert!(with("url = \"http://10.0.0.7:8000\"").is_err());
+    assert!(with("url = \"http://10.0.0.7:8000\"\ndanger_allow_plaintext = true").is_ok());
+}
+
+#[test]
+fn a_provider_s_key_is_read_from_a_file_and_from_a_systemd_credential() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("secret"), "abc\n").unwrap();
+    let directory = folder.path().to_string_lossy().into_owned();
+    let look = |name: &str| match name {
+        "CREDENTIALS_DIRECTORY" => Some(directory.clone()),
+        name => environment(name),
+    };
+    for key in ["key_file", "key_credential"] {
+        let changed = PROVIDER.replace("key_env = \"PBX_PASSWORD\"", &format!("{key} = \"secret\""));
+        let text = format!("{changed}{AGENTS}{EXTENSION}");
+        let config = Config::parse(&folder.path().join("offhook.toml"), &text, &look).unwrap_or_else(|e| panic!("{e}"));
+        assert_eq!(config.providers.accounts[0].key.as_ref().map(|k| k.expose().as_str()), Some("abc"), "{key}");
+    }
 }

@@ -215,7 +215,9 @@ fn check_source(file: &Path, text: &str) -> Vec<Breach> {
                 breaches.push(breach(index + 1, format!("`{stub}` is work not done")));
             }
         }
-        if line.contains("#[ignore") {
+        // With the vendors' own SDKs: `make test-sdk` runs them.
+        let is_with_sdk = file.file_name().is_some_and(|name| name.to_string_lossy().starts_with("sdk_"));
+        if line.contains("#[ignore") && !is_with_sdk {
             breaches.push(breach(index + 1, "a test that does not run".to_owned()));
         }
     }

@@ -10,7 +10,7 @@ use fakes::voice::{self, Voice};
 use fakes::{FakeServer, Vendor};
 use offhook::base::Pii;
 use offhook::call::{CallEvent, Engines};
-use offhook::providers::registry::{ProviderSpec, Registry};
+use offhook::providers::registry::{Local, ProviderSpec, Registry};
 use offhook::providers::{Meter, Network};
 use offhook::sip::event::EndCause;
 use offhook::tools::EgressPolicy;
@@ -63,7 +63,7 @@ nodes:
     fn registry(&self) -> Registry {
         let network = Network::new(self.accounts[0].server.ca_pem().as_bytes()).unwrap();
         let specs = self.accounts.iter().map(|account| account.spec.clone()).collect();
-        Registry::new(specs, network, Box::new(|_| None), None)
+        Registry::new(specs, network, Box::new(|_| None), Local::default())
     }
 
     async fn serve(&self) -> (TestServer, Arc<Registry>, Vec<Arc<Meter>>) {

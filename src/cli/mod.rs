@@ -51,7 +51,7 @@ enum Command {
     Call(call::Call),
     /// Connect a PBX or trunk: asks five questions, writes the section, and tries it at once.
     Connect(connect::Connect),
-    /// Find out what is wrong with the way to every PBX and trunk, and say the fix.
+    /// Find out what is wrong with the way to every PBX, trunk and provider, and say the fix.
     Doctor(doctor::Doctor),
     /// Place many calls with real SIP and RTP, and measure setup, loss, round trips and turns.
     Load(load::Args),

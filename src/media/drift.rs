@@ -158,11 +158,12 @@ fn interpolated(window: &[i16; TAPS], near: &[f32; TAPS], far: &[f32; TAPS], ble
     let (nears, _) = near.as_chunks::<LANES>();
     let (fars, _) = far.as_chunks::<LANES>();
     for ((samples, near), far) in windows.iter().zip(nears).zip(fars) {
-        for lane in 0..LANES {
-            sums[lane] += f32::from(samples[lane]) * (near[lane] + (far[lane] - near[lane]) * blend);
+        for (((sum, sample), near), far) in sums.iter_mut().zip(samples).zip(near).zip(far) {
+            *sum += f32::from(*sample) * (near + (far - near) * blend);
         }
     }
-    (sums[0] + sums[1]) + (sums[2] + sums[3])
+    let [a, b, c, d] = sums;
+    (a + b) + (c + d)
 }
 
 #[cfg(test)]

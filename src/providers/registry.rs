@@ -381,3 +381,7 @@ fn unknown<P: ?Sized>(stage: StageKind, offers: &'static [Offer<P>], name: &str)
         ),
     }
 }
+
+#[cfg(test)]
+#[path = "registry_tests.rs"]
+mod tests;

@@ -29,7 +29,7 @@ impl Vendor for AssemblyAi {
         }
         let encoding = match request.param("encoding") {
             Some("pcm_mulaw") => Encoding::Mulaw,
-            Some("pcm_s16le") => Encoding::Pcm16,
+            None | Some("pcm_s16le") => Encoding::Pcm16,
             other => return Err(Reply::json(400, &json!({"error": format!("encoding {other:?}")}))),
         };
         let rate = request.param("sample_rate").and_then(|rate| rate.parse().ok());
@@ -124,7 +124,7 @@ impl Conversation for Session {
             Some("KeepAlive" | "UpdateConfiguration") => Vec::new(),
             Some("Terminate") => {
                 self.left = true;
-                let audio = self.ear.audio().as_secs_f64();
+                let audio = self.ear.audio().as_secs();
                 let end =
                     json!({"type": "Termination", "audio_duration_seconds": audio, "session_duration_seconds": 1});
                 vec![Say::json(&end), Say::Close(1000, String::new())]

@@ -78,6 +78,10 @@ impl Session {
     }
 }
 
+fn is_close(text: &str) -> bool {
+    serde_json::from_str::<Value>(text).is_ok_and(|message| message["type"] == "close")
+}
+
 impl Conversation for Session {
     fn opened(&mut self) -> Vec<Say> {
         let connected = self.turns.then(|| Say::json(&json!({"type": "connected", "request_id": "r"})));
@@ -106,7 +110,7 @@ impl Conversation for Session {
                 self.left = true;
                 vec![Say::json(&json!({"type": "done"})), Say::Close(1000, String::new())]
             }
-            (true, r#"{"type":"close"}"#) => {
+            (true, text) if is_close(text) => {
                 self.left = true;
                 vec![Say::Close(1000, String::new())]
             }

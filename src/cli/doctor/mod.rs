@@ -2,13 +2,16 @@
 
 mod carriage;
 mod look;
+mod provider;
 mod verdict;
 
 use super::server::{Server, ServerPlan};
 use super::terminal::{Ink, Style};
-use super::{fail, plan, probe};
+use super::{engines, fail, plan, probe, providers};
+use crate::agent::speech::LOCAL;
 use crate::call::Gateway;
 use crate::config::{Config, SipProfile};
+use crate::providers::registry::Local;
 use crate::sip::event::RegistrationState;
 use crate::sip::{Target, Transport};
 use clap::Args;
@@ -18,7 +21,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use verdict::{AddressFacts, Finding, Level};
 
-/// Find out what is wrong with the way to every PBX and trunk, and say the fix.
+/// Find out what is wrong with the way to every PBX, trunk and provider, and say the fix.
 #[derive(Args)]
 #[command(
     after_help = "Examples:\n  offhook doctor -c offhook.toml\n  offhook doctor --peer carrier --call +15550134\n\nRegisters, so it takes the place of a running server's registrations for a moment where a PBX grants only one.\nExit code 1: something does not work."
@@ -33,7 +36,7 @@ pub(super) struct Doctor {
     /// Call this number through each peer for a few seconds and follow the audio [default: the profile's echo number].
     #[arg(long, value_name = "NUMBER", conflicts_with = "no_call")]
     call: Option<String>,
-    /// Call nobody.
+    /// Call nobody, and ask no provider for a word.
     #[arg(long)]
     no_call: bool,
     /// One JSON object per finding, and a summary.
@@ -142,7 +145,22 @@ async fn examine(doctor: &Doctor) -> Result<Level, String> {
         report.add(trunk.name(), &look::only_inbound(&trunk.known.networks));
     }
     server.stop().await;
+    if doctor.peer.is_none() && !doctor.no_call {
+        examine_providers(&config, &mut report).await?;
+    }
     Ok(report.end())
+}
+
+/// Looks at every provider that an agent names or that has a table for a stage; the offline engines need no doctor.
+async fn examine_providers(config: &Config, report: &mut Report) -> Result<(), String> {
+    let registry = engines::registry(&config.providers, Local::default())?;
+    for entry in providers::in_use(config)?.iter().filter(|entry| entry.name != LOCAL) {
+        report.heading(&format!("{} for {}", entry.name, entry.stage.name().replace('_', " ")));
+        for finding in provider::examine(&registry, entry).await {
+            report.add(&entry.name, &finding);
+        }
+    }
+    Ok(())
 }
 
 fn patients<'p>(plan: &'p ServerPlan, config: &'p Config) -> Vec<Patient<'p>> {

@@ -42,7 +42,7 @@ const OPTIONS: &[&str] = &[
 ];
 const OF_TURNS: &[&str] =
     &["keyterm", "turn_start_threshold", "turn_eager_end_threshold", "turn_end_threshold", "turn_end_timeout_ms"];
-const OF_WORDS: &[&str] = &["min_volume", "max_silence_duration_secs"];
+const OF_WORDS: &[&str] = &["keyterm", "min_volume", "max_silence_duration_secs"];
 /// Ours: whether the vendor finds the turns. It cannot be asked for words then: it ends a turn when it hears silence.
 const TURNS: &str = "turns";
 /// Ours: the date in the header that pins the interface.
@@ -64,7 +64,7 @@ fn build(settings: &Settings, network: &Network) -> Result<Arc<dyn SpeechToText>
     let turns = settings.options.get(TURNS).map_or(Some(false), Value::as_bool);
     let turns = turns.ok_or_else(|| settings.error(format!("{TURNS} is true or false")))?;
     let foreign = if turns { OF_WORDS } else { OF_TURNS };
-    if let Some(name) = foreign.iter().find(|name| settings.options.contains_key(**name)) {
+    if let Some(name) = foreign.iter().find(|name| settings.options.contains_key(**name) && **name != "keyterm") {
         return Err(settings.error(format!("`{name}` needs `{TURNS} = {}`", !turns)));
     }
     let keep_alive = settings.options.get(KEEP_ALIVE).map_or(Some(KEEP_ALIVE_MS), Value::as_u64);

@@ -17,7 +17,7 @@ pub trait SttVendor: Send + Sync + 'static {
     fn capabilities(&self) -> SttCapabilities;
     /// The audio it is best sent for this line.
     fn format(&self, request: &SttRequest) -> AudioFormat {
-        cheapest(request.line, &self.capabilities().formats).unwrap_or(AudioFormat::pcm(request.rate.0))
+        cheapest(request.line, &self.capabilities().formats).unwrap_or_else(|| AudioFormat::pcm(request.rate.0))
     }
     /// Milliseconds of audio per message: 20–250, within the vendor's bounds.
     fn packet_ms(&self) -> u32;

@@ -247,7 +247,7 @@ mod tests {
         }
         fn open(&self, request: SttRequest) -> Result<Open, ProviderError> {
             let says = self.says.lock().expect("a lock").take();
-            let says = says.ok_or(ProviderError::Busy { provider: self.name.into(), waiting: 1 })?;
+            let says = says.ok_or_else(|| ProviderError::Busy { provider: self.name.into(), waiting: 1 })?;
             let telling = Telling(self.name, Arc::clone(&self.told));
             telling.write(format!("open {}", request.language.unwrap_or_default()));
             Ok((Box::new(telling), says))

@@ -1,0 +1,52 @@
+use super::*;
+
+fn registry(specs: Vec<ProviderSpec>, key: Option<&'static str>) -> Registry {
+    let network = Network::new(&[]).unwrap();
+    Registry::new(specs, network, Box::new(move |_| key.map(str::to_owned)), Local::default())
+}
+
+fn names(name: &str) -> [String; 1] {
+    [name.to_owned()]
+}
+
+#[tokio::test]
+async fn a_vendor_serves_by_its_own_name_with_the_key_of_its_own_variable() {
+    assert!(registry(Vec::new(), Some("k")).language_model(&names("openai"), None).is_ok());
+    let error = registry(Vec::new(), None).language_model(&names("openai"), None).err().unwrap();
+    assert!(error.reason.contains("OPENAI_API_KEY") && error.reason.contains("key_file"), "{error}");
+}
+
+#[tokio::test]
+async fn a_name_that_stands_for_nothing_is_refused_with_those_that_would_do() {
+    let registry = registry(Vec::new(), Some("k"));
+    let error = registry.language_model(&names("opnai"), None).err().unwrap();
+    assert!(error.reason.contains("openai") && !error.reason.contains(LOCAL), "{error}");
+    let error = registry.speech_to_text(&names(LOCAL)).err().unwrap();
+    assert!(error.reason.contains("not loaded"), "{error}");
+}
+
+#[tokio::test]
+async fn a_provider_is_made_once_and_its_health_is_one_for_all() {
+    let registry = registry(Vec::new(), Some("k"));
+    let one = |registry: &Registry| match registry.probe(StageKind::LanguageModel, "openai").unwrap() {
+        Probed::Llm(member) => member,
+        _ => panic!("another stage"),
+    };
+    let (first, second) = (one(&registry), one(&registry));
+    assert!(Arc::ptr_eq(&first.provider, &second.provider) && Arc::ptr_eq(&first.health, &second.health));
+    let used = registry.used();
+    assert_eq!(used.iter().map(|used| used.name.as_str()).collect::<Vec<_>>(), ["openai"]);
+}
+
+#[tokio::test]
+async fn no_error_and_no_listing_shows_a_key() {
+    let spec = ProviderSpec { key: Some(Pii::new("sk-secret".into())), ..ProviderSpec::of_vendor("openai") };
+    let mut wrong = spec.clone();
+    let options = [("no_such_option".to_owned(), serde_json::Value::from(1))].into();
+    wrong.stages.insert(StageKind::LanguageModel, StageSpec { options, ..StageSpec::default() });
+    let registry = registry(vec![wrong], None);
+    let error = registry.language_model(&names("openai"), None).err().unwrap();
+    let listing = registry.listing(StageKind::LanguageModel, "openai");
+    let said = format!("{error} {error:?} {listing:?} {spec:?}");
+    assert!(error.reason.contains("no_such_option") && !said.contains("sk-secret"), "{said}");
+}
