@@ -11,6 +11,7 @@ use crate::providers::local::LocalEngines;
 use crate::providers::local::models::{Models, Parts, Surroundings};
 use crate::providers::local::pool::PoolConfig;
 use crate::providers::registry::{Local, Registry};
+use crate::providers::stt::router::{LanguageRoute, LanguageRouter};
 use crate::providers::{Network, SettingsError, SpeechToText, StageKind, TextToSpeech};
 use crate::tools::{CallBudget, Egress, EgressPolicy, HttpTools, SystemResolver, ToolSet};
 use crate::turn::TurnSettings;
@@ -112,7 +113,18 @@ impl Sources {
     }
 
     fn ears(&self, agent: &Agent) -> Result<Arc<dyn SpeechToText>, SettingsError> {
-        self.registry.speech_to_text(&agent.speech.stt.providers)
+        let choice = &agent.speech.stt;
+        let start = self.registry.speech_to_text(&choice.providers)?;
+        if choice.languages.is_empty() {
+            return Ok(start);
+        }
+        let route = |(language, names): (&String, &Vec<String>)| {
+            let provider = self.registry.speech_to_text(names)?;
+            Ok(LanguageRoute { language: language.clone(), provider })
+        };
+        let routes = choice.languages.iter().map(route).collect::<Result<Vec<_>, SettingsError>>()?;
+        let start = LanguageRoute { language: choice.language.clone().unwrap_or_default(), provider: start };
+        Ok(Arc::new(LanguageRouter::new(start, routes)))
     }
 
     /// The voice of a bot's agent: `None` where it needs none and the offline one is not loaded.
