@@ -60,13 +60,15 @@ impl Sockets {
         self.commands.remove(&id);
     }
 
-    /// Forgets the connection if it is still idle and due; false when somebody has just come.
-    pub fn forget_idle(&mut self, id: ConnectionId, now: std::time::Instant) -> bool {
+    /// Forgets the connection if it is still due and only those `void` utterances are on it; false when somebody has just
+    /// come.
+    pub fn forget_unused(&mut self, id: ConnectionId, now: std::time::Instant, void: usize) -> bool {
         let idle = self.closes_at(id, now).is_some_and(|at| at <= now);
-        if idle {
+        let unused = idle || self.pool.is_retired(id) && self.pool.speaking(id) == void;
+        if unused {
             self.forget(id);
         }
-        idle
+        unused
     }
 
     /// As [`Pool::closes_at`]; at once for a connection that had to make room for another.
