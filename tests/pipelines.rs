@@ -199,3 +199,33 @@ async fn flux_groq_and_aura_hold_a_call() {
     let (_server, meters) = call_through(&pipeline).await;
     assert_passed_through(&meters);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn openai_realtime_holds_a_call() {
+    let log = fakes::realtime_script::Log::default();
+    let fake = fakes::realtime_openai::OpenAiRealtime { key: "key-of-openai", log: log.clone() };
+    let accounts = vec![account("openai", "key-of-openai", "/v1", fake)];
+    let pipeline = Pipeline { lines: "speech_to_speech: openai".into(), accounts };
+    let (mut server, _registry, meters) = pipeline.serve().await;
+    let mut phone = Phone::call(&server.server, CALLER).await.unwrap();
+    phone.wait_for(false, 10).await;
+    phone.play(&caller_says("hello there")).await;
+    let heard = answer(&mut phone).await;
+    assert!(voice::says(&heard, 8_000, "you said hello there"), "{:?}", voice::hear(&heard, 8_000));
+    let record = server
+        .event("a latency record", |e| match e {
+            CallEvent::TurnLatency { record, .. } => Some(record.clone()),
+            _ => None,
+        })
+        .await;
+    assert!(record.total().is_some());
+    phone.play(&caller_says("thanks")).await;
+    phone.play(&voice::silence(Duration::from_millis(600), 8_000)).await;
+    assert_eq!(phone.ended().await, EndCause::Remote);
+    let completed = server
+        .event("the end", |e| if let CallEvent::CallEnded { completed, .. } = e { Some(*completed) } else { None })
+        .await;
+    assert!(completed);
+    pipeline.assert_no_complaints();
+    assert_passed_through(&meters);
+}

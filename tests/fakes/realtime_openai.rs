@@ -112,9 +112,11 @@ impl Talk {
             None => {
                 let call = format!("call_{n}");
                 self.calls.push(call.clone());
+                let goodbye = self.last_words.contains("thanks");
+                let (name, arguments) = if goodbye { ("exit_done", "{}") } else { ("weather", "{\"city\":\"Basel\"}") };
                 let call = json!({
-                    "id": item, "type": "function_call", "status": "completed", "call_id": call, "name": "weather",
-                    "arguments": "{\"city\":\"Basel\"}",
+                    "id": item, "type": "function_call", "status": "completed", "call_id": call, "name": name,
+                    "arguments": arguments,
                 });
                 timed.push((at, json!({"type": "response.output_item.done", "response_id": id, "item": call})));
                 json!([call])

@@ -102,9 +102,9 @@ impl Ear {
     }
 }
 
-/// What is answered to these words; `None` calls the tool `weather`.
+/// What is answered to these words; `None` calls the tool `weather`, or takes the exit `done` for thanks.
 pub fn answer(words: &str) -> Option<String> {
-    if words.contains("weather") {
+    if words.contains("weather") || words.contains("thanks") {
         None
     } else if words.contains("count") {
         Some(LONG.into())
