@@ -1,6 +1,6 @@
 use super::*;
 use crate::base::SampleRate;
-use crate::base::chat::ToolCall;
+use crate::base::chat::{Message, ToolCall};
 
 fn settings(options: Value) -> Settings {
     Settings {
@@ -110,11 +110,28 @@ fn the_setup_says_whose_turns_they_are_and_keeps_the_key_out_of_the_url() {
 fn a_session_that_is_resumed_is_told_nothing_again() {
     let mut rig = Rig::new(TurnsBy::Vendor, None, false);
     rig.hear(json!({"setupComplete": {}}));
-    let told = rig.sent().remove(0)["clientContent"].clone();
-    assert_eq!((told["turns"].as_array().map(Vec::len), told["turnComplete"].as_bool()), (Some(3), Some(false)));
-    let mut rig = Rig::new(TurnsBy::Vendor, Some("h"), false);
+    assert!(rig.sent().is_empty(), "nothing is owed");
+    let told = |rig: &mut Rig| {
+        rig.connection.opened(&mut rig.out);
+        rig.sent().remove(0)["setup"]["systemInstruction"]["parts"][0]["text"].as_str().unwrap().to_owned()
+    };
+    assert!(told(&mut rig).ends_with("Caller: When?\nThe tool slots answered: []\nYou: Never."));
+    assert_eq!(told(&mut Rig::new(TurnsBy::Vendor, Some("h"), false)), "Be kind.");
+}
+
+#[test]
+fn an_answer_that_is_owed_is_asked_for() {
+    let mut rig = Rig::new(TurnsBy::Vendor, None, true);
     rig.hear(json!({"setupComplete": {}}));
-    assert!(rig.sent().is_empty());
+    assert_eq!(rig.sent(), [json!({"realtimeInput": {"text": GO_ON}})]);
+}
+
+#[test]
+fn a_model_that_chooses_to_say_nothing_has_answered() {
+    let mut rig = Rig::new(TurnsBy::Vendor, None, true);
+    rig.hear(json!({"setupComplete": {}}));
+    let events = rig.hear(content(json!({"turnComplete": true, "waitingForInput": true})));
+    assert!(matches!(events[..], [Answered::AudioEnded { .. }]));
 }
 
 #[test]
