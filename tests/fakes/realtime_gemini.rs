@@ -49,6 +49,11 @@ struct Talk {
     calls: u32,
 }
 
+/// Protobuf takes both alphabets of base64 (RFC 4648 §4 and §5), and Google's own client uses the other one.
+fn octets(text: &str) -> Option<Vec<u8>> {
+    voice::from_base64(&text.replace('-', "+").replace('_', "/"))
+}
+
 fn say(value: &Value) -> Say {
     Say::Binary(value.to_string().into_bytes())
 }
@@ -110,7 +115,7 @@ impl Talk {
     fn audio(&mut self, audio: &Value) -> Vec<Say> {
         let kind = audio["mimeType"].as_str().or_else(|| audio["mime_type"].as_str());
         let rate = kind.and_then(|kind| kind.strip_prefix("audio/pcm;rate=")?.parse().ok());
-        let (Some(rate), Some(octets)) = (rate, audio["data"].as_str().and_then(voice::from_base64)) else {
+        let (Some(rate), Some(octets)) = (rate, audio["data"].as_str().and_then(octets)) else {
             self.context.complain("audio without its rate, or no base64");
             return Vec::new();
         };

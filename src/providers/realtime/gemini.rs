@@ -275,7 +275,9 @@ impl Connection {
             if data.is_empty() || self.muted || !json::text(part, "/inlineData/mimeType").starts_with("audio/") {
                 continue;
             }
-            let Some(octets) = base64::decoded(data) else {
+            // Protobuf writes the one alphabet and Google's own libraries the other (RFC 4648 sections 4 and 5).
+            let octets = base64::decoded(data);
+            let Some(octets) = octets.or_else(|| base64::decoded(&data.replace('-', "+").replace('_', "/"))) else {
                 let reason = "audio is no base64".to_owned();
                 return Err(ProviderError::Protocol { provider: self.provider(), reason });
             };

@@ -156,6 +156,16 @@ fn our_turns_open_and_close_and_keep_what_is_said_over_the_model() {
 }
 
 #[test]
+fn both_alphabets_of_base64_are_understood() {
+    let mut rig = Rig::new(TurnsBy::Vendor, None, false);
+    for data in ["-__-AQ==", "+//+AQ=="] {
+        let part = json!({"inlineData": {"mimeType": "audio/pcm;rate=24000", "data": data}});
+        let events = rig.hear(content(json!({"modelTurn": {"parts": [part]}})));
+        assert!(matches!(&events[..], [Answered::Audio { octets, .. }] if octets == &[0xFB, 0xFF, 0xFE, 1]));
+    }
+}
+
+#[test]
 fn the_caller_s_words_are_whole_when_the_model_answers() {
     let mut rig = Rig::new(TurnsBy::Vendor, None, false);
     for words in ["What ", "time?"] {
