@@ -18,7 +18,10 @@ pub struct GeminiLive {
 impl Vendor for GeminiLive {
     fn websocket(&self, request: &Request) -> Result<Box<dyn Conversation>, Reply> {
         if request.header("x-goog-api-key") != Some(self.key) {
-            return Err(Reply::json(403, &json!({"error": {"code": 403, "message": "no", "status": "PERMISSION_DENIED"}})));
+            return Err(Reply::json(
+                403,
+                &json!({"error": {"code": 403, "message": "no", "status": "PERMISSION_DENIED"}}),
+            ));
         }
         if !request.path.ends_with("v1beta.GenerativeService.BidiGenerateContent") || !request.query.is_empty() {
             request.context.complain("another path, or a query");
@@ -114,10 +117,12 @@ impl Talk {
             self.context.complain("audio outside of an activity");
         }
         let is_local = self.is_local();
-        let turns = self.ear.get_or_insert_with(|| Ear::new(rate)).hear(&Encoding::Pcm16.decode(&octets));
+        let ear = self.ear.get_or_insert_with(|| Ear::new(rate));
         if is_local {
+            ear.gather(&Encoding::Pcm16.decode(&octets));
             return Vec::new();
         }
+        let turns = ear.hear(&Encoding::Pcm16.decode(&octets));
         let mut says = Vec::new();
         for turn in turns {
             match turn {
