@@ -1,6 +1,6 @@
 //! Vendors that fail in every way there is, under fifty calls at once: nobody is stuck, the next vendor answers in time,
 //! and nothing is left behind. Our adapters and their order of fallbacks over TLS, against the fakes; what a caller
-//! notices of it is in the last two tests, over SIP and RTP.
+//! notices of it is in `provider_chaos_calls`, over SIP and RTP.
 
 #[path = "chaos/mod.rs"]
 mod chaos;
