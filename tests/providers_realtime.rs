@@ -250,7 +250,8 @@ async fn a_caller_is_answered_when_our_turn_taking_says_so() {
 async fn the_opening_is_said_and_counted() {
     for which in ALL {
         let rig = Rig::new(which);
-        let mut call = rig.open(RealtimeRequest { opening: Some("good morning".into()), ..Rig::request(TurnsBy::Vendor) });
+        let mut call =
+            rig.open(RealtimeRequest { opening: Some("good morning".into()), ..Rig::request(TurnsBy::Vendor) });
         let heard = call.answer().await.expect("an answer");
         assert!(voice::says(&heard.samples, RATE, "good morning"), "{which:?}");
         let reading = rig.vendor.meter().unwrap().read();
@@ -348,7 +349,8 @@ async fn a_broken_connection_is_replaced_and_told_what_was_said() {
         assert!(voice::says(&heard.samples, RATE, "you said thanks"), "{which:?}");
         assert!(heard.answer > AnswerId(1), "numbers only grow");
         let told = rig.log.all().iter().map(Value::to_string).collect::<Vec<_>>();
-        let again = told.iter().filter(|message| message.contains("you said hello there") || message.contains("handle_1"));
+        let again =
+            told.iter().filter(|message| message.contains("you said hello there") || message.contains("handle_1"));
         assert_eq!(again.count(), 1, "{which:?}: {told:?}");
         rig.assert_no_complaints();
     }

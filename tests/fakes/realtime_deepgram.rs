@@ -59,7 +59,9 @@ impl Talk {
     fn speak(&self, text: &str) -> Vec<Say> {
         let (encoding, rate) = self.format.map_or((Encoding::Mulaw, 8_000), |(_, out)| out);
         let mut says = vec![
-            Say::json(&json!({"type": "AgentStartedSpeaking", "total_latency": 0.5, "tts_latency": 0.1, "ttt_latency": 0.3})),
+            Say::json(
+                &json!({"type": "AgentStartedSpeaking", "total_latency": 0.5, "tts_latency": 0.1, "ttt_latency": 0.3}),
+            ),
             Say::json(&json!({"type": "ConversationText", "role": "assistant", "content": text})),
         ];
         let mut at = Duration::ZERO;

@@ -20,7 +20,8 @@ impl Vendor for ElevenLabsAgents {
         if request.header("xi-api-key") != Some(self.key) {
             return Reply::json(401, &json!({"detail": {"status": "invalid_api_key", "message": "Invalid API key"}}));
         }
-        let is_right = request.path == "/v1/convai/conversation/get-signed-url" && request.param("agent_id") == Some("agent_1");
+        let is_right =
+            request.path == "/v1/convai/conversation/get-signed-url" && request.param("agent_id") == Some("agent_1");
         if request.method != "GET" || !is_right {
             request.context.complain(format!("no such resource: {} {}", request.method, request.path));
             return Reply::json(404, &json!({"detail": "Not Found"}));
@@ -138,7 +139,8 @@ impl Conversation for Talk {
                 });
                 let ping = json!({"type": "ping", "ping_event": {"event_id": 1, "ping_ms": 20}});
                 let mut says = vec![Say::json(&metadata), Say::json(&ping)];
-                let first = event["conversation_config_override"]["agent"]["first_message"].as_str().unwrap_or_default();
+                let first =
+                    event["conversation_config_override"]["agent"]["first_message"].as_str().unwrap_or_default();
                 if !first.is_empty() {
                     says.extend(self.speak(first));
                 }

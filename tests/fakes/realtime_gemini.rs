@@ -18,7 +18,10 @@ pub struct GeminiLive {
 impl Vendor for GeminiLive {
     fn websocket(&self, request: &Request) -> Result<Box<dyn Conversation>, Reply> {
         if request.header("x-goog-api-key") != Some(self.key) {
-            return Err(Reply::json(403, &json!({"error": {"code": 403, "message": "no", "status": "PERMISSION_DENIED"}})));
+            return Err(Reply::json(
+                403,
+                &json!({"error": {"code": 403, "message": "no", "status": "PERMISSION_DENIED"}}),
+            ));
         }
         if !request.path.ends_with("v1beta.GenerativeService.BidiGenerateContent") || !request.query.is_empty() {
             request.context.complain("another path, or a query");

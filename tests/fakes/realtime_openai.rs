@@ -18,7 +18,8 @@ pub struct OpenAiRealtime {
 impl Vendor for OpenAiRealtime {
     fn websocket(&self, request: &Request) -> Result<Box<dyn Conversation>, Reply> {
         if request.credentials("Bearer") != Some(self.key) {
-            let error = json!({"error": {"type": "invalid_request_error", "code": "invalid_api_key", "message": "wrong"}});
+            let error =
+                json!({"error": {"type": "invalid_request_error", "code": "invalid_api_key", "message": "wrong"}});
             return Err(Reply::json(401, &error));
         }
         if request.path != "/v1/realtime" || request.param("model") != Some("gpt-realtime-2.1") {
