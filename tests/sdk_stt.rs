@@ -1,5 +1,5 @@
-//! The vendors' own SDKs against the fakes of their speech to text: what the fakes send is what the vendors send. Not for
-//! every day: `make test-sdk` installs the SDKs (`tests/sdk/fetch.sh`) and runs these.
+//! The vendors' own SDKs against the fakes of their speech to text: what the fakes send is what the vendors send.
+//! `make sdk` installs the SDKs, and `make test-sdk` runs these tests alone.
 
 #[path = "fakes/mod.rs"]
 mod fakes;
@@ -16,9 +16,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 #[track_caller]
 fn holds(script: &str, server: &FakeServer) {
     let project = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let project = if project.ends_with("lab") { project.parent().expect("a project") } else { project };
     let python = project.join("target/sdk-venv/bin/python");
-    assert!(python.exists(), "no SDKs here: tests/sdk/fetch.sh installs them");
+    assert!(python.exists(), "no SDKs here; run `make sdk` once");
     let directory = tempfile::tempdir().expect("a directory");
     let authority = directory.path().join("authority.pem");
     std::fs::write(&authority, server.ca_pem()).expect("a file");
@@ -33,31 +32,26 @@ fn holds(script: &str, server: &FakeServer) {
 }
 
 #[test]
-#[ignore = "needs the vendor's SDK"]
 fn deepgram_s_sdk_understands_the_fake() {
     holds("deepgram_stt.py", &FakeServer::start_in_clear(Deepgram { patience: PATIENCE }));
 }
 
 #[test]
-#[ignore = "needs the vendor's SDK"]
 fn assemblyai_s_sdk_understands_the_fake() {
     holds("assemblyai_stt.py", &FakeServer::start(AssemblyAi));
 }
 
 #[test]
-#[ignore = "needs the vendor's SDK"]
 fn openai_s_sdk_understands_the_fake() {
     holds("openai_stt.py", &FakeServer::start_in_clear(OpenAi));
 }
 
 #[test]
-#[ignore = "needs the vendor's SDK"]
 fn elevenlabs_s_sdk_understands_the_fake() {
     holds("elevenlabs_stt.py", &FakeServer::start_in_clear(ElevenLabs { patience: PATIENCE }));
 }
 
 #[test]
-#[ignore = "needs the vendor's SDK"]
 fn cartesia_s_sdk_understands_the_fake() {
     holds("cartesia_stt.py", &FakeServer::start_in_clear(Cartesia));
 }

@@ -7,6 +7,7 @@ use super::resilience::{
     Health, Hedging, Member, SteadyLanguageModel, SteadySpeechToSpeech, SteadySpeechToText, SteadyTextToSpeech,
 };
 use super::settings::{Settings, SettingsError, StageKind};
+use super::tts::phrase_cache::{CachedTts, PhraseCache};
 use super::{LanguageModel, Network, SpeechToSpeech, SpeechToText, TextToSpeech};
 use crate::base::Pii;
 use std::collections::{BTreeMap, HashMap};
@@ -102,6 +103,7 @@ pub struct Registry {
     pub(super) realtime: Made<dyn SpeechToSpeech>,
     thinking: Arc<Hedging>,
     speaking: Arc<Hedging>,
+    phrases: Option<Arc<PhraseCache>>,
 }
 
 impl Registry {
@@ -121,7 +123,14 @@ impl Registry {
             realtime: Mutex::default(),
             thinking: Arc::default(),
             speaking: Arc::default(),
+            phrases: None,
         }
+    }
+
+    /// Keeps the audio of fixed lines there.
+    #[must_use]
+    pub fn with_phrases(self, phrases: Arc<PhraseCache>) -> Self {
+        Self { phrases: Some(phrases), ..self }
     }
 
     /// Speech-to-text providers in order, as one.
@@ -162,8 +171,25 @@ impl Registry {
         let stage = StageKind::TextToSpeech;
         let local = self.local.tts.clone();
         let members = self.members(stage, catalogue::TTS, &self.tts, names, local, &[])?;
+        let members = self.with_cache(names, members)?;
         let steady = || SteadyTextToSpeech::new(members.clone(), Arc::clone(&self.speaking));
         single(&members).map_or_else(|| steady().map(|steady| Arc::new(steady) as _).ok_or_else(|| none(stage)), Ok)
+    }
+
+    /// The cache in front of each vendor's voice; the offline voice costs nothing and stays bare.
+    fn with_cache(
+        &self,
+        names: &[String],
+        mut members: Vec<Member<dyn TextToSpeech>>,
+    ) -> Result<Vec<Member<dyn TextToSpeech>>, SettingsError> {
+        let Some(phrases) = &self.phrases else { return Ok(members) };
+        for (member, name) in members.iter_mut().zip(names).filter(|(_, name)| *name != LOCAL) {
+            let settings = self.settings(StageKind::TextToSpeech, catalogue::TTS, name, &[])?;
+            let vendor = self.specs.get(name).map_or(name.as_str(), |spec| spec.vendor.as_str());
+            let inner = Arc::clone(&member.provider);
+            member.provider = Arc::new(CachedTts::new(inner, Arc::clone(phrases), vendor, &settings));
+        }
+        Ok(members)
     }
 
     /// Speech-to-speech providers in order, as one.

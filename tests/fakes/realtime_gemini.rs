@@ -117,10 +117,12 @@ impl Talk {
             self.context.complain("audio outside of an activity");
         }
         let is_local = self.is_local();
-        let turns = self.ear.get_or_insert_with(|| Ear::new(rate)).hear(&Encoding::Pcm16.decode(&octets));
+        let ear = self.ear.get_or_insert_with(|| Ear::new(rate));
         if is_local {
+            ear.gather(&Encoding::Pcm16.decode(&octets));
             return Vec::new();
         }
+        let turns = ear.hear(&Encoding::Pcm16.decode(&octets));
         let mut says = Vec::new();
         for turn in turns {
             match turn {

@@ -181,10 +181,11 @@ impl Conversation for Talk {
                 return Vec::new();
             };
             let samples = encoding.decode(&octets);
-            let turns = self.ear.hear(&samples);
             if self.is_local() {
+                self.ear.gather(&samples);
                 return Vec::new();
             }
+            let turns = self.ear.hear(&samples);
             let mut says = Vec::new();
             for turn in turns {
                 match turn {

@@ -83,6 +83,11 @@ impl Ear {
         turns
     }
 
+    /// Takes audio of a client that decides itself when a turn is over.
+    pub fn gather(&mut self, samples: &[i16]) {
+        self.samples.extend_from_slice(samples);
+    }
+
     /// The words so far; begins anew.
     pub fn take(&mut self) -> String {
         let heard = voice::recognise(&self.samples, self.rate, &VOCABULARY);

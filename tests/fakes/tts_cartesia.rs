@@ -41,14 +41,18 @@ impl Vendor for Cartesia {
             request.context.complain(format!("no such resource: {} {}", request.method, request.path));
             return Reply::json(404, &json!({"message": "not found"}));
         }
-        let page = |id: &str, more: bool| {
-            let voice = json!({
+        let voice = |id: &str| {
+            json!({
                 "id": id, "name": id.to_uppercase(), "language": "en", "access": "public", "description": "",
                 "created_at": "2026-01-01T00:00:00Z", "is_owner": false, "locales": [], "tagline": "", "visibility": "all",
-            });
-            Reply::json(200, &json!({"data": [voice], "has_more": more, "next_page": more.then_some(id)}))
+            })
         };
-        if request.param("starting_after") == Some("ann") { page("ben", false) } else { page("ann", true) }
+        let page = match request.param("starting_after") {
+            None => vec![voice("ann")],
+            Some("ann") => vec![voice("ben")],
+            Some(_) => Vec::new(),
+        };
+        Reply::json(200, &json!({"data": page}))
     }
 
     fn websocket(&self, request: &Request) -> Result<Box<dyn Conversation>, Reply> {

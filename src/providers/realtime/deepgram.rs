@@ -370,7 +370,7 @@ impl RealtimeProtocol for Connection {
                     if function.get("client_side").and_then(Value::as_bool).unwrap_or(true) {
                         let (id, name) = (json::text(function, "/id"), json::text(function, "/name"));
                         let given = function.get("arguments").unwrap_or(&Value::Null);
-                        events.push(Answered::Call(json::call(id, name, given)));
+                        events.push(Answered::Call { answer: None, call: json::call(id, name, given) });
                     }
                 }
             }

@@ -365,7 +365,8 @@ impl RealtimeProtocol for Connection {
             "client_tool_call" => {
                 let call = event.get("client_tool_call").unwrap_or(&Value::Null);
                 let (id, name) = (json::text(call, "/tool_call_id"), json::text(call, "/tool_name"));
-                events.push(Answered::Call(json::call(id, name, call.get("parameters").unwrap_or(&Value::Null))));
+                let call = json::call(id, name, call.get("parameters").unwrap_or(&Value::Null));
+                events.push(Answered::Call { answer: None, call });
             }
             "error" => {
                 let event = event.get("error_event").unwrap_or(&event);

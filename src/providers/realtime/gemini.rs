@@ -381,7 +381,8 @@ impl RealtimeProtocol for Connection {
             self.flush_caller(events);
             for call in calls.iter().filter(|_| !self.muted) {
                 let given = call.get("args").unwrap_or(&Value::Null);
-                events.push(Answered::Call(json::call(json::text(call, "/id"), json::text(call, "/name"), given)));
+                let call = json::call(json::text(call, "/id"), json::text(call, "/name"), given);
+                events.push(Answered::Call { answer: None, call });
             }
         }
         if let Some(ids) = event.pointer("/toolCallCancellation/ids").and_then(Value::as_array) {

@@ -132,7 +132,7 @@ pub enum RealtimeEvent {
         /// Mono samples.
         samples: Vec<i16>,
     },
-    /// All audio of an answer has come.
+    /// All audio of an answer has come. An answer without sound and words has no such event.
     AudioEnded {
         /// Which answer.
         answer: AnswerId,

@@ -359,12 +359,13 @@ impl RealtimeProtocol for Connection {
                     events.push(Answered::AgentSaid { answer, text });
                 }
             }
-            "response.output_item.done" if self.answer(&event).is_some() => {
+            "response.output_item.done" => {
+                let Some(answer) = self.answer(&event) else { return Ok(()) };
                 let item = event.get("item").unwrap_or(&Value::Null);
                 if json::text(item, "/type") == "function_call" && json::text(item, "/status") != "incomplete" {
                     let (id, name) = (json::text(item, "/call_id"), json::text(item, "/name"));
                     let given = item.get("arguments").unwrap_or(&Value::Null);
-                    events.push(Answered::Call(json::call(id, name, given)));
+                    events.push(Answered::Call { answer: Some(answer), call: json::call(id, name, given) });
                 }
             }
             "response.done" => return self.done(&event, out, events),

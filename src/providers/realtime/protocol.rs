@@ -161,7 +161,12 @@ pub enum Answered {
         text: Pii<String>,
     },
     /// A whole tool call.
-    Call(ToolCall),
+    Call {
+        /// Of which answer, where the vendor says.
+        answer: Option<AnswerId>,
+        /// The call.
+        call: ToolCall,
+    },
     /// The vendor does not want the results of these calls any more.
     CallsCancelled(Vec<String>),
     /// What an answer cost.

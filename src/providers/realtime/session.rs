@@ -453,7 +453,7 @@ impl Session {
                     self.history.agent(answer.0, text.expose());
                 }
             }
-            Answered::Call(call) => self.called(now, call),
+            Answered::Call { answer, call } => self.called(now, answer, call),
             Answered::CallsCancelled(calls) => self.open_calls.retain(|(open, _)| !calls.contains(open)),
             Answered::Used(usage) => {
                 self.meter.used(usage);
@@ -523,7 +523,8 @@ impl Session {
         let words = found.words.trim().to_owned();
         let is_first = !std::mem::replace(&mut found.reported, true);
         let had_sound = !found.audio.is_zero();
-        let only_calls = found.calls && !had_sound && words.is_empty();
+        let is_empty = !had_sound && words.is_empty();
+        let only_calls = found.calls && is_empty;
         self.flow_until = None;
         if self.due.is_some_and(|due| answer > due.after) && !only_calls {
             self.due = None;
@@ -538,13 +539,16 @@ impl Session {
         if is_first && !words.is_empty() {
             self.events.push_back(RealtimeEvent::AgentSaid { answer, text: Pii::new(words) });
         }
-        if !only_calls {
+        if !is_empty {
             self.events.push_back(RealtimeEvent::AudioEnded { answer });
         }
     }
 
-    fn called(&mut self, now: Duration, call: ToolCall) {
+    fn called(&mut self, now: Duration, answer: Option<AnswerId>, call: ToolCall) {
         self.connection.proven(now);
+        if let Some(answer) = answer {
+            self.answers.begin(self.answers.global(answer));
+        }
         if self.open_calls.len() >= CALLS_MAX {
             let reason = format!("more than {CALLS_MAX} tool calls at once");
             return self.broken(now, ProviderError::Protocol { provider: self.name.clone(), reason });

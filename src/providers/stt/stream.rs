@@ -353,3 +353,27 @@ async fn sleep_until(due: Option<Instant>) {
         None => std::future::pending().await,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_too_much_audio_the_oldest_is_dropped_and_counted_and_nothing_else() {
+        let inbox = Arc::new(Inbox::default());
+        let mut stream = Stream { inbox: Arc::clone(&inbox) };
+        stream.push(&[0]);
+        stream.start(SegmentId(1));
+        for piece in 1..=INBOX_PIECES as i16 + 2 {
+            stream.push(&[piece]);
+        }
+        stream.finish(SegmentId(1));
+        let (inputs, dropped, closed) = inbox.take();
+        assert_eq!((inputs.len(), dropped, closed), (INBOX_PIECES + 2, 3, false));
+        assert!(matches!(inputs.front(), Some(Input::Start(SegmentId(1)))));
+        assert!(matches!(inputs.get(1), Some(Input::Audio(samples)) if samples == &[3]));
+        assert!(matches!(inputs.back(), Some(Input::Finish(SegmentId(1)))));
+        drop(stream);
+        assert!(inbox.take().2, "the call has left");
+    }
+}

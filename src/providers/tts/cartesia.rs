@@ -110,14 +110,14 @@ impl TtsVendor for Cartesia {
         #[derive(Deserialize)]
         struct Page {
             data: Vec<Listed>,
-            #[serde(default)]
-            has_more: bool,
+            has_more: Option<bool>,
         }
         let page: Page = serde_json::from_slice(body).map_err(|error| ProviderError::Protocol {
             provider: self.settings.name.clone(),
             reason: in_short(&error.to_string()),
         })?;
-        let next = page.data.last().filter(|_| page.has_more).map(|last| last.id.clone());
+        // Where the vendor does not say so, the last page is the empty one.
+        let next = page.data.last().filter(|_| page.has_more != Some(false)).map(|last| last.id.clone());
         let voice = |v: Listed| Voice { id: v.id, name: v.name, languages: v.language.into_iter().collect() };
         Ok((page.data.into_iter().map(voice).collect(), next))
     }

@@ -82,7 +82,7 @@ impl Connection {
         let opened = Socket::open(name.clone(), network, &self.protocol.handshake(), *connect_timeout).await;
         let mut speaking = HashMap::new();
         let error = match opened {
-            Err(error) => Some(error),
+            Err(error) => Some(self.protocol.refused(error)),
             Ok(socket) => {
                 self.shared.meter.connected();
                 self.shared.sockets().pool.opened(self.id);
@@ -127,7 +127,10 @@ impl Connection {
             }
             let now = Instant::now();
             let closes = if speaking.is_empty() { self.closes_at() } else { None };
-            if closes.is_some_and(|at| at <= now) && self.shared.sockets().forget_idle(self.id, now.into_std()) {
+            // Nobody waits for what is void on a connection that is given up.
+            let void = speaking.values().all(|utterance| utterance.cancelled.is_some());
+            let due = closes.is_some_and(|at| at <= now) || void && self.shared.sockets().pool.is_retired(self.id);
+            if due && self.shared.sockets().forget_unused(self.id, now.into_std(), speaking.len()) {
                 self.protocol.goodbye(&mut outbox);
                 while let Some(frame) = outbox.next_frame() {
                     socket.queue(frame)?;

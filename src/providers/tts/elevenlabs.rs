@@ -292,6 +292,9 @@ fn fault(name: &ProviderName, word: &str, words: &str) -> Option<ProviderError> 
         "invalid_api_key" | "missing_api_key" | "unauthorized" | "authentication_error" => {
             ProviderError::Authentication { provider, reason }
         }
+        word if word.ends_with("_not_found") || word.starts_with("invalid_") => {
+            ProviderError::BadRequest { provider, reason }
+        }
         _ => return None,
     })
 }
@@ -394,6 +397,16 @@ impl Contexts {
 impl TtsProtocol for Contexts {
     fn handshake(&self) -> Handshake {
         Handshake { url: self.url.clone(), headers: self.vendor.headers() }
+    }
+
+    /// The vendor says 401 for want of credit too.
+    fn refused(&self, error: ProviderError) -> ProviderError {
+        match error {
+            ProviderError::Authentication { provider, reason } if reason.contains("quota_exceeded") => {
+                ProviderError::Quota { provider, reason }
+            }
+            other => other,
+        }
     }
 
     fn opened(&mut self, _: &mut Outbox) {}
@@ -504,6 +517,8 @@ mod tests {
         assert_eq!(kind("quota_exceeded"), Some("quota"));
         assert_eq!(kind("max_active_conversations"), Some("rate_limited"));
         assert_eq!(kind("system_busy"), Some("transient"));
-        assert_eq!(kind("voice_not_found"), None);
+        assert_eq!(kind("voice_not_found"), Some("bad_request"));
+        assert_eq!(kind("invalid_api_key"), Some("authentication"));
+        assert_eq!(kind("something_new"), None);
     }
 }

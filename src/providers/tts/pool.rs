@@ -140,6 +140,18 @@ impl Pool {
         Some(kept.map_or(idle, |kept| kept.max(idle)).min(connection.made + self.terms.retire_after))
     }
 
+    /// Whether nothing else begins on it.
+    #[must_use]
+    pub fn is_retired(&self, id: ConnectionId) -> bool {
+        self.connections.get(&id).is_some_and(|connection| connection.retired)
+    }
+
+    /// Utterances on it that are not over at the vendor.
+    #[must_use]
+    pub fn speaking(&self, id: ConnectionId) -> usize {
+        self.connections.get(&id).map_or(0, |connection| connection.speaking)
+    }
+
     /// Connections there are.
     #[must_use]
     pub fn len(&self) -> usize {

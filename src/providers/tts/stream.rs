@@ -60,13 +60,15 @@ impl Sockets {
         self.commands.remove(&id);
     }
 
-    /// Forgets the connection if it is still idle and due; false when somebody has just come.
-    pub fn forget_idle(&mut self, id: ConnectionId, now: std::time::Instant) -> bool {
+    /// Forgets the connection if it is still due and only those `void` utterances are on it; false when somebody has just
+    /// come.
+    pub fn forget_unused(&mut self, id: ConnectionId, now: std::time::Instant, void: usize) -> bool {
         let idle = self.closes_at(id, now).is_some_and(|at| at <= now);
-        if idle {
+        let unused = idle || self.pool.is_retired(id) && self.pool.speaking(id) == void;
+        if unused {
             self.forget(id);
         }
-        idle
+        unused
     }
 
     /// As [`Pool::closes_at`]; at once for a connection that had to make room for another.
@@ -337,9 +339,8 @@ async fn utter(
                 }
                 None => break ProviderError::Stopped { provider: shared.name.clone() },
             },
-            () = sleep_until(deadline), if deadline.is_some() => {
+            (stage, after) = late(deadline) => {
                 line.distrust();
-                let (_, stage, after) = deadline.unwrap_or((Instant::now().into_std(), "audio", Duration::ZERO));
                 break ProviderError::Timeout { provider: shared.name.clone(), stage, after };
             }
         }
@@ -348,10 +349,13 @@ async fn utter(
     fail(&shared, speech, error, &out).await;
 }
 
-/// Sleeps until a deadline of [`Speech::deadline`]; for ever without one.
-pub(super) async fn sleep_until(deadline: Option<(std::time::Instant, &'static str, Duration)>) {
+/// Waits until the vendor is late ([`Speech::deadline`]), and says what for and after how long.
+pub(super) async fn late(deadline: Option<(std::time::Instant, &'static str, Duration)>) -> (&'static str, Duration) {
     match deadline {
-        Some((at, ..)) => tokio::time::sleep_until(at.into()).await,
+        Some((at, stage, after)) => {
+            tokio::time::sleep_until(at.into()).await;
+            (stage, after)
+        }
         None => std::future::pending().await,
     }
 }
