@@ -21,7 +21,7 @@ FUZZ_TARGETS := $(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs)))
 FUZZ_FLAGS := --release --sanitizer none
 BENCHES := $(basename $(notdir $(wildcard benches/*.rs)))
 
-.PHONY: help setup models peers pipecat test-bridge-pipecat sdk test-sdk interop demo test check fmt clippy doc deny fuzz bench bench-media clean
+.PHONY: help setup models peers pipecat test-bridge-pipecat sdk test-sdk interop demo test check fmt clippy doc deny fuzz bench bench-ai bench-media clean
 help:
 	@sed -n '/^# make/s/^# //p' Makefile
 
@@ -46,7 +46,7 @@ sdk:
 	@tests/sdk/fetch.sh
 
 test-sdk: sdk
-	@$(CARGO) test $(patsubst tests/%.rs,--test %,$(wildcard tests/sdk_*.rs))
+	@$(CARGO) test $(patsubst tests/%.rs,--test %,$(wildcard tests/sdk_*.rs)) -- --ignored
 
 test-bridge-pipecat: pipecat
 	@$(CARGO) nextest run --test bridge_pipecat $(TEST_ARGS)
@@ -59,7 +59,7 @@ interop: peers
 	  result=$$?; tests/interop/table.sh; exit $$result
 
 # The development build fetches the models here: it is the one that the tests need anyway.
-test: peers pipecat sdk
+test: peers pipecat
 	@$(CARGO) build --bins --tests
 	@target/debug/offhook models fetch
 	@if $(CARGO) nextest --version > /dev/null 2>&1; then \
@@ -103,6 +103,10 @@ fuzz:
 
 bench: peers
 	@$(CARGO) bench $(addprefix --bench ,$(BENCHES)) $(BENCH_ARGS)
+
+# What vendors cost: make bench-ai AI=stages BENCH_CALLS=200
+bench-ai:
+	@$(CARGO) bench --bench ai_path -- $(AI)
 
 # A soak: make bench-media MEDIA=soak BENCH_SOAK_MINUTES=30
 bench-media: peers

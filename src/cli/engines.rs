@@ -12,6 +12,7 @@ use crate::providers::local::models::{Models, Parts, Surroundings};
 use crate::providers::local::pool::PoolConfig;
 use crate::providers::registry::{Local, Registry};
 use crate::providers::stt::router::{LanguageRoute, LanguageRouter};
+use crate::providers::tts::phrase_cache::PhraseCache;
 use crate::providers::{Network, SettingsError, SpeechToText, StageKind, TextToSpeech};
 use crate::tools::{CallBudget, Egress, EgressPolicy, HttpTools, SystemResolver, ToolSet};
 use crate::turn::TurnSettings;
@@ -61,7 +62,11 @@ pub(super) fn registry(providers: &Providers, local: Local) -> Result<Registry, 
     };
     let network = Network::new(&roots).map_err(|e| format!("[providers]: {e}"))?;
     let environment = Box::new(|name: &str| std::env::var(name).ok());
-    Ok(Registry::new(providers.accounts.clone(), network, environment, local))
+    let registry = Registry::new(providers.accounts.clone(), network, environment, local);
+    let Some(phrases) = &providers.phrases else { return Ok(registry) };
+    let cache = PhraseCache::open(&phrases.directory, phrases.octets)
+        .map_err(|e| format!("[providers] phrases {}: {e}", phrases.directory.display()))?;
+    Ok(registry.with_phrases(Arc::new(cache)))
 }
 
 /// Loads the offline engines that are needed from the models directory. `say` gets one line per step.

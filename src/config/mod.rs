@@ -43,12 +43,25 @@ pub struct Providers {
     pub accounts: Vec<ProviderSpec>,
     /// Certificates (PEM) trusted beside the system's on the way to providers.
     pub ca_file: Option<PathBuf>,
+    /// Where the audio of fixed lines is kept; `None`: nowhere.
+    pub phrases: Option<Phrases>,
+}
+
+/// `phrases` of `[providers]`: lines that stand in agent files without anything to fill in are synthesised once.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Phrases {
+    /// The directory, for these files alone.
+    pub directory: PathBuf,
+    /// What it may take.
+    pub octets: u64,
 }
 
 impl PartialEq for Providers {
     fn eq(&self, other: &Self) -> bool {
         let named = |spec: &ProviderSpec| (spec.name.clone(), spec.vendor.clone());
-        self.ca_file == other.ca_file && self.accounts.iter().map(named).eq(other.accounts.iter().map(named))
+        self.ca_file == other.ca_file
+            && self.phrases == other.phrases
+            && self.accounts.iter().map(named).eq(other.accounts.iter().map(named))
     }
 }
 
@@ -160,9 +173,10 @@ impl Config {
         let logging = root.table("logging", "[logging]").map_or_else(|| Some(Logging::default()), Logging::read);
 
         let secrets = Secrets { base, environment };
-        let ca_file = root.table("providers", "[providers]").and_then(|table| providers::read_common(table, base));
+        let common = root.table("providers", "[providers]").map(|table| providers::read_common(table, base));
+        let (ca_file, phrases) = common.unwrap_or_default();
         let accounts = providers::read(root.tables("provider", "[[provider]]"), &secrets);
-        let providers = Providers { accounts, ca_file };
+        let providers = Providers { accounts, ca_file, phrases };
         let surroundings = Surroundings { base, agents: &agents, secrets: &secrets };
         let mut names = Names::default();
         let extension_tables = root.tables("extension", "[[extension]]");

@@ -1,5 +1,6 @@
 //! `[[provider]]`: accounts with vendors of speech and language models, by the names that agent files use.
 
+use super::Phrases;
 use super::diagnostic::nearest;
 use super::reader::{Located, Table};
 use super::secret::{PROVIDER_KEY, Secrets};
@@ -18,11 +19,21 @@ const CONCURRENCY_MAX: i64 = 100_000;
 const TIMEOUT_MIN: Duration = Duration::from_millis(50);
 const TIMEOUT_MAX: Duration = Duration::from_secs(60);
 
-/// Reads `[providers]`: the certificates trusted on the way out.
-pub(super) fn read_common(table: Table<'_, '_>, base: &Path) -> Option<PathBuf> {
+/// Most disk that fixed lines may take, in megabytes, and what they may where nothing is said.
+const PHRASES_MB_MAX: i64 = 100_000;
+const PHRASES_MB: u64 = 256;
+
+/// Reads `[providers]`: the certificates trusted on the way out, and where fixed lines are kept.
+pub(super) fn read_common(table: Table<'_, '_>, base: &Path) -> (Option<PathBuf>, Option<Phrases>) {
     let ca_file = table.text("ca_file").map(|file| base.join(file.value));
+    let directory = table.text("phrases").map(|directory| base.join(directory.value));
+    let megabytes = table.integer("phrases_mb", 1..=PHRASES_MB_MAX).and_then(|n| u64::try_from(n).ok());
+    if megabytes.is_some() && directory.is_none() {
+        table.error(table.key_span("phrases_mb"), "no fixed lines are kept", "say where: `phrases = \"phrases\"`");
+    }
     table.finish();
-    ca_file
+    let phrases = directory.map(|directory| Phrases { directory, octets: megabytes.unwrap_or(PHRASES_MB) << 20 });
+    (ca_file, phrases)
 }
 
 /// Reads every `[[provider]]`.

@@ -1,12 +1,13 @@
 //! From names in agent files to providers: what `[[provider]]` configures, what the catalogue knows, the offline engines.
 //! One registry per process; a provider is made once, and its health is one for all calls.
 
-use super::catalogue::{self, Offer, Sunset, offer};
+use super::catalogue::{self, Offer, offer};
 use super::error::ProviderName;
 use super::resilience::{
     Health, Hedging, Member, SteadyLanguageModel, SteadySpeechToSpeech, SteadySpeechToText, SteadyTextToSpeech,
 };
 use super::settings::{Settings, SettingsError, StageKind};
+use super::tts::phrase_cache::{CachedTts, PhraseCache};
 use super::{LanguageModel, Network, SpeechToSpeech, SpeechToText, TextToSpeech};
 use crate::base::Pii;
 use std::collections::{BTreeMap, HashMap};
@@ -102,6 +103,7 @@ pub struct Registry {
     pub(super) realtime: Made<dyn SpeechToSpeech>,
     thinking: Arc<Hedging>,
     speaking: Arc<Hedging>,
+    phrases: Option<Arc<PhraseCache>>,
 }
 
 impl Registry {
@@ -121,7 +123,14 @@ impl Registry {
             realtime: Mutex::default(),
             thinking: Arc::default(),
             speaking: Arc::default(),
+            phrases: None,
         }
+    }
+
+    /// Keeps the audio of fixed lines there.
+    #[must_use]
+    pub fn with_phrases(self, phrases: Arc<PhraseCache>) -> Self {
+        Self { phrases: Some(phrases), ..self }
     }
 
     /// Speech-to-text providers in order, as one.
@@ -162,8 +171,25 @@ impl Registry {
         let stage = StageKind::TextToSpeech;
         let local = self.local.tts.clone();
         let members = self.members(stage, catalogue::TTS, &self.tts, names, local, &[])?;
+        let members = self.with_cache(names, members)?;
         let steady = || SteadyTextToSpeech::new(members.clone(), Arc::clone(&self.speaking));
         single(&members).map_or_else(|| steady().map(|steady| Arc::new(steady) as _).ok_or_else(|| none(stage)), Ok)
+    }
+
+    /// The cache in front of each vendor's voice; the offline voice costs nothing and stays bare.
+    fn with_cache(
+        &self,
+        names: &[String],
+        mut members: Vec<Member<dyn TextToSpeech>>,
+    ) -> Result<Vec<Member<dyn TextToSpeech>>, SettingsError> {
+        let Some(phrases) = &self.phrases else { return Ok(members) };
+        for (member, name) in members.iter_mut().zip(names).filter(|(_, name)| *name != LOCAL) {
+            let settings = self.settings(StageKind::TextToSpeech, catalogue::TTS, name, &[])?;
+            let vendor = self.specs.get(name).map_or(name.as_str(), |spec| spec.vendor.as_str());
+            let inner = Arc::clone(&member.provider);
+            member.provider = Arc::new(CachedTts::new(inner, Arc::clone(phrases), vendor, &settings));
+        }
+        Ok(members)
     }
 
     /// Speech-to-speech providers in order, as one.
@@ -208,26 +234,6 @@ impl Registry {
     /// The configured providers, by name.
     pub fn specs(&self) -> impl Iterator<Item = &ProviderSpec> {
         self.specs.values()
-    }
-
-    /// Whether a key is there: configured, or in the vendor's own environment variable.
-    #[must_use]
-    pub fn has_key(&self, spec: &ProviderSpec, key_variable: &str) -> bool {
-        spec.key.is_some() || !key_variable.is_empty() && (self.environment)(key_variable).is_some()
-    }
-
-    /// Models in use that their vendors will withdraw, with the provider's name.
-    #[must_use]
-    pub fn sunsets(&self) -> Vec<(String, String, &'static Sunset)> {
-        let mut found = Vec::new();
-        for spec in self.specs.values() {
-            for (stage, model) in models(spec) {
-                if let Some(sunset) = catalogue::sunset(&spec.vendor, &model) {
-                    found.push((spec.name.clone(), format!("{} {model}", stage.name()), sunset));
-                }
-            }
-        }
-        found
     }
 
     fn members<P: ?Sized>(
@@ -350,23 +356,6 @@ fn single<P: ?Sized>(members: &[Member<P>]) -> Option<Arc<P>> {
 
 fn none(stage: StageKind) -> SettingsError {
     SettingsError { provider: ProviderName::Borrowed(stage.name()), reason: "no provider is named".into() }
-}
-
-/// The stages a spec can serve, with the model in use.
-fn models(spec: &ProviderSpec) -> Vec<(StageKind, String)> {
-    fn model<P: ?Sized>(offers: &'static [Offer<P>], spec: &ProviderSpec, stage: StageKind) -> Option<String> {
-        let offer = offer(offers, &spec.vendor)?;
-        // A stage that is not configured is not likely to be used: its default says nothing.
-        let of_stage = spec.stages.get(&stage)?;
-        Some(of_stage.model.clone().unwrap_or_else(|| offer.model.to_owned()))
-    }
-    let found = |stage| match stage {
-        StageKind::SpeechToText => model(catalogue::STT, spec, stage),
-        StageKind::LanguageModel => model(catalogue::LLM, spec, stage),
-        StageKind::TextToSpeech => model(catalogue::TTS, spec, stage),
-        StageKind::SpeechToSpeech => model(catalogue::REALTIME, spec, stage),
-    };
-    StageKind::ALL.into_iter().filter_map(|stage| Some((stage, found(stage)?))).collect()
 }
 
 fn unknown<P: ?Sized>(stage: StageKind, offers: &'static [Offer<P>], name: &str) -> SettingsError {
