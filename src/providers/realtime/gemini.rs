@@ -263,6 +263,7 @@ impl Connection {
         self.caller.push_str(json::text(content, "/inputTranscription/text"));
         if is_true("interrupted") {
             self.current = None;
+            self.is_answering = false;
             // Our own interruption is confirmed by the same word.
             if !std::mem::take(&mut self.muted) && !self.is_local {
                 events.push(Answered::SpeechStarted);
