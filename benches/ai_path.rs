@@ -15,6 +15,7 @@
 mod common;
 #[path = "../tests/fakes/mod.rs"]
 mod fakes;
+#[allow(dead_code, reason = "the goals of other benches")]
 #[path = "media/rows.rs"]
 mod rows;
 #[path = "ai_path/stages.rs"]

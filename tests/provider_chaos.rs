@@ -1,6 +1,6 @@
 //! Vendors that fail in every way there is, under fifty calls at once: nobody is stuck, the next vendor answers in time,
 //! and nothing is left behind. Our adapters and their order of fallbacks over TLS, against the fakes; what a caller
-//! notices of it is in the last two tests, over SIP and RTP.
+//! notices of it is in `provider_chaos_calls`, over SIP and RTP.
 
 #[path = "chaos/mod.rs"]
 mod chaos;
@@ -8,14 +8,19 @@ mod chaos;
 mod fakes;
 
 use chaos::{Expected, FAULTS, Heard, Matrix, REFUSALS, TOLERATED, account};
+use fakes::realtime_deepgram::DeepgramAgent;
+use fakes::realtime_openai::OpenAiRealtime;
+use fakes::realtime_script::Log;
 use fakes::voice;
 use fakes::{FakeServer, Misbehaviour, llm_anthropic, llm_openai, plain, tts_cartesia, tts_deepgram, tts_elevenlabs};
 use offhook::base::chat::{Message, Prompt};
 use offhook::base::{Pii, SampleRate, SegmentId};
 use offhook::providers::format::AudioFormat;
+use offhook::providers::realtime::{RealtimeEvent, RealtimeRequest, TurnsBy};
 use offhook::providers::registry::Registry;
 use offhook::providers::{
-    LanguageModel, SpeakRequest, SpeechStream, SpeechToText, SttEvent, SttRequest, TextToSpeech, Thought,
+    LanguageModel, SpeakRequest, SpeechStream, SpeechToSpeech, SpeechToText, SttEvent, SttRequest, TextToSpeech,
+    Thought,
 };
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -203,6 +208,7 @@ fn speaker_of(registry: &Registry, names: &[String]) -> Arc<dyn TextToSpeech> {
     registry.text_to_speech(names).expect("voices")
 }
 
+const OPENING: &str = "good morning how may I help";
 const LINE: &str = "Good morning, how may I help you?";
 
 fn spoken(text: &str) -> SpeakRequest {
@@ -270,6 +276,71 @@ async fn a_voice_that_fails_after_a_while_is_replaced_in_every_call() {
         };
         let spoil = |primary: &FakeServer| primary.misbehave_after(SOON, fault);
         matrix.run(spoil, &format!("{fault:?}"), Expected::Either, &wanted, call).await;
+    }
+    matrix.finish();
+}
+
+fn conversation(vendor: &'static str) -> chaos::Account {
+    let log = Log::default();
+    match vendor {
+        "deepgram" => account(vendor, "key", "/v1", DeepgramAgent { key: "key", log }),
+        _ => account(vendor, "key", "/v1", OpenAiRealtime { key: "key", log }),
+    }
+}
+
+fn conversation_of(registry: &Registry, names: &[String]) -> Arc<dyn SpeechToSpeech> {
+    registry.speech_to_speech(names).expect("vendors of speech to speech")
+}
+
+/// The agent's opening, as it is heard.
+async fn open(vendor: Arc<dyn SpeechToSpeech>) -> Result<Heard, String> {
+    let request = RealtimeRequest {
+        rate: SampleRate(RATE),
+        line: AudioFormat::MULAW,
+        turns: TurnsBy::Vendor,
+        instructions: "Be kind.".into(),
+        tools: Vec::new(),
+        messages: Pii::new(Vec::new()),
+        opening: Some(OPENING.into()),
+        voice: None,
+        language: None,
+    };
+    let asked = Instant::now();
+    let (_stream, mut events) = vendor.open(request).map_err(|error| error.to_string())?;
+    let mut heard = Heard::default();
+    loop {
+        match events.recv().await {
+            Some(RealtimeEvent::Audio { samples, .. }) => {
+                if heard.samples.is_empty() {
+                    heard.first = asked.elapsed();
+                }
+                heard.samples.extend(samples);
+            }
+            Some(RealtimeEvent::AudioEnded { .. }) => {
+                heard.whole = asked.elapsed();
+                return Ok(heard);
+            }
+            Some(RealtimeEvent::FellOver { .. }) => {
+                // The opening is said anew.
+                heard.samples.clear();
+                heard.moved = true;
+            }
+            Some(RealtimeEvent::Failed(error)) => return Err(error.to_string()),
+            Some(_) => {}
+            None => return Err("the session ended".into()),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_fault_of_a_vendor_of_speech_to_speech_is_made_up_for_by_the_next() {
+    let wanted = chaos::pitches(OPENING.split_whitespace().map(voice::pitch));
+    let mut matrix = Matrix::new("speech_to_speech", || conversation("openai"), || conversation("deepgram"));
+    let call =
+        |registry: Arc<Registry>, names: Vec<String>| async move { open(conversation_of(&registry, &names)).await };
+    matrix.warm_up(&wanted, call).await;
+    for (fault, expected) in FAULTS.iter().chain(&REFUSALS).chain(&TOLERATED) {
+        matrix.run(|primary| primary.misbehave(*fault), &format!("{fault:?}"), *expected, &wanted, call).await;
     }
     matrix.finish();
 }

@@ -88,6 +88,11 @@ fn check_names_the_place_of_a_provider_that_does_not_exist_and_the_nearest_that_
     assert!(text.contains("a.yaml:2:17") && text.contains("`brian` is no provider of language model"), "{text}");
     assert!(text.contains("write `brain`"), "{text}");
     shows_no_key(&text);
+    let agent = "agent: a\nspeech_to_text: whisper\nstart: bye\nnodes: {bye: {hangup: done}}\n";
+    std::fs::write(folder.path().join("a.yaml"), agent).unwrap();
+    let text = said(&offhook(&["check", &file]));
+    assert!(text.contains("a.yaml:2:17") && text.contains("transcribes whole recordings"), "{text}");
+    assert!(!text.contains("is good: 1 node"), "{text}");
 }
 
 #[test]

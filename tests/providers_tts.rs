@@ -218,6 +218,24 @@ async fn after_a_barge_in_only_the_next_answer_is_heard() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_left_of_a_call_that_hung_up_and_a_provider_that_is_gone() {
+    for case in ALL {
+        let (server, tts) = case.start();
+        let cut_off: Vec<_> = (0..4).map(|_| tts.speak(request(LONG)).unwrap()).collect();
+        assert!(server.until(LIMIT, |server| !server.requests().is_empty()).await);
+        drop((cut_off, tts));
+        assert!(server.until(LIMIT, |server| server.open_connections() == 0).await, "{case:?}");
+        let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+        let ended = async {
+            while tasks() > 0 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        assert!(tokio::time::timeout(LIMIT, ended).await.is_ok(), "{case:?}: {} tasks", tasks());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_connection_is_ready_when_the_call_has_rung_and_serves_one_text_after_the_other() {
     for case in SOCKETS {
         let (server, tts) = case.start();
@@ -332,7 +350,9 @@ async fn a_refusal_says_whose_fault_it_is() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_vendor_s_own_words_tell_what_a_status_does_not() {
-    for (case, key) in [(ELEVENLABS_HTTP, tts_elevenlabs::POOR), (OPENAI, tts_servers::POOR)] {
+    for (case, key) in
+        [(ELEVENLABS, tts_elevenlabs::POOR), (ELEVENLABS_HTTP, tts_elevenlabs::POOR), (OPENAI, tts_servers::POOR)]
+    {
         let server = case.server();
         let tts = case.build(&server, |settings| settings.key = Some(Pii::new(key.to_owned())));
         assert_eq!(kind_of(&tts, TEXT).await, "quota", "{case:?}");

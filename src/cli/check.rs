@@ -212,7 +212,7 @@ fn summary(name: &str, checked: &Checked, errors: usize, warnings: usize) -> Str
     let count = |number: usize, noun: &str| {
         if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
     };
-    match &checked.agent {
+    match checked.agent.as_ref().filter(|_| errors == 0) {
         Some(agent::Agent { id, bridge: Some(bridge), .. }) => {
             let protocol = bridge.protocol.name();
             format!(

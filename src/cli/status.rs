@@ -305,4 +305,18 @@ mod tests {
         all["trunks"][0]["options"] = Value::Null;
         assert!(is_well(&all), "a trunk nobody asks is not unreachable");
     }
+
+    #[test]
+    fn a_provider_is_shown_with_its_failures_latencies_and_costs() {
+        let row = provider_row(&json!({
+            "stage": "language_model", "name": "brain", "health": "resting", "requests": 12,
+            "failures": { "rate_limited": 2, "timeout": 1 },
+            "first_ms": { "p50": 210.4, "p95": 480.0, "p99": 0.0 },
+            "tokens": { "input": 900, "cached": 600, "output": 80 },
+            "characters": 0, "audio_s": 0.0, "frames_passed": 30, "frames_resampled": 10,
+        }));
+        let expected = "language model|brain|resting|12|rate limited 2, timeout 1|210/480/–|900 tokens in (600 cached), \
+                        80 out|10 of 40";
+        assert_eq!(row.join("|"), expected);
+    }
 }

@@ -1,7 +1,7 @@
 //! From names in agent files to providers: what `[[provider]]` configures, what the catalogue knows, the offline engines.
 //! One registry per process; a provider is made once, and its health is one for all calls.
 
-use super::catalogue::{self, Offer, Sunset, offer};
+use super::catalogue::{self, Offer, offer};
 use super::error::ProviderName;
 use super::resilience::{
     Health, Hedging, Member, SteadyLanguageModel, SteadySpeechToSpeech, SteadySpeechToText, SteadyTextToSpeech,
@@ -236,26 +236,6 @@ impl Registry {
         self.specs.values()
     }
 
-    /// Whether a key is there: configured, or in the vendor's own environment variable.
-    #[must_use]
-    pub fn has_key(&self, spec: &ProviderSpec, key_variable: &str) -> bool {
-        spec.key.is_some() || !key_variable.is_empty() && (self.environment)(key_variable).is_some()
-    }
-
-    /// Models in use that their vendors will withdraw, with the provider's name.
-    #[must_use]
-    pub fn sunsets(&self) -> Vec<(String, String, &'static Sunset)> {
-        let mut found = Vec::new();
-        for spec in self.specs.values() {
-            for (stage, model) in models(spec) {
-                if let Some(sunset) = catalogue::sunset(&spec.vendor, &model) {
-                    found.push((spec.name.clone(), format!("{} {model}", stage.name()), sunset));
-                }
-            }
-        }
-        found
-    }
-
     fn members<P: ?Sized>(
         &self,
         stage: StageKind,
@@ -376,23 +356,6 @@ fn single<P: ?Sized>(members: &[Member<P>]) -> Option<Arc<P>> {
 
 fn none(stage: StageKind) -> SettingsError {
     SettingsError { provider: ProviderName::Borrowed(stage.name()), reason: "no provider is named".into() }
-}
-
-/// The stages a spec can serve, with the model in use.
-fn models(spec: &ProviderSpec) -> Vec<(StageKind, String)> {
-    fn model<P: ?Sized>(offers: &'static [Offer<P>], spec: &ProviderSpec, stage: StageKind) -> Option<String> {
-        let offer = offer(offers, &spec.vendor)?;
-        // A stage that is not configured is not likely to be used: its default says nothing.
-        let of_stage = spec.stages.get(&stage)?;
-        Some(of_stage.model.clone().unwrap_or_else(|| offer.model.to_owned()))
-    }
-    let found = |stage| match stage {
-        StageKind::SpeechToText => model(catalogue::STT, spec, stage),
-        StageKind::LanguageModel => model(catalogue::LLM, spec, stage),
-        StageKind::TextToSpeech => model(catalogue::TTS, spec, stage),
-        StageKind::SpeechToSpeech => model(catalogue::REALTIME, spec, stage),
-    };
-    StageKind::ALL.into_iter().filter_map(|stage| Some((stage, found(stage)?))).collect()
 }
 
 fn unknown<P: ?Sized>(stage: StageKind, offers: &'static [Offer<P>], name: &str) -> SettingsError {

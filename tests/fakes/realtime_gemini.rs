@@ -49,6 +49,11 @@ struct Talk {
     calls: u32,
 }
 
+/// Protobuf takes both alphabets of base64 (RFC 4648 §4 and §5), and Google's own client uses the other one.
+fn octets(text: &str) -> Option<Vec<u8>> {
+    voice::from_base64(&text.replace('-', "+").replace('_', "/"))
+}
+
 fn say(value: &Value) -> Say {
     Say::Binary(value.to_string().into_bytes())
 }
@@ -108,8 +113,9 @@ impl Talk {
     }
 
     fn audio(&mut self, audio: &Value) -> Vec<Say> {
-        let rate = audio["mimeType"].as_str().and_then(|kind| kind.strip_prefix("audio/pcm;rate=")?.parse().ok());
-        let (Some(rate), Some(octets)) = (rate, audio["data"].as_str().and_then(voice::from_base64)) else {
+        let kind = audio["mimeType"].as_str().or_else(|| audio["mime_type"].as_str());
+        let rate = kind.and_then(|kind| kind.strip_prefix("audio/pcm;rate=")?.parse().ok());
+        let (Some(rate), Some(octets)) = (rate, audio["data"].as_str().and_then(octets)) else {
             self.context.complain("audio without its rate, or no base64");
             return Vec::new();
         };
@@ -136,7 +142,13 @@ impl Talk {
 
 impl Conversation for Talk {
     fn heard(&mut self, message: Message) -> Vec<Say> {
-        let event = message.json();
+        let mut event = message.json();
+        // Protobuf takes both spellings, and Google's own client uses both.
+        for (snake, camel) in [("realtime_input", "realtimeInput"), ("tool_response", "toolResponse")] {
+            if let Some(inner) = event.as_object_mut().and_then(|event| event.remove(snake)) {
+                event[camel] = inner;
+            }
+        }
         let input = &event["realtimeInput"];
         if self.setup.is_null() && event["setup"].is_null() {
             self.context.complain("the first message was not `setup`");
@@ -170,15 +182,14 @@ impl Conversation for Talk {
             return self.turn(&words);
         }
         if event["clientContent"].is_object() {
-            if event["clientContent"]["turnComplete"] != true {
-                return Vec::new();
-            }
-            let turns = event["clientContent"]["turns"].as_array().cloned().unwrap_or_default();
-            let words = turns.last().and_then(|turn| turn["parts"][0]["text"].as_str()).unwrap_or_default().to_owned();
+            self.context.complain("newer models take no `clientContent`");
+            return vec![Say::Close(1007, "Request contains an invalid argument.".into())];
+        }
+        if let Some(words) = input["text"].as_str() {
             if let Some((_, opening)) = words.split_once("nothing else: ") {
                 return self.speak(opening.trim_end_matches(')'));
             }
-            return self.reply(&words);
+            return self.reply(words);
         }
         if let Some(responses) = event["toolResponse"]["functionResponses"].as_array() {
             if responses.iter().any(|of| of["id"] != format!("call_{}", self.calls) || !of["response"].is_object()) {

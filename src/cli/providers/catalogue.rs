@@ -2,7 +2,7 @@
 
 use super::row::capabilities;
 use crate::base::Pii;
-use crate::providers::listing::vendors;
+use crate::providers::listing::{KeyState, vendors};
 use crate::providers::registry::{Local, ProviderSpec, Registry, StageSpec};
 use crate::providers::{Network, StageKind};
 use std::fmt::Write as _;
@@ -38,7 +38,7 @@ pub(super) fn markdown() -> Result<String, String> {
             };
             let code = |text: &str| if text.is_empty() { "–".to_owned() } else { format!("`{text}`") };
             let key = match listing.key {
-                crate::providers::listing::KeyState::Missing(variable) => code(variable),
+                KeyState::Missing(variable) => code(variable),
                 _ => "–".to_owned(),
             };
             let sunset = listing.sunset.map_or_else(|| "–".to_owned(), |sunset| sunset.on.to_string());

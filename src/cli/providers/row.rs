@@ -191,5 +191,9 @@ fn formats(all: &[AudioFormat]) -> String {
 }
 
 fn kilohertz(hertz: u32) -> String {
-    if hertz % 1000 == 0 { format!("{} kHz", hertz / 1000) } else { format!("{:.2} kHz", f64::from(hertz) / 1000.0) }
+    if hertz.is_multiple_of(1000) {
+        format!("{} kHz", hertz / 1000)
+    } else {
+        format!("{:.2} kHz", f64::from(hertz) / 1000.0)
+    }
 }

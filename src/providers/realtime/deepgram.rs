@@ -145,7 +145,18 @@ impl Connection {
         let model = self.settings.option("listen_model").unwrap_or_else(|| LISTEN_MODEL.to_owned());
         let mut provider = Map::new();
         provider.insert("type".into(), "deepgram".into());
-        provider.insert("version".into(), if model.starts_with("flux") { "v2" } else { "v1" }.into());
+        let is_flux = model.starts_with("flux");
+        provider.insert("version".into(), if is_flux { "v2" } else { "v1" }.into());
+        let language = self.request.language.as_deref().unwrap_or(&self.settings.language);
+        match language.split('-').next().filter(|language| !language.is_empty()) {
+            Some(language) if !is_flux => {
+                provider.insert("language".into(), language.into());
+            }
+            Some(language) if model == "flux-general-multi" => {
+                provider.insert("language_hints".into(), json!([language]));
+            }
+            _ => {}
+        }
         provider.insert("model".into(), model.into());
         let names = ["keyterms", "smart_format", "eot_threshold", "eager_eot_threshold", "eot_timeout_ms"];
         self.copy(&names.map(|name| (name, name)), &mut provider);
@@ -182,10 +193,6 @@ impl Connection {
 
     fn settings_message(&self) -> Value {
         let mut agent = Map::new();
-        let language = self.request.language.as_deref().unwrap_or(&self.settings.language);
-        if !language.is_empty() {
-            agent.insert("language".into(), language.split('-').next().unwrap_or(language).into());
-        }
         agent.insert("listen".into(), self.listen());
         agent.insert("think".into(), self.think(&self.request.instructions, &self.request.tools));
         agent.insert("speak".into(), self.speak());
@@ -270,13 +277,16 @@ fn history(messages: &[Message]) -> Vec<Value> {
                         Message::ToolResult { call: of, content, .. } if *of == call.id => Some(content.expose()),
                         _ => None,
                     });
-                    let function = json!({
+                    let mut function = json!({
                         "id": call.id,
                         "name": call.name,
                         "client_side": true,
                         "arguments": Value::Object(call.arguments.expose().clone()).to_string(),
                         "response": answer.map(String::as_str).unwrap_or_default(),
                     });
+                    if let (Some(opaque), Some(object)) = (&call.opaque, function.as_object_mut()) {
+                        object.insert("thought_signature".into(), opaque.clone().into());
+                    }
                     told.push(json!({"type": "History", "function_calls": [function]}));
                 }
             }
@@ -370,7 +380,10 @@ impl RealtimeProtocol for Connection {
                     if function.get("client_side").and_then(Value::as_bool).unwrap_or(true) {
                         let (id, name) = (json::text(function, "/id"), json::text(function, "/name"));
                         let given = function.get("arguments").unwrap_or(&Value::Null);
-                        events.push(Answered::Call { answer: None, call: json::call(id, name, given) });
+                        let mut call = json::call(id, name, given);
+                        let opaque = json::text(function, "/thought_signature");
+                        call.opaque = (!opaque.is_empty()).then(|| opaque.to_owned());
+                        events.push(Answered::Call { answer: None, call });
                     }
                 }
             }

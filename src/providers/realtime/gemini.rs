@@ -1,4 +1,8 @@
 //! Gemini Live (`BidiGenerateContent`; google-genai 3.4.0 `live`). Its JSON arrives in binary messages.
+//!
+//! Newer models end the connection (1007) over `clientContent` in the middle of a session, and some over a history in it
+//! (livekit/agents pull request 5251, yagudaev/voiceclaw pull request 252). So what was said goes into the instructions,
+//! and words go as `realtimeInput.text`, which every model takes.
 
 #[cfg(test)]
 mod tests;
@@ -7,7 +11,7 @@ use super::protocol::{Answered, RealtimeFormats, RealtimeProtocol, RealtimeVendo
 use super::stream::Realtime;
 use super::{AnswerId, RealtimeCapabilities, RealtimeRequest, SpeechToSpeech, TurnsBy, json};
 use crate::base::Pii;
-use crate::base::chat::{Message, ToolSpec, Usage};
+use crate::base::chat::{ToolSpec, Usage};
 use crate::providers::catalogue::Offer;
 use crate::providers::format::{AudioFormat, cheapest};
 use crate::providers::wire::{Closed, Frame, Handshake, Outbox, url};
@@ -23,6 +27,8 @@ const OUTPUT: AudioFormat = AudioFormat::pcm(24_000);
 const PACKET_MS: u32 = 40;
 /// With our turn-taking: packets of the caller kept while the model speaks, so that an interruption loses no syllable.
 const HELD: usize = 1_500 / PACKET_MS as usize;
+/// What asks for an answer that a lost connection owes, where the caller's words are not the last.
+const GO_ON: &str = "(Please go on.)";
 const PATH: &str = "/ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent";
 /// A connection lasts about ten minutes; `goAway` tells of its end, and where it does not, this does.
 const LIFETIME: Duration = Duration::from_secs(9 * 60);
@@ -34,6 +40,7 @@ const OPTIONS: &[&str] = &[
     "prefix_padding_ms",
     "silence_duration_ms",
     "thinking_budget",
+    "thinking_level",
     "resumption",
     "compression",
 ];
@@ -44,7 +51,7 @@ pub(super) const OFFER: Offer<dyn SpeechToSpeech> = Offer {
     title: "Gemini Live",
     key_variable: "GEMINI_API_KEY",
     url: "https://generativelanguage.googleapis.com",
-    model: "gemini-live-2.5-flash-preview",
+    model: "gemini-3.8-live",
     voice: "",
     options: OPTIONS,
     build,
@@ -79,12 +86,16 @@ impl RealtimeVendor for Gemini {
     }
 
     fn connect(&self, start: &Start<'_>) -> Result<Box<dyn RealtimeProtocol>, ProviderError> {
+        let mut request = start.request.clone();
+        let mut messages = std::mem::take(&mut request.messages).into_exposed();
+        let owed = start.answer_due.then(|| json::take_unanswered(&mut messages).unwrap_or_else(|| GO_ON.to_owned()));
+        request.messages = Pii::new(messages);
         Ok(Box::new(Connection {
             settings: self.settings.clone(),
-            request: start.request.clone(),
+            request,
             audio_type: format!(r#","mimeType":"audio/pcm;rate={}"}}}}}}"#, start.formats.input.rate.0),
             handle: start.handle.map(str::to_owned),
-            answer_due: start.answer_due,
+            owed: owed.map(Pii::new),
             is_local: start.request.turns == TurnsBy::Local,
             is_ready: false,
             is_speaking: false,
@@ -104,7 +115,8 @@ struct Connection {
     /// What stands behind the audio in a message.
     audio_type: String,
     handle: Option<String>,
-    answer_due: bool,
+    /// Words of the caller that a lost connection left without answer.
+    owed: Option<Pii<String>>,
     is_local: bool,
     is_ready: bool,
     /// With our turn-taking: the caller's turn was opened.
@@ -151,8 +163,14 @@ impl Connection {
         if let Some(temperature) = number("temperature") {
             generation.insert("temperature".into(), temperature);
         }
-        if let Some(budget) = number("thinking_budget") {
-            generation.insert("thinkingConfig".into(), json!({"thinkingBudget": budget}));
+        let mut thinking = Map::new();
+        for (option, field) in [("thinking_budget", "thinkingBudget"), ("thinking_level", "thinkingLevel")] {
+            if let Some(value) = number(option) {
+                thinking.insert(field.into(), value);
+            }
+        }
+        if !thinking.is_empty() {
+            generation.insert("thinkingConfig".into(), Value::Object(thinking));
         }
         let mut detection = Map::new();
         if self.is_local {
@@ -172,8 +190,13 @@ impl Connection {
         let mut setup = Map::new();
         setup.insert("model".into(), format!("models/{}", self.settings.model.trim_start_matches("models/")).into());
         setup.insert("generationConfig".into(), Value::Object(generation));
-        if !self.request.instructions.is_empty() {
-            setup.insert("systemInstruction".into(), json!({"parts": [{"text": self.request.instructions}]}));
+        let mut instructions = self.request.instructions.clone();
+        let told = json::transcript(self.request.messages.expose());
+        if !told.is_empty() && self.handle.is_none() {
+            instructions = format!("{instructions}\n\nWhat was said in this call so far:\n{told}");
+        }
+        if !instructions.is_empty() {
+            setup.insert("systemInstruction".into(), json!({"parts": [{"text": instructions.trim_start()}]}));
         }
         if !self.request.tools.is_empty() {
             let declaration = |tool: &ToolSpec| json!({"name": tool.name, "description": tool.description, "parametersJsonSchema": tool.parameters});
@@ -199,20 +222,18 @@ impl Connection {
             return;
         }
         events.push(Answered::Ready);
-        let mut turns = match &self.handle {
-            Some(_) => Vec::new(),
-            None => turns(self.request.messages.expose()),
-        };
-        let opening = self.request.opening.as_ref().filter(|_| self.handle.is_none());
-        if let Some(opening) = opening {
+        if let Some(opening) = &self.request.opening {
             let words = format!("(The call has just been answered. Say exactly this and nothing else: {opening})");
-            turns.push(turn("user", &words));
+            self.say(&words, out);
+        } else if let Some(owed) = self.owed.take() {
+            self.say(owed.expose(), out);
         }
-        let answer = self.answer_due || opening.is_some();
-        if answer || !turns.is_empty() {
-            self.is_answering |= answer;
-            out.json(&json!({"clientContent": {"turns": turns, "turnComplete": answer}}));
-        }
+    }
+
+    /// Words in the caller's place.
+    fn say(&mut self, words: &str, out: &mut Outbox) {
+        self.is_answering = true;
+        out.json(&json!({"realtimeInput": {"text": words}}));
     }
 
     fn send(&self, octets: &[u8], out: &mut Outbox) {
@@ -242,6 +263,7 @@ impl Connection {
         self.caller.push_str(json::text(content, "/inputTranscription/text"));
         if is_true("interrupted") {
             self.current = None;
+            self.is_answering = false;
             // Our own interruption is confirmed by the same word.
             if !std::mem::take(&mut self.muted) && !self.is_local {
                 events.push(Answered::SpeechStarted);
@@ -254,7 +276,9 @@ impl Connection {
             if data.is_empty() || self.muted || !json::text(part, "/inlineData/mimeType").starts_with("audio/") {
                 continue;
             }
-            let Some(octets) = base64::decoded(data) else {
+            // Protobuf writes the one alphabet and Google's own libraries the other (RFC 4648 sections 4 and 5).
+            let octets = base64::decoded(data);
+            let Some(octets) = octets.or_else(|| base64::decoded(&data.replace('-', "+").replace('_', "/"))) else {
                 let reason = "audio is no base64".to_owned();
                 return Err(ProviderError::Protocol { provider: self.provider(), reason });
             };
@@ -273,6 +297,10 @@ impl Connection {
             events.push(Answered::AgentSaid { answer, text: Pii::new(words.to_owned()) });
         }
         let is_complete = is_true("turnComplete");
+        if is_complete && self.is_answering && !self.muted && self.current.is_none() {
+            // It chose to say nothing.
+            self.answer();
+        }
         if is_true("generationComplete") || is_complete {
             self.flush_caller(events);
             if let Some(answer) = self.current.filter(|_| !self.muted) {
@@ -286,23 +314,6 @@ impl Connection {
         }
         Ok(())
     }
-}
-
-fn turn(role: &str, text: &str) -> Value {
-    json!({"role": role, "parts": [{"text": text}]})
-}
-
-/// What was said so far. Calls are told in words: a turn of the client may hold no function parts.
-fn turns(messages: &[Message]) -> Vec<Value> {
-    let told = |message: &Message| match message {
-        Message::Caller(text) => Some(turn("user", text.expose())),
-        Message::Agent { text, .. } if text.expose().is_empty() => None,
-        Message::Agent { text, .. } => Some(turn("model", text.expose())),
-        Message::ToolResult { tool, content, .. } => {
-            Some(turn("user", &format!("(The tool {tool} answered: {})", content.expose())))
-        }
-    };
-    messages.iter().filter_map(told).collect()
 }
 
 impl RealtimeProtocol for Connection {
@@ -363,8 +374,7 @@ impl RealtimeProtocol for Connection {
     }
 
     fn tell(&mut self, text: &str, out: &mut Outbox) {
-        self.is_answering = true;
-        out.json(&json!({"clientContent": {"turns": [turn("user", text)], "turnComplete": true}}));
+        self.say(text, out);
     }
 
     fn received(&mut self, frame: Frame, out: &mut Outbox, events: &mut Vec<Answered>) -> Result<(), ProviderError> {

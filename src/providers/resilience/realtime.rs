@@ -1,6 +1,9 @@
 //! Speech-to-speech providers in order: when a session fails for good the next provider opens one and is told what was
 //! said.
 
+#[cfg(test)]
+mod tests;
+
 use super::{Member, pick};
 use crate::base::Pii;
 use crate::base::chat::{Message, ToolSpec};

@@ -351,6 +351,13 @@ impl Session {
     fn fail(&mut self, error: ProviderError) {
         let segment = self.segment.as_ref().map_or(self.last, |segment| segment.id);
         self.out.push_back(Output::Event(SttEvent::Failed { segment, error }));
+        // A vendor that is not told goes on, and is paid for it.
+        if let Link::Up(connection) = &mut self.link {
+            let mut outbox = Outbox::default();
+            connection.protocol.goodbye(&mut outbox);
+            self.flush(outbox);
+            self.out.push_back(Output::Leave);
+        }
         self.out.push_back(Output::Stop);
         self.stopped = true;
     }

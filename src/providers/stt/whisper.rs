@@ -19,7 +19,7 @@ pub(super) const OFFER: Offer<dyn SpeechToText> = Offer {
     vendor: "whisper",
     title: "Whisper-compatible transcription of recordings",
     key_variable: "",
-    url: "",
+    url: "https://api.openai.com/v1",
     model: "gpt-transcribe",
     voice: "",
     options: OPTIONS,

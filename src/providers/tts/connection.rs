@@ -82,7 +82,7 @@ impl Connection {
         let opened = Socket::open(name.clone(), network, &self.protocol.handshake(), *connect_timeout).await;
         let mut speaking = HashMap::new();
         let error = match opened {
-            Err(error) => Some(error),
+            Err(error) => Some(self.protocol.refused(error)),
             Ok(socket) => {
                 self.shared.meter.connected();
                 self.shared.sockets().pool.opened(self.id);

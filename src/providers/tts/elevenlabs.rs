@@ -399,6 +399,16 @@ impl TtsProtocol for Contexts {
         Handshake { url: self.url.clone(), headers: self.vendor.headers() }
     }
 
+    /// The vendor says 401 for want of credit too.
+    fn refused(&self, error: ProviderError) -> ProviderError {
+        match error {
+            ProviderError::Authentication { provider, reason } if reason.contains("quota_exceeded") => {
+                ProviderError::Quota { provider, reason }
+            }
+            other => other,
+        }
+    }
+
     fn opened(&mut self, _: &mut Outbox) {}
 
     fn speak(&mut self, id: Utterance, request: &SpeakRequest, out: &mut Outbox) {

@@ -2,7 +2,7 @@
 
 use super::protocol::{TtsTransport, Voiced};
 use super::speech::Speech;
-use super::stream::{Permit, Shared, fail, sleep_until};
+use super::stream::{Permit, Shared, fail, late};
 use super::{SpeakRequest, TtsChunk, Voice, pieces};
 use crate::providers::ProviderError;
 use crate::providers::error::in_short;
@@ -125,8 +125,7 @@ async fn next(
                 Err(_) => std::future::pending().await,
             },
             body = exchange.next(), if !full => return body,
-            () = sleep_until(deadline), if !full => {
-                let (_, stage, after) = deadline.unwrap_or((Instant::now().into_std(), "audio", Duration::ZERO));
+            (stage, after) = late(deadline), if !full => {
                 return Err(ProviderError::Timeout { provider: shared.name.clone(), stage, after });
             }
         }

@@ -72,6 +72,10 @@ pub struct Utterance(pub u32);
 pub trait TtsProtocol: Send {
     /// The request that opens it.
     fn handshake(&self) -> Handshake;
+    /// What a refused handshake means, where the vendor's words say more than the status.
+    fn refused(&self, error: ProviderError) -> ProviderError {
+        error
+    }
     /// The connection is open: what has to be said first.
     fn opened(&mut self, out: &mut Outbox);
     /// An utterance begins: the whole of [`SpeakRequest::text`], which [`Voiced::Done`] ends.

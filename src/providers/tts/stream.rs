@@ -339,9 +339,8 @@ async fn utter(
                 }
                 None => break ProviderError::Stopped { provider: shared.name.clone() },
             },
-            () = sleep_until(deadline), if deadline.is_some() => {
+            (stage, after) = late(deadline) => {
                 line.distrust();
-                let (_, stage, after) = deadline.unwrap_or((Instant::now().into_std(), "audio", Duration::ZERO));
                 break ProviderError::Timeout { provider: shared.name.clone(), stage, after };
             }
         }
@@ -350,10 +349,13 @@ async fn utter(
     fail(&shared, speech, error, &out).await;
 }
 
-/// Sleeps until a deadline of [`Speech::deadline`]; for ever without one.
-pub(super) async fn sleep_until(deadline: Option<(std::time::Instant, &'static str, Duration)>) {
+/// Waits until the vendor is late ([`Speech::deadline`]), and says what for and after how long.
+pub(super) async fn late(deadline: Option<(std::time::Instant, &'static str, Duration)>) -> (&'static str, Duration) {
     match deadline {
-        Some((at, ..)) => tokio::time::sleep_until(at.into()).await,
+        Some((at, stage, after)) => {
+            tokio::time::sleep_until(at.into()).await;
+            (stage, after)
+        }
         None => std::future::pending().await,
     }
 }

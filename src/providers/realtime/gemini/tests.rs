@@ -1,6 +1,6 @@
 use super::*;
 use crate::base::SampleRate;
-use crate::base::chat::ToolCall;
+use crate::base::chat::{Message, ToolCall};
 
 fn settings(options: Value) -> Settings {
     Settings {
@@ -110,11 +110,28 @@ fn the_setup_says_whose_turns_they_are_and_keeps_the_key_out_of_the_url() {
 fn a_session_that_is_resumed_is_told_nothing_again() {
     let mut rig = Rig::new(TurnsBy::Vendor, None, false);
     rig.hear(json!({"setupComplete": {}}));
-    let told = rig.sent().remove(0)["clientContent"].clone();
-    assert_eq!((told["turns"].as_array().map(Vec::len), told["turnComplete"].as_bool()), (Some(3), Some(false)));
-    let mut rig = Rig::new(TurnsBy::Vendor, Some("h"), false);
+    assert!(rig.sent().is_empty(), "nothing is owed");
+    let told = |rig: &mut Rig| {
+        rig.connection.opened(&mut rig.out);
+        rig.sent().remove(0)["setup"]["systemInstruction"]["parts"][0]["text"].as_str().unwrap().to_owned()
+    };
+    assert!(told(&mut rig).ends_with("Caller: When?\nThe tool slots answered: []\nYou: Never."));
+    assert_eq!(told(&mut Rig::new(TurnsBy::Vendor, Some("h"), false)), "Be kind.");
+}
+
+#[test]
+fn an_answer_that_is_owed_is_asked_for() {
+    let mut rig = Rig::new(TurnsBy::Vendor, None, true);
     rig.hear(json!({"setupComplete": {}}));
-    assert!(rig.sent().is_empty());
+    assert_eq!(rig.sent(), [json!({"realtimeInput": {"text": GO_ON}})]);
+}
+
+#[test]
+fn a_model_that_chooses_to_say_nothing_has_answered() {
+    let mut rig = Rig::new(TurnsBy::Vendor, None, true);
+    rig.hear(json!({"setupComplete": {}}));
+    let events = rig.hear(content(json!({"turnComplete": true, "waitingForInput": true})));
+    assert!(matches!(events[..], [Answered::AudioEnded { .. }]));
 }
 
 #[test]
@@ -136,6 +153,16 @@ fn our_turns_open_and_close_and_keep_what_is_said_over_the_model() {
     assert!(rig.hear(content(json!({"interrupted": true}))).is_empty(), "it only confirms");
     rig.hear(content(json!({"turnComplete": true})));
     assert!(matches!(rig.hear(audio())[..], [Answered::Audio { answer: AnswerId(2), .. }]));
+}
+
+#[test]
+fn both_alphabets_of_base64_are_understood() {
+    let mut rig = Rig::new(TurnsBy::Vendor, None, false);
+    for data in ["-__-AQ==", "+//+AQ=="] {
+        let part = json!({"inlineData": {"mimeType": "audio/pcm;rate=24000", "data": data}});
+        let events = rig.hear(content(json!({"modelTurn": {"parts": [part]}})));
+        assert!(matches!(&events[..], [Answered::Audio { octets, .. }] if octets == &[0xFB, 0xFF, 0xFE, 1]));
+    }
 }
 
 #[test]
