@@ -46,7 +46,7 @@ fn transcribe(samples: &[i16]) -> String {
             match events.recv().await.expect("an answer comes") {
                 SttEvent::Final { text, .. } => break text.expose().clone(),
                 SttEvent::Failed { error, .. } => panic!("{error}"),
-                SttEvent::Partial { .. } => {}
+                _ => {}
             }
         }
     });

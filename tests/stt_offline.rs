@@ -37,7 +37,7 @@ fn next_final(events: &mut Receiver<SttEvent>) -> (String, f32) {
             match tokio::time::timeout(Duration::from_secs(60), events.recv()).await.expect("an answer").unwrap() {
                 SttEvent::Final { text, confidence, .. } => return (text.into_exposed(), confidence),
                 SttEvent::Failed { error, .. } => panic!("{error}"),
-                SttEvent::Partial { .. } => {}
+                _ => {}
             }
         }
     })

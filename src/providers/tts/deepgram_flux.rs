@@ -93,7 +93,7 @@ mod tests {
         let mut turns = Turns::new("flux".into(), Handshake { url: String::new(), headers: Vec::new() });
         let request = SpeakRequest::new("one", SampleRate::NARROWBAND);
         let mut out = Outbox::default();
-        let mut hear = |turns: &mut Turns, kind: &str, speech: &str| {
+        let hear = |turns: &mut Turns, kind: &str, speech: &str| {
             let mut voiced = Vec::new();
             let text = json!({"type": kind, "speech_id": speech}).to_string();
             turns.received(Frame::Text(text), &mut Outbox::default(), &mut voiced).unwrap();

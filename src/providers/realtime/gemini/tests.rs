@@ -51,10 +51,6 @@ fn sent(out: &mut Outbox) -> Vec<Value> {
     std::iter::from_fn(|| out.next_frame()).map(|frame| json::of_frame(&frame).unwrap_or(Value::Null)).collect()
 }
 
-fn frame(value: &Value) -> Frame {
-    Frame::Text(value.to_string())
-}
-
 struct Rig {
     connection: Box<dyn RealtimeProtocol>,
     out: Outbox,
