@@ -219,7 +219,7 @@ async fn openai_realtime_holds_a_call() {
         })
         .await;
     assert!(record.total().is_some());
-    phone.play(&caller_says("thanks")).await;
+    phone.play(&caller_says("stop")).await;
     phone.play(&voice::silence(Duration::from_millis(600), 8_000)).await;
     assert_eq!(phone.ended().await, EndCause::Remote);
     let completed = server

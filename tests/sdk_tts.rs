@@ -29,24 +29,28 @@ fn expected(rate: usize, sample_bytes: usize) -> usize {
 }
 
 #[test]
+#[ignore = "needs the vendor's SDK"]
 fn elevenlabs() {
     let server = FakeServer::start_in_clear(tts_elevenlabs::ElevenLabs);
     assert_eq!(octets("elevenlabs_tts.py", &server, tts_elevenlabs::KEY), expected(8_000, 1));
 }
 
 #[test]
+#[ignore = "needs the vendor's SDK"]
 fn cartesia() {
     let server = FakeServer::start_in_clear(tts_cartesia::Cartesia);
     assert_eq!(octets("cartesia_tts.py", &server, tts_cartesia::KEY), expected(8_000, 1));
 }
 
 #[test]
+#[ignore = "needs the vendor's SDK"]
 fn deepgram() {
     let server = FakeServer::start_in_clear(tts_deepgram::Deepgram);
     assert_eq!(octets("deepgram_tts.py", &server, tts_deepgram::KEY), expected(8_000, 1));
 }
 
 #[test]
+#[ignore = "needs the vendor's SDK"]
 fn openai() {
     let server = FakeServer::start_in_clear(tts_servers::OpenAi);
     assert_eq!(octets("openai_tts.py", &server, tts_servers::KEY), expected(24_000, 2));

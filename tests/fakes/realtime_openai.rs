@@ -112,7 +112,7 @@ impl Talk {
             None => {
                 let call = format!("call_{n}");
                 self.calls.push(call.clone());
-                let goodbye = self.last_words.contains("thanks");
+                let goodbye = self.last_words.contains("stop");
                 let (name, arguments) = if goodbye { ("exit_done", "{}") } else { ("weather", "{\"city\":\"Basel\"}") };
                 let call = json!({
                     "id": item, "type": "function_call", "status": "completed", "call_id": call, "name": name,

@@ -102,9 +102,9 @@ impl Ear {
     }
 }
 
-/// What is answered to these words; `None` calls the tool `weather`, or takes the exit `done` for thanks.
+/// What is answered to these words; `None` calls the tool `weather`, or takes the exit `done` for a stop.
 pub fn answer(words: &str) -> Option<String> {
-    if words.contains("weather") || words.contains("thanks") {
+    if words.contains("weather") || words.contains("stop") {
         None
     } else if words.contains("count") {
         Some(LONG.into())
