@@ -8,10 +8,10 @@ mod voice;
 use common::speech::{WordErrors, models, through_mu_law, word_errors};
 use offhook::base::SampleRate;
 use offhook::providers::local::hibari::VOICE_RATE;
-use offhook::providers::speakable::normalize;
 use offhook::providers::local::moonshine::{Moonshine, RATE};
 use offhook::providers::local::resample::{Resampler, to_float, to_i16};
 use offhook::providers::local::runtime::Runtime;
+use offhook::providers::speakable::normalize;
 
 /// Wrong words per hundred that are allowed; the recogniser alone mishears 6 in human prompts.
 const MOST_PERCENT: f64 = 8.0;

@@ -2,7 +2,6 @@
 
 mod control;
 mod publish;
-mod reading;
 
 use super::bridge::BridgePort;
 use super::datagram::Datagram;
@@ -30,7 +29,6 @@ use crate::base::{Random, SampleRate, TurnId};
 use crate::rtp::dtmf::DigitTurn;
 use crate::rtp::packet::is_rtcp_type;
 use crate::rtp::quality::LossRuns;
-use reading::Reading;
 use rtrb::{Consumer, Producer};
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
@@ -133,7 +131,6 @@ pub(super) struct Engine {
     seam: Seam,
     /// The addresses last published: sent to, heard from, refused.
     shown: [Option<SocketAddr>; 3],
-    reading: Reading,
     /// Turns missed before one of which only the first half is done.
     unsaid: Option<u32>,
     /// Something was put into the uplink or the events in this turn.
@@ -176,7 +173,6 @@ impl Engine {
             presser: TonePresser::default(),
             seam: Seam::default(),
             shown: [None; 3],
-            reading: Reading::default(),
             unsaid: None,
             rings: false,
         }
@@ -374,7 +370,7 @@ impl Engine {
 
     fn receive(&mut self, turn: &mut Turn<'_>, setup: &mut Setup) {
         let Setup { media, ears, protection, handshake, .. } = setup;
-        let Self { receiver, events, shared, rings, socket, sender, bridge, srtp_failures, reading, .. } = self;
+        let Self { receiver, events, shared, rings, socket, sender, bridge, srtp_failures, .. } = self;
         let mut woken = false;
         let mut report = |event| {
             if let (LegEvent::Digit(key), Some(bridge)) = (&event, bridge.as_mut()) {
@@ -383,9 +379,8 @@ impl Engine {
             push_event(events, shared, rings, event);
         };
         let mut taken = 0;
-        let mut most = reading.first(turn.missed);
         loop {
-            let count = turn.datagrams.receive_up_to(socket, most);
+            let count = turn.datagrams.receive(socket);
             taken += count;
             for (octets, from, at) in turn.datagrams.iter_mut() {
                 let age = at.and_then(|at| turn.wall.duration_since(at).ok()).filter(|age| *age < OLDEST_ARRIVAL);
@@ -413,12 +408,10 @@ impl Engine {
                     *srtp_failures += 1;
                 }
             }
-            if count < most || most == 1 || taken >= DATAGRAMS_PER_TURN {
+            if count < BATCH || taken >= DATAGRAMS_PER_TURN {
                 break;
             }
-            most = BATCH;
         }
-        reading.note(taken);
         *rings |= woken;
     }
 

@@ -54,16 +54,10 @@ impl Datagrams {
 
     /// Takes up to [`BATCH`] waiting datagrams from the socket without blocking; fewer mean that it is empty.
     pub fn receive(&mut self, socket: &UdpSocket) -> usize {
-        self.receive_up_to(socket, BATCH)
-    }
-
-    /// As [`Self::receive`], but at most `most`: to look for a second datagram costs as much as to find none.
-    pub fn receive_up_to(&mut self, socket: &UdpSocket, most: usize) -> usize {
-        let most = most.min(BATCH);
         let payloads = self.payloads.iter_mut();
         let rest = self.names.iter_mut().zip(self.controls.iter_mut()).zip(self.headers.iter_mut());
         let mut vectors = [const { MaybeUninit::<libc::iovec>::uninit() }; BATCH];
-        for ((payload, ((name, control), header)), vector) in payloads.zip(rest).zip(vectors.iter_mut()).take(most) {
+        for ((payload, ((name, control), header)), vector) in payloads.zip(rest).zip(vectors.iter_mut()) {
             let vector = vector.write(libc::iovec { iov_base: payload.as_mut_ptr().cast(), iov_len: MAX_DATAGRAM });
             header.msg_len = 0;
             header.msg_hdr.msg_name = std::ptr::from_mut(name).cast();
@@ -74,18 +68,18 @@ impl Datagrams {
             header.msg_hdr.msg_controllen = CONTROL as _;
             header.msg_hdr.msg_flags = 0;
         }
-        // SAFETY: each of the first `most` headers points to a name, a control buffer and a vector of the lengths given,
-        // all of which live until the call returns; the socket is open for as long as it is borrowed.
+        // SAFETY: every header points to a name, a control buffer and a vector of the lengths given, all of
+        // which live until the call returns; the socket is open for as long as it is borrowed.
         let count = unsafe {
             libc::recvmmsg(
                 socket.as_raw_fd(),
                 self.headers.as_mut_ptr(),
-                most as libc::c_uint,
+                BATCH as libc::c_uint,
                 libc::MSG_DONTWAIT as _,
                 std::ptr::null_mut(),
             )
         };
-        self.received = usize::try_from(count).unwrap_or(0).min(most);
+        self.received = usize::try_from(count).unwrap_or(0).min(BATCH);
         self.received
     }
 
@@ -220,21 +214,6 @@ mod tests {
             assert_eq!(datagrams.receive(&receiver), 0);
             assert_eq!(datagrams.iter().count(), 0);
         }
-    }
-
-    #[test]
-    fn no_more_is_taken_than_was_asked_for_and_the_rest_stays() {
-        let receiver = UdpSocket::bind("127.0.0.1:0").unwrap();
-        let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
-        for length in 1..=BATCH + 2 {
-            sender.send_to(&vec![7; length], receiver.local_addr().unwrap()).unwrap();
-        }
-        let mut datagrams = Datagrams::new();
-        for (most, taken) in [(1, vec![1]), (0, vec![]), (usize::MAX, (2..BATCH + 2).collect()), (1, vec![BATCH + 2])] {
-            assert_eq!(datagrams.receive_up_to(&receiver, most), taken.len());
-            assert_eq!(datagrams.iter().map(|(octets, ..)| octets.unwrap().len()).collect::<Vec<_>>(), taken);
-        }
-        assert_eq!(datagrams.receive_up_to(&receiver, 1), 0);
     }
 
     #[test]
