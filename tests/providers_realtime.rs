@@ -126,6 +126,7 @@ impl Rig {
             }],
             messages: Pii::new(vec![Message::Caller(Pii::new("an earlier question".into()))]),
             opening: None,
+            answer_due: false,
             voice: None,
             language: None,
         }

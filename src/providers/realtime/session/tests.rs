@@ -136,6 +136,7 @@ impl Rig {
             tools: Vec::new(),
             messages: Pii::default(),
             opening: None,
+            answer_due: false,
             voice: None,
             language: None,
         };

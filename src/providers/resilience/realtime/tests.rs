@@ -63,6 +63,7 @@ async fn answers_are_numbered_on_across_providers() {
         tools: Vec::new(),
         messages: Pii::default(),
         opening: None,
+        answer_due: false,
         voice: None,
         language: None,
     };
