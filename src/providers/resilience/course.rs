@@ -198,7 +198,11 @@ impl<P: ?Sized + Send + Sync> Field<'_, P> {
                             let error = runner.gone();
                             self.lost(runner, error);
                         }
-                        first => return Race::Won(runner, first),
+                        first => {
+                            // Those that lost have not failed for good: the winner may yet.
+                            self.tried.retain(|place| running.iter().all(|lost| lost.place != *place));
+                            return Race::Won(runner, first);
+                        }
                     }
                 }
                 () = out.closed() => return Race::Unheard,
@@ -222,7 +226,8 @@ impl<P: ?Sized + Send + Sync> Field<'_, P> {
                 Ok(items) => {
                     let (name, patience) = (leg.name(&member.provider), leg.patience(&member.provider));
                     let began = Instant::now();
-                    return Some(Runner { member: member.clone(), name, items, began, patience, settled: false });
+                    let member = member.clone();
+                    return Some(Runner { place, member, name, items, began, patience, settled: false });
                 }
                 Err(error) => {
                     member.health.failed(&error);
@@ -263,6 +268,7 @@ async fn until(at: Option<Instant>) {
 /// A provider that was asked. One that is dropped without a verdict has failed if it was late; else its circuit's probe is
 /// free again.
 struct Runner<L: Leg> {
+    place: usize,
     member: Member<L::Provider>,
     name: ProviderName,
     items: mpsc::Receiver<Result<L::Item, ProviderError>>,

@@ -273,18 +273,20 @@ async fn whatever_providers_do_a_request_ends_in_time() {
         let mut could = false;
         let mut providers = Vec::new();
         for name in ["a", "b", "c"] {
-            let wait = random.below(3_000);
+            // Adapters have deadlines of their own.
+            let wait = random.below(1_400);
             let script = match random.below(5) {
-                0 => vec![],
-                1 => vec![vec![(wait, Err(gone()))]],
-                2 => vec![vec![(600_000, Ok(1))]],
-                3 => vec![vec![(wait, Ok(1)), (10, Ok(2)), (10, Err(gone()))]],
+                0 => None,
+                1 => Some(vec![(wait, Err(gone()))]),
+                2 => Some(vec![(1_400, Err(gone()))]),
+                3 => Some(vec![(wait, Ok(1)), (10, Ok(2)), (10, Err(gone()))]),
                 _ => {
                     could = true;
-                    vec![after(random.below(900))]
+                    Some(after(random.below(900)))
                 }
             };
-            providers.push(Scripted::new(name, script));
+            // One that lost a race may be asked once more.
+            providers.push(Scripted::new(name, script.into_iter().flat_map(|script| [script.clone(), script]).collect()));
         }
         let hedge = (random.below(2) == 0).then(|| Duration::from_millis(random.below(900)));
         let leg = Count { hedge, ..patient() };
@@ -299,6 +301,6 @@ async fn whatever_providers_do_a_request_ends_in_time() {
         } else {
             assert!(failed.is_some() || got.len() == 4, "round {round}");
         }
-        assert!(began.elapsed() < Duration::from_secs(700), "round {round}");
+        assert!(began.elapsed() < Duration::from_secs(10), "round {round}");
     }
 }

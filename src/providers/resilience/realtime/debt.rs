@@ -73,6 +73,7 @@ impl Debt {
 
     /// The caller has finished.
     pub(super) fn finished(&mut self, now: Instant) {
+        self.calls = 0;
         self.answer = Some(Answer { since: now, in_words: false });
     }
 
@@ -97,7 +98,7 @@ impl Debt {
 
     /// The caller's words are known.
     pub(super) fn understood(&mut self) {
-        (self.committed, self.calls) = (false, 0);
+        self.committed = false;
         self.tape.clear();
         if let Some(answer) = &mut self.answer {
             answer.in_words = true;
@@ -113,8 +114,7 @@ impl Debt {
 
     /// The caller speaks: nothing is owed until it has finished.
     pub(super) fn void(&mut self) {
-        self.answer = None;
-        self.broken_off = false;
+        (self.answer, self.broken_off, self.calls) = (None, false, 0);
     }
 
     /// The answer under way ended before its end; whether it is asked for again is seen by what follows.
