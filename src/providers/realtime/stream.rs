@@ -3,7 +3,8 @@
 use super::protocol::RealtimeVendor;
 use super::session::{Deadlines, Session, Wish};
 use super::{
-    AnswerId, Patience, RealtimeCapabilities, RealtimeEvent, RealtimeRequest, RealtimeSession, RealtimeStream, SpeechToSpeech,
+    AnswerId, Patience, RealtimeCapabilities, RealtimeEvent, RealtimeRequest, RealtimeSession, RealtimeStream,
+    SpeechToSpeech,
 };
 use crate::base::Pii;
 use crate::base::chat::ToolSpec;

@@ -184,7 +184,11 @@ impl Speech {
         let Deadlines { first, stall, behind } = self.deadlines;
         let Some(at) = self.progress else { return Some((self.piece.0 + first, "first audio", first)) };
         let (stalls, lags) = (at + stall, self.lasts + behind);
-        Some(if lags < stalls { (lags, "audio as fast as it is spoken", behind) } else { (stalls, "further audio", stall) })
+        Some(if lags < stalls {
+            (lags, "audio as fast as it is spoken", behind)
+        } else {
+            (stalls, "further audio", stall)
+        })
     }
 }
 
@@ -195,8 +199,11 @@ mod tests {
     use super::*;
 
     const MS: Duration = Duration::from_millis(1);
-    const DEADLINES: Deadlines =
-        Deadlines { first: Duration::from_millis(100), stall: Duration::from_millis(50), behind: Duration::from_millis(80) };
+    const DEADLINES: Deadlines = Deadlines {
+        first: Duration::from_millis(100),
+        stall: Duration::from_millis(50),
+        behind: Duration::from_millis(80),
+    };
 
     fn speech(text: &str, timed: bool, format: AudioFormat, now: Instant) -> Speech {
         let request = SpeakRequest::new(text, SampleRate::NARROWBAND);

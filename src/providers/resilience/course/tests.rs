@@ -286,7 +286,8 @@ async fn whatever_providers_do_a_request_ends_in_time() {
                 }
             };
             // One that lost a race may be asked once more.
-            providers.push(Scripted::new(name, script.into_iter().flat_map(|script| [script.clone(), script]).collect()));
+            providers
+                .push(Scripted::new(name, script.into_iter().flat_map(|script| [script.clone(), script]).collect()));
         }
         let hedge = (random.below(2) == 0).then(|| Duration::from_millis(random.below(900)));
         let leg = Count { hedge, ..patient() };
