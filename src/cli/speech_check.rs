@@ -89,17 +89,24 @@ fn languages(agent: &Agent, source: &str, registry: &Registry) -> Vec<Diagnostic
         && choice.language.as_deref() != Some(ANY_LANGUAGE)
         && !choice.providers.iter().any(detects)
     {
-        let message = format!("no call ever changes its language: {} says of none which it is", listed(&choice.providers));
-        let help = "name one under `use` that detects languages; docs/providers/speech-to-text.md says what each needs for it";
+        let message = format!("no call ever changes its language: none of {} detects one", listed(&choice.providers));
+        let help =
+            "name one under `use` that detects languages; docs/providers/speech-to-text.md says what each needs for it";
         add(Severity::Error, "languages", message, help);
         return found;
     }
     for (language, names) in &choice.languages {
         if language == ANY_LANGUAGE {
             let message = format!("`{ANY_LANGUAGE}` is no language that is heard");
-            add(Severity::Error, language, message, "write a tag such as `de`; `language: multi` begins with several at once");
+            add(
+                Severity::Error,
+                language,
+                message,
+                "write a tag such as `de`; `language: multi` begins with several at once",
+            );
         } else if !names.iter().any(detects) {
-            let message = format!("a call that goes over to `{language}` stays there: {} detects no language", listed(names));
+            let message =
+                format!("a call that goes over to `{language}` stays there: none of {} detects one", listed(names));
             let help = "name a provider for it that detects languages, if callers are to come back";
             add(Severity::Warning, language, message, help);
         }

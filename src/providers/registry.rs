@@ -263,6 +263,12 @@ impl Registry {
         })
     }
 
+    /// The way out, as its providers take it.
+    #[must_use]
+    pub fn network(&self) -> &Network {
+        &self.network
+    }
+
     /// The configured providers, by name.
     pub fn specs(&self) -> impl Iterator<Item = &ProviderSpec> {
         self.specs.values()
