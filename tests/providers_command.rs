@@ -342,7 +342,7 @@ fn a_change_of_language_that_can_never_happen_is_refused_with_what_would_do() {
     assert!(text.contains("no call ever changes its language: none of deepgram, local detects one"), "{text}");
     assert!(text.contains("name one under `use` that detects languages"), "{text}");
     let (code, text) = check("speech_to_text: {use: cartesia, languages: {de: deepgram}}\n");
-    assert!(code == Some(0) && text.contains("a.yaml:2:44"), "{text}");
+    assert!(code == Some(0) && text.contains("a.yaml:2:45"), "{text}");
     assert!(text.contains("a call that goes over to `de` stays there: none of deepgram detects one"), "{text}");
     let (code, text) = check("speech_to_text: {use: cartesia, languages: {multi: cartesia}}\n");
     assert!(code == Some(1) && text.contains("`multi` is no language that is heard"), "{text}");

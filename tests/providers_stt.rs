@@ -17,6 +17,7 @@ use offhook::{
     providers::{
         Network, ProviderError, Settings, SpeechToText, SttEvent, SttRequest, SttStream, catalogue,
         format::AudioFormat,
+        registry::{Local, ProviderSpec, Registry},
         stt::whisper::{BatchSpeechToText, Whisper},
     },
 };
@@ -466,4 +467,87 @@ async fn a_recording_is_transcribed_and_its_refusals_are_told() {
         assert_eq!(error.kind(), kind, "{damage:?}: {error}");
         server.behave();
     }
+}
+
+/// Two accounts with a vendor that says which language it hears.
+fn two_ears() -> (FakeServer, FakeServer, Registry) {
+    let (home, german) = (FakeServer::start(Cartesia), FakeServer::start(Cartesia));
+    let account = |name: &str, server: &FakeServer| ProviderSpec {
+        name: name.into(),
+        key: Some(Pii::new("good-key".into())),
+        url: Some(server.http_url("")),
+        ..ProviderSpec::of_vendor("cartesia")
+    };
+    let network = Network::new(home.ca_pem().as_bytes()).expect("a network");
+    let specs = vec![account("ears", &home), account("ears-de", &german)];
+    let registry = Registry::new(specs, network, Box::new(|_| None), Local::default());
+    (home, german, registry)
+}
+
+impl Call {
+    /// The provider that the last words came from, if it is another than before.
+    fn changed_to(&mut self) -> Option<String> {
+        let changed = self.hints.drain(..).filter_map(|hint| match hint {
+            SttEvent::FellOver { to, .. } => Some(to.into_owned()),
+            _ => None,
+        });
+        changed.last()
+    }
+}
+
+#[tokio::test]
+async fn a_caller_who_changes_the_language_is_heard_by_its_provider_and_loses_no_word() {
+    let (home, german, registry) = two_ears();
+    let languages = [("de".to_owned(), vec!["ears-de".to_owned()])].into();
+    let ears = registry.speech_to_text_by_language(&["ears".to_owned()], None, "en-US", &languages);
+    let mut call = Call::open(ears.expect("a router").as_ref());
+    let opened_with = |server: &FakeServer| {
+        server.requests().iter().map(|request| request.param("language").map(str::to_owned)).collect::<Vec<_>>()
+    };
+    assert_eq!(call.turn(1, "table for two").await.as_deref(), Ok("table for two"));
+    assert_eq!((call.changed_to(), german.connections()), (None, 0), "begun in its own setting");
+    assert_eq!(opened_with(&home), [None]);
+
+    assert_eq!(call.turn(2, "guten danke").await.as_deref(), Ok("guten danke"), "told again to the other one");
+    assert_eq!(call.changed_to().as_deref(), Some("ears-de"));
+    assert_eq!(opened_with(&german), [Some("de".to_owned())]);
+    assert!(home.until(LIMIT, |server| server.open_connections() == 0).await, "the first is let go");
+
+    assert_eq!(call.turn(3, "arigato arigato").await.as_deref(), Ok("arigato arigato"));
+    assert_eq!(call.changed_to(), None, "a language without a provider stays where it is");
+    // In the middle of a segment: what was said of it before the change is there once.
+    call.stream.start(SegmentId(4));
+    call.say("table for");
+    call.stream.finish(SegmentId(4));
+    call.stream.start(SegmentId(4));
+    call.say("two friday");
+    call.stream.finish(SegmentId(4));
+    let mut words = call.answer().await.expect("words").1;
+    if words == "table for" {
+        words = call.answer().await.expect("more words").1;
+    }
+    assert_eq!(words, "table for two friday");
+    assert_eq!(call.changed_to().as_deref(), Some("ears"), "and back");
+    assert_eq!(opened_with(&home), [None, None]);
+    leaves_cleanly("home", call, &home).await;
+    assert!(german.until(LIMIT, |server| server.open_connections() == 0).await);
+    assert_eq!(german.complaints(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_caller_with_two_languages_does_not_move_the_call_to_and_fro() {
+    let (home, german, registry) = two_ears();
+    let languages = [("de".to_owned(), vec!["ears-de".to_owned()])].into();
+    let ears = registry.speech_to_text_by_language(&["ears".to_owned()], Some("multi"), "en-US", &languages);
+    let mut call = Call::open(ears.expect("a router").as_ref());
+    let mut changes = 0;
+    for segment in 1..=12 {
+        let text = if segment % 2 == 0 { "table please" } else { "guten danke" };
+        assert_eq!(call.turn(segment, text).await.as_deref(), Ok(text), "{segment}");
+        changes += u32::from(call.changed_to().is_some());
+    }
+    assert_eq!(changes, 2, "there and back, and no further");
+    assert_eq!((home.connections(), german.connections()), (2, 1));
+    assert_eq!(home.requests()[0].param("language"), Some("multi"));
+    leaves_cleanly("home", call, &home).await;
 }
