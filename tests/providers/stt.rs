@@ -6,8 +6,9 @@ use std::{
 };
 
 use crate::fakes::{
-    FakeServer, Misbehaviour, stt_assemblyai::AssemblyAi, stt_cartesia::Cartesia, stt_deepgram::Deepgram,
-    stt_elevenlabs::ElevenLabs, stt_openai::OpenAi, stt_vosk::Vosk, stt_whisper::Whisper as FakeWhisper, voice,
+    Conversation, FakeServer, Message, Misbehaviour, Reply, Request, Say, Vendor, stt_assemblyai::AssemblyAi,
+    stt_cartesia::Cartesia, stt_deepgram::Deepgram, stt_elevenlabs::ElevenLabs, stt_openai::OpenAi, stt_vosk::Vosk,
+    stt_whisper::Whisper as FakeWhisper, voice,
 };
 use offhook::{
     base::{Pii, SampleRate, SegmentId},
@@ -547,4 +548,127 @@ async fn a_caller_with_two_languages_does_not_move_the_call_to_and_fro() {
     assert_eq!((home.connections(), german.connections()), (2, 1));
     assert_eq!(home.requests()[0].param("language"), Some("multi"));
     leaves_cleanly("home", call, &home).await;
+}
+
+#[tokio::test]
+async fn every_form_of_audio_that_a_vendor_is_said_to_take_is_announced_and_understood() {
+    for case in CASES {
+        let (name, server) = (case.name(), case.server());
+        let provider = case.build(&server);
+        for format in provider.capabilities().formats {
+            let rate = format.rate.0;
+            let request = SttRequest { line: format, ..SttRequest::new(format.rate, PRE_ROLL) };
+            let (stream, events) = provider.open(request).expect("a place");
+            let mut call = Call { stream, events, hints: Vec::new() };
+            call.stream.start(SegmentId(1));
+            call.push(&voice::Voice::default().speak("table for two", rate));
+            call.push(&voice::silence(Duration::from_millis(120), rate));
+            call.stream.finish(SegmentId(1));
+            // The fake reads octets in the form that was announced: in any other these would be no words.
+            let answer = call.answer().await.map(|(_, text)| text);
+            assert_eq!(answer.as_deref(), Ok("table for two"), "{name} {format:?}");
+        }
+        let meter = provider.meter().expect("a meter");
+        assert!(meter.conversions.passed() > 0 && meter.conversions.resampled() == 0, "{name}");
+        assert_eq!(server.complaints(), Vec::<String>::new(), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_vendor_hints_at_what_it_is_said_to_and_at_nothing_else() {
+    for case in CASES {
+        let (name, server) = (case.name(), case.server());
+        let provider = case.build(&server);
+        let has = provider.capabilities();
+        let mut call = Call::open(provider.as_ref());
+        call.stream.start(SegmentId(1));
+        call.say("table for");
+        if has.partials {
+            call.until(|event| matches!(event, SttEvent::Partial { text, .. } if text.expose().contains("table")))
+                .await;
+        }
+        call.say("two");
+        // In pieces, as on a telephone: a pause is seen when more silence comes.
+        for _ in 0..10 {
+            call.push(&voice::silence(Duration::from_millis(100), RATE));
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let is_end = |event: &SttEvent| matches!(event, SttEvent::EndOfTurn { .. });
+        if has.end_of_turn {
+            call.until(is_end).await;
+        }
+        call.stream.finish(SegmentId(1));
+        let answer = call.answer().await.map(|(_, text)| text);
+        assert_eq!(answer.as_deref(), Ok("table for two"), "{name}");
+        let said = |wanted: &dyn Fn(&SttEvent) -> bool| call.hints.iter().any(wanted);
+        assert!(has.partials || !said(&|event| matches!(event, SttEvent::Partial { .. })), "{name}");
+        assert!(has.end_of_turn || !said(&is_end), "{name}");
+        assert!(has.detects_language || !said(&|event| matches!(event, SttEvent::Language { .. })), "{name}");
+    }
+}
+
+/// Answers what ends a segment with the vendor's own message for German words.
+struct German(&'static str);
+
+struct Talk(&'static str);
+
+impl Vendor for German {
+    fn websocket(&self, _: &Request) -> Result<Box<dyn Conversation>, Reply> {
+        Ok(Box::new(Talk(self.0)))
+    }
+}
+
+impl Conversation for Talk {
+    fn opened(&mut self) -> Vec<Say> {
+        let first = match self.0 {
+            "assemblyai" => json!({"type": "Begin", "id": "r", "expires_at": 1_900_000_000}),
+            "elevenlabs" => json!({"message_type": "session_started", "session_id": "r"}),
+            "deepgram-flux" => json!({"type": "Connected", "request_id": "r", "sequence_id": 0}),
+            _ => return Vec::new(),
+        };
+        vec![Say::json(&first)]
+    }
+
+    fn heard(&mut self, message: Message) -> Vec<Say> {
+        let message = message.json();
+        let ends = match self.0 {
+            "elevenlabs" => message["commit"] == true,
+            _ => ["Finalize", "ForceEndTurn", "ForceEndpoint"].iter().any(|kind| message["type"] == *kind),
+        };
+        let says = match self.0 {
+            "assemblyai" => json!({"type": "Turn", "turn_order": 0, "turn_is_formatted": false, "end_of_turn": true,
+                "transcript": "danke", "language_code": "de", "language_confidence": 0.9, "words": []}),
+            "elevenlabs" => json!({"message_type": "committed_transcript_with_timestamps", "text": "danke",
+                "language_code": "de", "words": []}),
+            "deepgram-flux" => json!({"type": "TurnInfo", "event": "EndOfTurn", "turn_index": 0, "sequence_id": 1,
+                "transcript": "danke", "languages": ["de"], "words": [], "end_of_turn_confidence": 0.9}),
+            _ => json!({"type": "Results", "is_final": true, "from_finalize": true, "start": 0.0, "duration": 0.3,
+                "channel": {"alternatives": [{"transcript": "danke", "languages": ["de"], "words": []}]}}),
+        };
+        if ends { vec![Say::json(&says)] } else { Vec::new() }
+    }
+}
+
+#[tokio::test]
+async fn the_language_is_told_by_each_vendor_that_is_asked_to_detect_it() {
+    for (vendor, ask) in [
+        ("deepgram", &(|s: &mut Settings| s.language = "multi".into()) as &dyn Fn(&mut Settings)),
+        ("deepgram-flux", &|s: &mut Settings| s.model = "flux-general-multi".into()),
+        ("assemblyai", &|s: &mut Settings| drop(s.options.insert("language_detection".into(), json!(true)))),
+        ("elevenlabs", &|s: &mut Settings| drop(s.options.insert("include_language_detection".into(), json!(true)))),
+    ] {
+        let server = FakeServer::start(German(vendor));
+        let case = CASES.into_iter().find(|case| case.vendor == vendor).expect("a case");
+        let mut settings = case.settings(&server);
+        assert!(!build(&settings, vendor, &server).capabilities().detects_language, "{vendor}");
+        ask(&mut settings);
+        let provider = build(&settings, vendor, &server);
+        assert!(provider.capabilities().detects_language, "{vendor}");
+        let mut call = Call::open(provider.as_ref());
+        call.stream.start(SegmentId(1));
+        call.say("danke");
+        call.stream.finish(SegmentId(1));
+        let told = call.until(|event| matches!(event, SttEvent::Language { .. } | SttEvent::Failed { .. })).await;
+        assert!(matches!(&told, SttEvent::Language { tag, .. } if tag == "de"), "{vendor}: {told:?}");
+    }
 }

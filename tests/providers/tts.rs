@@ -198,6 +198,62 @@ async fn a_line_gets_its_own_format_where_the_vendor_has_it() {
     }
 }
 
+/// A form of audio in the words of the fakes' notes.
+fn in_words(format: AudioFormat) -> String {
+    format!("{:?} {}", format.encoding, format.rate.0)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_form_of_audio_that_a_vendor_is_said_to_give_is_asked_for_and_comes_unchanged() {
+    for case in ALL {
+        // The servers that copy OpenAI answer with a WAV file of a rate of their own, unless they are asked for samples.
+        let case = if case.vendor == COMPATIBLE.vendor {
+            Case { options: r#"{"response_format":"pcm"}"#, ..case }
+        } else {
+            case
+        };
+        let (server, tts) = case.start();
+        let declared = tts.capabilities().formats;
+        for format in &declared {
+            let request = SpeakRequest { line: *format, ..SpeakRequest::new("one two three", format.rate) };
+            let heard = collect(tts.speak(request).unwrap()).await;
+            assert!(voice::says(&heard.samples, format.rate.0, "one two three"), "{case:?} {format:?}");
+        }
+        let conversions = &tts.meter().unwrap().conversions;
+        assert!(conversions.passed() > 0 && conversions.resampled() == 0, "{case:?}");
+        let mut asked = server.notes();
+        asked.sort_unstable();
+        asked.dedup();
+        let mut wanted: Vec<String> = declared.into_iter().map(in_words).collect();
+        wanted.sort_unstable();
+        assert_eq!(asked, wanted, "{case:?}: each once, and no other");
+        assert_eq!(server.complaints(), Vec::<String>::new(), "{case:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_vendor_is_told_to_stop_exactly_where_it_is_said_to_understand_that() {
+    for case in ALL {
+        let (server, tts) = case.start();
+        let mut cut_off = tts.speak(request(LONG)).unwrap();
+        tokio::time::timeout(LIMIT, cut_off.recv()).await.unwrap().unwrap().unwrap();
+        drop(cut_off);
+        let is_told = |server: &FakeServer| match case.is_socket() {
+            true => server.notes().iter().any(|note| note == "told to stop"),
+            false => server.abandoned() > 0,
+        };
+        let capabilities = tts.capabilities();
+        assert_eq!(capabilities.word_timestamps, case.timed, "{case:?}");
+        if capabilities.cancel {
+            assert!(server.until(LIMIT, is_told).await, "{case:?}");
+        } else if case.is_socket() {
+            // Piper's file is there as a whole before a word of it is heard: nothing is left to stop.
+            assert_says(case, &say(&tts, NEXT).await, NEXT);
+            assert!(!is_told(&server), "{case:?}");
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn after_a_barge_in_only_the_next_answer_is_heard() {
     for case in ALL {
