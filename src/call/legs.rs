@@ -98,7 +98,7 @@ impl Legs {
     fn tell_quality(&self) {
         let lines = [(quality::NEAR, Some(&self.line)), (quality::FAR, self.far.line.as_deref())];
         for (leg, line) in lines.into_iter().filter_map(|(leg, line)| Some((leg, line?))) {
-            self.events.send(CallEvent::MediaQuality { call: self.call, leg, quality: line.quality() });
+            self.events.send(CallEvent::MediaQuality { call: self.call, leg, quality: Box::new(line.quality()) });
         }
     }
 
