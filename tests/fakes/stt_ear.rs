@@ -5,7 +5,16 @@ use std::time::Duration;
 use super::voice::{Encoding, Timed, recognise};
 
 /// The words a caller may say; no two sound alike.
-pub const VOCABULARY: [&str; 8] = ["table", "for", "two", "friday", "please", "yes", "seven", "thanks"];
+pub const VOCABULARY: [&str; 12] =
+    ["table", "for", "two", "friday", "please", "yes", "seven", "thanks", "guten", "danke", "bitte", "arigato"];
+/// Those of them that are of another language than English.
+const FOREIGN: [(&str, &str); 4] = [("guten", "de"), ("danke", "de"), ("bitte", "de"), ("arigato", "ja")];
+
+/// The language of a text, by its first word that is not English.
+pub fn language(text: &str) -> &'static str {
+    let foreign = |word: &str| FOREIGN.iter().find(|(known, _)| *known == word).map(|(_, language)| *language);
+    text.split_whitespace().find_map(foreign).unwrap_or("en")
+}
 
 /// Audio of one connection and how much of it has been reported for good.
 pub struct Ear {
