@@ -75,6 +75,8 @@ pub struct Session {
     segment: Option<Segment>,
     /// The last segment there was.
     last: SegmentId,
+    /// See [`Self::expect`].
+    expected: Vec<String>,
     breaks: u32,
     broken_at: Option<Instant>,
     silent_finishes: u32,
@@ -134,6 +136,7 @@ impl Session {
             link: Link::Down(now),
             segment: None,
             last: SegmentId::default(),
+            expected: Vec::new(),
             breaks: 0,
             broken_at: None,
             silent_finishes: 0,
@@ -241,11 +244,27 @@ impl Session {
         self.run(now);
     }
 
+    /// See [`SttStream::expect`](crate::providers::SttStream::expect).
+    pub fn expect(&mut self, phrases: Vec<String>) {
+        if phrases == self.expected {
+            return;
+        }
+        self.expected = phrases;
+        let mut outbox = Outbox::default();
+        if let Link::Up(connection) = &mut self.link {
+            connection.protocol.expect(&self.expected, &mut outbox);
+        }
+        self.flush(outbox);
+    }
+
     /// The connection that [`Output::Open`] asked for is open.
     pub fn opened(&mut self, now: Instant) {
         let Link::Opening(mut protocol) = std::mem::replace(&mut self.link, Link::Down(now)) else { return };
         let mut outbox = Outbox::default();
         protocol.opened(&mut outbox);
+        if !self.expected.is_empty() {
+            protocol.expect(&self.expected, &mut outbox);
+        }
         let connection = Connection {
             ready: !protocol.awaits_ready(),
             protocol,
