@@ -46,16 +46,16 @@ sdk:
 	@tests/sdk/fetch.sh
 
 test-sdk: sdk
-	@$(CARGO) test $(patsubst tests/%.rs,--test %,$(wildcard tests/sdk_*.rs)) -- --ignored
+	@$(CARGO) test --test providers sdk_ -- --ignored
 
 test-bridge-pipecat: pipecat
-	@$(CARGO) nextest run --test bridge_pipecat $(TEST_ARGS)
+	@$(CARGO) nextest run --test calls $(TEST_ARGS) bridge_pipecat
 
 interop: peers
 	@$(CARGO) build --bins
 	@target/debug/offhook models fetch
 	@rm -rf target/interop
-	@$(CARGO) nextest run --test 'interop_*' --no-fail-fast $(TEST_ARGS); \
+	@$(CARGO) nextest run --test interop --no-fail-fast $(TEST_ARGS); \
 	  result=$$?; tests/interop/table.sh; exit $$result
 
 # The development build fetches the models here: it is the one that the tests need anyway.
