@@ -52,6 +52,8 @@ struct Speech {
 struct Turn {
     id: String,
     ear: Option<Ear>,
+    /// `speech.context`.
+    terms: Value,
     heard: bool,
 }
 
@@ -114,7 +116,7 @@ impl Speech {
         if words.is_empty() && !owed {
             return Vec::new();
         }
-        let say = Self::say(id, "speech.phrase", &body(&words));
+        let say = Self::say(id, "speech.phrase", &body(&words, ear.confidence(&words)));
         if self.context.misbehaves(Misbehaviour::DuplicateFinals) { vec![say.clone(), say] } else { vec![say] }
     }
 
@@ -126,7 +128,9 @@ impl Speech {
             let Some((encoding, rate)) = announced(octets).filter(|_| kind == Some("audio/x-wav")) else {
                 return self.close("the first audio of a turn is a RIFF header");
             };
-            turn.ear = Some(Ear::new(encoding, rate));
+            let mut ear = Ear::new(encoding, rate);
+            ear.expect(turn.terms.pointer("/dgi/Groups/0/Items").unwrap_or(&Value::Null));
+            turn.ear = Some(ear);
             return vec![Self::say(id, "turn.start", &json!({"context": {"serviceTag": "tag"}}))];
         };
         if octets.is_empty() {
@@ -157,12 +161,12 @@ impl Speech {
     }
 }
 
-fn body(words: &[Timed]) -> Value {
+fn body(words: &[Timed], confidence: f64) -> Value {
     let Some((first, last)) = words.first().zip(words.last()) else {
         return json!({"Id": "0", "RecognitionStatus": "NoMatch", "Offset": 0, "Duration": 0, "Channel": 0});
     };
     let text = joined(words);
-    let best = json!({"Confidence": 0.9, "Lexical": text, "ITN": text, "MaskedITN": text, "Display": text});
+    let best = json!({"Confidence": confidence, "Lexical": text, "ITN": text, "MaskedITN": text, "Display": text});
     json!({"Id": "0", "RecognitionStatus": "Success", "Offset": ticks(first.start), "Channel": 0, "Type": "ConversationTranscription",
         "Duration": ticks(last.end - first.start), "DisplayText": text, "NBest": [best]})
 }
@@ -194,7 +198,7 @@ impl Conversation for Speech {
                 if id.len() != 32 || self.turn.is_some() {
                     self.context.complain("a turn without an id, or within another");
                 }
-                self.turn = Some(Turn { id, ear: None, heard: false });
+                self.turn = Some(Turn { id, ear: None, terms: json, heard: false });
             }
             "telemetry" => {}
             other => return self.close(&format!("a message of {other} in this place")),

@@ -4,7 +4,7 @@
 use std::{path::Path, process::Command, time::Duration};
 
 use crate::fakes::{
-    FakeServer, stt_assemblyai::AssemblyAi, stt_cartesia::Cartesia, stt_deepgram::Deepgram, stt_elevenlabs::ElevenLabs,
+    FakeServer, stt_assemblyai::AssemblyAi, stt_azure::Azure, stt_cartesia::Cartesia, stt_deepgram::Deepgram, stt_elevenlabs::ElevenLabs,
     stt_openai::OpenAi,
 };
 
@@ -56,4 +56,10 @@ fn elevenlabs_s_sdk_understands_the_fake() {
 #[ignore = "needs the vendor's SDK"]
 fn cartesia_s_sdk_understands_the_fake() {
     holds("cartesia_stt.py", &FakeServer::start_in_clear(Cartesia));
+}
+
+#[test]
+#[ignore = "needs the vendor's SDK"]
+fn microsoft_s_sdk_understands_the_fake() {
+    holds("azure_stt.py", &FakeServer::start_in_clear(Azure));
 }

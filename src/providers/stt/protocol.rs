@@ -57,8 +57,8 @@ pub trait SttProtocol: Send {
     /// The connection is open: what has to be said first.
     fn opened(&mut self, out: &mut Outbox);
 
-    /// Words that are likely to be heard from here on, in place of those told before. Called on an open connection, after
-    /// [`Self::opened`] where there are any. A vendor that takes none, or is not to be told, does nothing.
+    /// Words that are likely to be heard from here on, in place of those told before. Called on a connection that takes
+    /// audio. A vendor that takes none, or is not to be told, does nothing.
     fn expect(&mut self, phrases: &[String], out: &mut Outbox) {
         let _ = (phrases, out);
     }

@@ -250,8 +250,15 @@ impl Session {
             return;
         }
         self.expected = phrases;
+        self.tell_expected();
+    }
+
+    /// Tells the vendor what is expected, once it takes messages.
+    fn tell_expected(&mut self) {
         let mut outbox = Outbox::default();
-        if let Link::Up(connection) = &mut self.link {
+        if let Link::Up(connection) = &mut self.link
+            && connection.ready
+        {
             connection.protocol.expect(&self.expected, &mut outbox);
         }
         self.flush(outbox);
@@ -262,9 +269,6 @@ impl Session {
         let Link::Opening(mut protocol) = std::mem::replace(&mut self.link, Link::Down(now)) else { return };
         let mut outbox = Outbox::default();
         protocol.opened(&mut outbox);
-        if !self.expected.is_empty() {
-            protocol.expect(&self.expected, &mut outbox);
-        }
         let connection = Connection {
             ready: !protocol.awaits_ready(),
             protocol,
@@ -283,6 +287,9 @@ impl Session {
         };
         self.link = Link::Up(Box::new(connection));
         self.flush(outbox);
+        if !self.expected.is_empty() {
+            self.tell_expected();
+        }
         match &mut self.segment {
             Some(segment) => self.sent_to = segment.tell_again(self.ring.begin()),
             None => self.sent_to = self.ring.end(),
@@ -561,7 +568,12 @@ impl Session {
             connection.answered = connection.asked;
         }
         match heard {
-            Heard::Ready => connection.ready = true,
+            Heard::Ready => {
+                let is_news = !std::mem::replace(&mut connection.ready, true);
+                if is_news && !self.expected.is_empty() {
+                    self.tell_expected();
+                }
+            }
             Heard::Expiring => connection.expiring = true,
             Heard::Language { tag, confidence } => {
                 self.out.push_back(Output::Event(SttEvent::Language { tag, confidence }));
