@@ -95,9 +95,11 @@ impl Exchange {
             }
             Ok(body)
         };
-        tokio::time::timeout(limit, reading)
-            .await
-            .unwrap_or_else(|_| Err(ProviderError::Timeout { provider, stage: "answer", after: limit }))
+        tokio::time::timeout(limit, reading).await.unwrap_or(Err(ProviderError::Timeout {
+            provider,
+            stage: "answer",
+            after: limit,
+        }))
     }
 
     /// A header of the answer.

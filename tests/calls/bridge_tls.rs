@@ -41,6 +41,7 @@ async fn a_bot_with_a_certificate_of_our_own_authority_holds_a_call_inside_tls()
     let bot = async {
         let stream = acceptor.accept(host.accept().await).await.expect("a handshake");
         assert!(stream.get_ref().1.protocol_version().is_some());
+        #[expect(clippy::result_large_err, reason = "the crate's callback")]
         let subprotocol =
             |request: &tokio_tungstenite::tungstenite::handshake::server::Request,
              mut response: tokio_tungstenite::tungstenite::handshake::server::Response| {

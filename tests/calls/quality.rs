@@ -23,7 +23,7 @@ async fn echo_and_bot_calls_tell_their_quality_every_ten_seconds_and_when_they_e
     let mut told = HashSet::new();
     while told.len() < 2 {
         let quality = server.event("the quality of both calls", |event| match event {
-            CallEvent::MediaQuality { call, leg: "near", quality } => Some((*call, *quality)),
+            CallEvent::MediaQuality { call, leg: "near", quality } => Some((*call, **quality)),
             _ => None,
         });
         let (call, quality) = quality.await;

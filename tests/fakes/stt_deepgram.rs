@@ -117,8 +117,10 @@ impl Listening {
         self.idle = Duration::ZERO;
         if self.configuring.is_some() {
             self.context.complain("a Configure before the answer to the one before");
-            return vec![Say::json(&json!({"type": "ConfigureFailure", "request_id": "r", "code": "CONFIGURE_ALREADY_PENDING",
-                "description": "pending", "sequence_id": 0}))];
+            return vec![Say::json(
+                &json!({"type": "ConfigureFailure", "request_id": "r", "code": "CONFIGURE_ALREADY_PENDING",
+                "description": "pending", "sequence_id": 0}),
+            )];
         }
         self.configuring = Some((message, Duration::ZERO));
         Vec::new()

@@ -1,9 +1,14 @@
 //! `offhook providers` and `check` against fake vendors: what is shown, what is measured, and that no key is.
 
-use crate::fakes::FakeServer;
 use crate::fakes::llm_openai::{Flavour, OpenAi};
+use crate::fakes::realtime_openai::OpenAiRealtime;
+use crate::fakes::realtime_script::Log;
+use crate::fakes::stt_deepgram::Deepgram;
+use crate::fakes::{FakeServer, Misbehaviour, tts_cartesia, tts_deepgram, tts_elevenlabs, tts_servers};
+use serde_json::Value;
 use std::path::Path;
 use std::process::{Command, Output};
+use std::time::Duration;
 
 const KEY: &str = "sk-the-secret-key";
 const WRONG: &str = "sk-another-secret-key";
@@ -48,10 +53,10 @@ fn a_probe_measures_the_provider_and_shows_no_key() {
     let text = said(&output);
     assert!(output.status.success(), "{text}");
     let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
-    let row: serde_json::Value = stdout
+    let row: Value = stdout
         .lines()
         .filter_map(|line| serde_json::from_str(line).ok())
-        .find(|row: &serde_json::Value| row["name"] == "brain" && row["in_use"] == true)
+        .find(|row: &Value| row["name"] == "brain" && row["in_use"] == true)
         .unwrap_or_else(|| panic!("{text}"));
     assert_eq!((row["key"].as_str(), row["probe"]["ok"].as_bool()), (Some("configured"), Some(true)), "{row}");
     assert!(row["probe"]["first_ms"].as_f64() > Some(0.0) && row["connect_ms"].is_number(), "{row}");
@@ -104,4 +109,247 @@ fn the_documentation_holds_the_catalogue_as_it_is() {
         Some(catalogue.as_str()),
         "write what `offhook providers --markdown` says into docs/providers.md"
     );
+}
+
+/// A configuration with one provider per line of `providers`, whose keys stand in files beside it. No agent names any;
+/// their stages' tables make them count as in use.
+struct House(tempfile::TempDir);
+
+impl House {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn file(&self) -> String {
+        self.0.path().join("offhook.toml").to_string_lossy().into_owned()
+    }
+
+    /// Writes it anew; `agent` are further lines of the only agent.
+    fn write(&self, roots: Option<&FakeServer>, providers: &str, agent: &str) {
+        let at = |name: &str| self.0.path().join(name);
+        let agent = format!("agent: a\n{agent}start: bye\nnodes: {{bye: {{hangup: done}}}}\n");
+        std::fs::write(at("a.yaml"), agent).unwrap();
+        let ca = roots.map_or_else(String::new, |server| {
+            std::fs::write(at("ca.pem"), server.ca_pem()).unwrap();
+            "[providers]\nca_file = \"ca.pem\"\n".to_owned()
+        });
+        let rest = "[agents]\na = \"a.yaml\"\n[[trunk]]\nname = \"t\"\nhosts = [\"203.0.113.7\"]\nagent = \"a\"\n";
+        std::fs::write(at("offhook.toml"), format!("{ca}{providers}{rest}")).unwrap();
+    }
+
+    /// A provider named as its vendor, with its key in a file.
+    fn provider(&self, vendor: &str, stage: &str, url: &str, key: &str, further: &str) -> String {
+        let key_line = if key.is_empty() {
+            String::new()
+        } else {
+            let file = format!("key-of-{vendor}");
+            std::fs::write(self.0.path().join(&file), key).unwrap();
+            format!("key_file = \"{file}\"\n")
+        };
+        format!(
+            "[[provider]]\nname = \"{vendor}\"\nvendor = \"{vendor}\"\n{key_line}url = \"{url}\"\n\
+             first_timeout = \"5s\"\n[provider.{stage}]\n{further}"
+        )
+    }
+
+    /// The exit code, the JSON row of a provider, and everything that was printed at the most talkative level of the log.
+    #[track_caller]
+    fn asked(&self, argument: &str, name: &str) -> (Option<i32>, Value, String) {
+        let output = offhook(&["providers", "-c", &self.file(), argument, "--json"]);
+        let text = said(&output);
+        let rows = String::from_utf8_lossy(&output.stdout).into_owned();
+        let mut rows = rows.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let row = rows.find(|row| row["name"] == name && row["in_use"] == true).unwrap_or_else(|| panic!("{text}"));
+        (output.status.code(), row, text)
+    }
+}
+
+/// A stage as it is probed: what is asked, what it costs, and whose fault each failure is.
+struct Stage {
+    vendor: &'static str,
+    stage: &'static str,
+    server: FakeServer,
+    path: &'static str,
+    key: &'static str,
+    costs: &'static str,
+}
+
+const WRONG_KEY: &str = "a-key-that-nobody-gave-out";
+
+fn probes_in_words(stage: &Stage) {
+    let Stage { vendor, server, key, .. } = stage;
+    let house = House::new();
+    let configure = |key: &str, roots: bool| {
+        let provider = house.provider(vendor, stage.stage, &server.http_url(stage.path), key, "");
+        house.write(roots.then_some(server), &provider, "");
+    };
+    let hides = |text: &str| {
+        for key in [key, WRONG_KEY, KEY] {
+            assert!(!text.contains(key), "{vendor}: a key is shown:\n{text}");
+        }
+    };
+    let fails = |kind: &str, words: &str, fix: &str| {
+        let (code, row, text) = house.asked("--probe", vendor);
+        assert_eq!((code, row["probe"]["ok"].as_bool()), (Some(1), Some(false)), "{vendor} {kind}: {text}");
+        let of = |field: &str| row["probe"][field].as_str().unwrap_or_default().to_owned();
+        assert_eq!(of("kind"), kind, "{vendor}: {row}");
+        assert!(of("reason").contains(words) && of("fix").contains(fix), "{vendor} {kind}: {row}");
+        hides(&text);
+    };
+
+    configure(key, true);
+    let (code, row, text) = house.asked("--probe", vendor);
+    assert_eq!(code, Some(0), "{text}");
+    for field in ["stage", "name", "vendor", "title", "model", "voice", "url", "key"] {
+        assert!(row[field].is_string(), "{vendor}: {field} in {row}");
+    }
+    assert!(row["can"].is_array() && row["connect_ms"].as_f64() > Some(0.0), "{row}");
+    let probe = &row["probe"];
+    assert_eq!((probe["ok"].as_bool(), probe["costs"].as_str()), (Some(true), Some(stage.costs)), "{row}");
+    assert!(probe["first_ms"].as_f64() > Some(0.0) && probe["all_ms"].as_f64() >= probe["first_ms"].as_f64(), "{row}");
+    hides(&text);
+    assert_eq!(server.complaints(), Vec::<String>::new());
+
+    server.misbehave(Misbehaviour::status(402));
+    fails("quota", "quota is used up", "add credit");
+    server.behave();
+    server.misbehave(Misbehaviour::Refuse);
+    fails("unreachable", "no connection to localhost:", "correct `url`");
+    server.behave();
+    configure(key, false);
+    fails("unreachable", "signed by no authority that is trusted here", "`ca_file` in [providers]");
+    configure(WRONG_KEY, true);
+    fails("authentication", "does not accept the key", "a new key");
+    // For people: one line with the fault and the remedy.
+    let output = offhook(&["providers", "-c", &house.file(), "--probe"]);
+    let text = said(&output);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("does not accept the key") && text.contains("; make a new key at the vendor"), "{text}");
+    hides(&text);
+}
+
+#[test]
+fn a_probe_of_speech_to_text_says_whose_fault_a_failure_is() {
+    probes_in_words(&Stage {
+        vendor: "deepgram",
+        stage: "speech_to_text",
+        server: FakeServer::start(Deepgram { patience: Duration::from_secs(10) }),
+        path: "",
+        key: "good-key",
+        costs: "1 s of audio",
+    });
+}
+
+#[test]
+fn a_probe_of_text_to_speech_says_whose_fault_a_failure_is() {
+    probes_in_words(&Stage {
+        vendor: "elevenlabs",
+        stage: "text_to_speech",
+        server: FakeServer::start(tts_elevenlabs::ElevenLabs),
+        path: "",
+        key: tts_elevenlabs::KEY,
+        costs: "6 characters",
+    });
+}
+
+#[test]
+fn a_probe_of_speech_to_speech_says_whose_fault_a_failure_is() {
+    let key = "the-key-of-a-realtime-vendor";
+    probes_in_words(&Stage {
+        vendor: "openai",
+        stage: "speech_to_speech",
+        server: FakeServer::start(OpenAiRealtime { key, log: Log::default() }),
+        path: "/v1",
+        key,
+        costs: "a session without audio",
+    });
+}
+
+#[test]
+fn voices_are_shown_for_every_vendor_that_lists_them() {
+    let house = House::new();
+    let elevenlabs = FakeServer::start(tts_elevenlabs::ElevenLabs);
+    let cartesia = FakeServer::start(tts_cartesia::Cartesia);
+    let deepgram = FakeServer::start(tts_deepgram::Deepgram);
+    let piper = FakeServer::start(tts_servers::Piper);
+    let openai = FakeServer::start(tts_servers::OpenAi);
+    let list = [
+        ("elevenlabs", &elevenlabs, "", tts_elevenlabs::KEY, "id-Bea"),
+        ("cartesia", &cartesia, "", tts_cartesia::KEY, "ben"),
+        ("deepgram", &deepgram, "", tts_deepgram::KEY, "aura-2-thalia-en"),
+        ("piper", &piper, "", "", "en_US-lessac-medium"),
+        ("openai", &openai, "/v1", tts_servers::KEY, ""),
+    ];
+    let write = |wrong: bool| {
+        let providers = list.map(|(vendor, server, path, key, _)| {
+            let key = if wrong && vendor == "cartesia" { WRONG_KEY } else { key };
+            house.provider(vendor, "text_to_speech", &server.http_url(path), key, "")
+        });
+        house.write(Some(&elevenlabs), &providers.concat(), "");
+    };
+    write(false);
+    for (vendor, server, _, key, last) in list {
+        let (code, row, text) = house.asked("--voices", vendor);
+        assert_eq!(code, Some(0), "{text}");
+        let voices = row["voices"].as_array().cloned().unwrap_or_default();
+        let ids: Vec<&str> = voices.iter().filter_map(|voice| voice["id"].as_str()).collect();
+        assert_eq!(ids.last().copied().unwrap_or_default(), last, "{row}");
+        assert!(row.get("voices_error").is_none() && (key.is_empty() || !text.contains(key)), "{text}");
+        assert_eq!(server.complaints(), Vec::<String>::new(), "{vendor}");
+    }
+    write(true);
+    let (code, row, text) = house.asked("--voices", "cartesia");
+    assert_eq!(code, Some(1), "{text}");
+    assert!(row["voices_error"].as_str().is_some_and(|words| words.contains("; make a new key")), "{row}");
+    assert!(!text.contains(WRONG_KEY), "{text}");
+}
+
+#[test]
+fn a_model_that_will_be_withdrawn_is_told_with_its_successor_where_it_is_listed_and_checked() {
+    let house = House::new();
+    let old =
+        house.provider("openai", "speech_to_speech", "https://localhost:9/v1", WRONG_KEY, "model = \"gpt-realtime\"\n");
+    house.write(None, &old, "speech_to_speech: openai\n");
+    let (code, row, text) = house.asked("--all", "openai");
+    assert_eq!(code, Some(0), "{text}");
+    assert_eq!(row["withdrawn_after"].as_str(), Some("2027-01-20"), "{row}");
+    assert_eq!(row["instead"].as_str(), Some("gpt-realtime-2.1"), "{row}");
+    let words = "gpt-realtime is withdrawn after 2027-01-20; its vendor names gpt-realtime-2.1 instead: set `model`";
+    assert!(said(&offhook(&["providers", "-c", &house.file()])).contains(words));
+    let checked = offhook(&["check", &house.file()]);
+    let text = said(&checked);
+    assert!(checked.status.success() && text.contains("a.yaml:2:19") && text.contains(words), "{text}");
+    assert_eq!(offhook(&["check", "--strict", &house.file()]).status.code(), Some(1));
+}
+
+#[test]
+fn a_change_of_language_that_can_never_happen_is_refused_with_what_would_do() {
+    let house = House::new();
+    let nowhere = "https://localhost:9";
+    let deaf = house.provider("deepgram", "speech_to_text", nowhere, KEY, "");
+    let keen = house.provider("cartesia", "speech_to_text", nowhere, KEY, "");
+    let providers = format!("{deaf}{keen}");
+    let check = |agent: &str| {
+        house.write(None, &providers, agent);
+        let output = offhook(&["check", &house.file()]);
+        (output.status.code(), said(&output))
+    };
+    let (code, text) = check("speech_to_text: {use: [deepgram, local], languages: {de: cartesia}}\n");
+    assert!(code == Some(1) && text.contains("a.yaml:2:42"), "{text}");
+    assert!(text.contains("no call ever changes its language: none of deepgram, local detects one"), "{text}");
+    assert!(text.contains("name one under `use` that detects languages"), "{text}");
+    let (code, text) = check("speech_to_text: {use: cartesia, languages: {de: deepgram}}\n");
+    assert!(code == Some(0) && text.contains("a.yaml:2:45"), "{text}");
+    assert!(text.contains("a call that goes over to `de` stays there: none of deepgram detects one"), "{text}");
+    let (code, text) = check("speech_to_text: {use: cartesia, languages: {multi: cartesia}}\n");
+    assert!(code == Some(1) && text.contains("`multi` is no language that is heard"), "{text}");
+    let (code, text) = check("speech_to_text: {use: cartesia, languages: {de: carthesia}}\n");
+    assert!(code == Some(1) && text.contains("`carthesia` is no provider of speech to text"), "{text}");
+    assert!(text.contains("a.yaml:2:49") && text.contains("write `cartesia`"), "{text}");
+    for good in
+        ["{use: cartesia, languages: {de: cartesia}}", "{use: deepgram, language: multi, languages: {de: cartesia}}"]
+    {
+        let (code, text) = check(&format!("speech_to_text: {good}\n"));
+        assert!(code == Some(0) && text.contains("0 warnings"), "{text}");
+    }
 }

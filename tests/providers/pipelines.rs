@@ -95,7 +95,7 @@ nodes:
 
 /// The caller's voice: words long enough for turn-taking to take them for speech.
 fn caller_says(text: &str) -> Vec<i16> {
-    let voice = Voice { word: Duration::from_millis(140), gap: Duration::from_millis(60), ..Voice::default() };
+    let voice = Voice { word: Duration::from_millis(140), gap: Duration::from_millis(60) };
     voice.speak(text, 8_000)
 }
 

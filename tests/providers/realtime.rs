@@ -448,3 +448,66 @@ async fn more_sessions_than_the_key_allows_are_refused() {
     assert!(rig.server.until(LIMIT, |server| server.open_connections() == 1).await);
     assert!(rig.vendor.open(Rig::request(TurnsBy::Vendor)).is_ok());
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_form_of_audio_that_a_vendor_is_said_to_take_is_announced_and_understood() {
+    for which in ALL {
+        let rig = Rig::new(which);
+        for format in rig.vendor.capabilities().formats {
+            let rate = format.rate;
+            let mut call = rig.open(RealtimeRequest { rate, line: format, ..Rig::request(TurnsBy::Vendor) });
+            assert!(matches!(call.next().await, RealtimeEvent::Ready));
+            let pause = voice::silence(Duration::from_millis(600), rate.0);
+            let samples = [Voice::default().speak("hello there", rate.0), pause].concat();
+            for frame in samples.chunks(rate.samples_in_ms(20)) {
+                call.stream.push(frame);
+                sleep(Duration::from_millis(2)).await;
+            }
+            let heard = call.answer().await.expect("an answer");
+            assert!(voice::says(&heard.samples, rate.0, "you said hello there"), "{which:?} {format:?}");
+        }
+        let resampled = rig.vendor.meter().unwrap().conversions.resampled();
+        // Gemini hears what it is given and speaks at 24 kHz.
+        assert_eq!(resampled > 0, which == Which::Gemini, "{which:?}");
+        rig.assert_no_complaints();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_vendor_does_what_it_is_said_to_and_is_told_nothing_that_it_does_not_understand() {
+    for which in ALL {
+        let rig = Rig::new(which);
+        let has = rig.vendor.capabilities();
+        let of = |what: &[Which]| what.contains(&which);
+        assert_eq!(has.local_turns, of(&[Which::OpenAi, Which::Gemini]), "{which:?}");
+        assert!(has.tools, "{which:?}");
+        let turns = if has.local_turns { TurnsBy::Local } else { TurnsBy::Vendor };
+        let mut call = rig.ready(turns).await;
+        call.say("count please").await;
+        if has.local_turns {
+            // Nobody but us takes the caller for finished.
+            assert!(timeout(QUIET, call.events.recv()).await.is_err(), "{which:?}");
+            call.stream.commit();
+        }
+        let answer = loop {
+            if let RealtimeEvent::Audio { answer, .. } = call.next().await {
+                break answer;
+            }
+        };
+        call.stream.interrupt(answer, Duration::from_millis(100));
+        // Under way to the vendor before what follows.
+        call.stream.update("Be brief.", &[]);
+        let is_told = |rig: &Rig| rig.log.all().iter().any(|message| message.to_string().contains("Be brief."));
+        let deadline = std::time::Instant::now() + LIMIT;
+        while has.update && !is_told(&rig) && std::time::Instant::now() < deadline {
+            sleep(Duration::from_millis(10)).await;
+        }
+        if has.update {
+            assert!(is_told(&rig) && rig.server.connections() == 1, "{which:?}: within the session");
+        } else {
+            assert!(rig.server.until(LIMIT, |server| server.connections() == 2).await, "{which:?}: over a fresh one");
+        }
+        let told = rig.log.all().iter().any(|message| message["type"] == "conversation.item.truncate");
+        assert_eq!(told, has.truncate, "{which:?}");
+    }
+}

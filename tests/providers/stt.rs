@@ -6,14 +6,16 @@ use std::{
 };
 
 use crate::fakes::{
-    FakeServer, Misbehaviour, stt_assemblyai::AssemblyAi, stt_azure::Azure, stt_cartesia::Cartesia, stt_deepgram::Deepgram,
-    stt_elevenlabs::ElevenLabs, stt_openai::OpenAi, stt_vosk::Vosk, stt_whisper::Whisper as FakeWhisper, voice,
+    Conversation, FakeServer, Message, Misbehaviour, Reply, Request, Say, Vendor, stt_assemblyai::AssemblyAi,
+    stt_azure::Azure, stt_cartesia::Cartesia, stt_deepgram::Deepgram, stt_elevenlabs::ElevenLabs, stt_openai::OpenAi,
+    stt_vosk::Vosk, stt_whisper::Whisper as FakeWhisper, voice,
 };
 use offhook::{
     base::{Pii, SampleRate, SegmentId},
     providers::{
         Network, ProviderError, Settings, SpeechToText, SttEvent, SttRequest, SttStream, catalogue,
         format::AudioFormat,
+        registry::{Local, ProviderSpec, Registry},
         stt::whisper::{BatchSpeechToText, Whisper},
     },
 };
@@ -493,5 +495,211 @@ async fn a_recording_is_transcribed_and_its_refusals_are_told() {
         let error = whisper.transcribe(wav.clone().into()).await.expect_err("a failure");
         assert_eq!(error.kind(), kind, "{damage:?}: {error}");
         server.behave();
+    }
+}
+
+/// Two accounts with a vendor that says which language it hears.
+fn two_ears() -> (FakeServer, FakeServer, Registry) {
+    let (home, german) = (FakeServer::start(Cartesia), FakeServer::start(Cartesia));
+    let account = |name: &str, server: &FakeServer| ProviderSpec {
+        name: name.into(),
+        key: Some(Pii::new("good-key".into())),
+        url: Some(server.http_url("")),
+        ..ProviderSpec::of_vendor("cartesia")
+    };
+    let network = Network::new(home.ca_pem().as_bytes()).expect("a network");
+    let specs = vec![account("ears", &home), account("ears-de", &german)];
+    let registry = Registry::new(specs, network, Box::new(|_| None), Local::default());
+    (home, german, registry)
+}
+
+impl Call {
+    /// The provider that the last words came from, if it is another than before.
+    fn changed_to(&mut self) -> Option<String> {
+        let changed = self.hints.drain(..).filter_map(|hint| match hint {
+            SttEvent::FellOver { to, .. } => Some(to.into_owned()),
+            _ => None,
+        });
+        changed.last()
+    }
+}
+
+#[tokio::test]
+async fn a_caller_who_changes_the_language_is_heard_by_its_provider_and_loses_no_word() {
+    let (home, german, registry) = two_ears();
+    let languages = [("de".to_owned(), vec!["ears-de".to_owned()])].into();
+    let ears = registry.speech_to_text_by_language(&["ears".to_owned()], None, "en-US", &languages);
+    let mut call = Call::open(ears.expect("a router").as_ref());
+    let opened_with = |server: &FakeServer| {
+        server.requests().iter().map(|request| request.param("language").map(str::to_owned)).collect::<Vec<_>>()
+    };
+    assert_eq!(call.turn(1, "table for two").await.as_deref(), Ok("table for two"));
+    assert_eq!((call.changed_to(), german.connections()), (None, 0), "begun in its own setting");
+    assert_eq!(opened_with(&home), [None]);
+
+    assert_eq!(call.turn(2, "guten danke").await.as_deref(), Ok("guten danke"), "told again to the other one");
+    assert_eq!(call.changed_to().as_deref(), Some("ears-de"));
+    assert_eq!(opened_with(&german), [Some("de".to_owned())]);
+    assert!(home.until(LIMIT, |server| server.open_connections() == 0).await, "the first is let go");
+
+    assert_eq!(call.turn(3, "arigato arigato").await.as_deref(), Ok("arigato arigato"));
+    assert_eq!(call.changed_to(), None, "a language without a provider stays where it is");
+    // In the middle of a segment: what was said of it before the change is there once.
+    call.stream.start(SegmentId(4));
+    call.say("table for");
+    call.stream.finish(SegmentId(4));
+    call.stream.start(SegmentId(4));
+    call.say("two friday");
+    call.stream.finish(SegmentId(4));
+    let mut words = call.answer().await.expect("words").1;
+    if words == "table for" {
+        words = call.answer().await.expect("more words").1;
+    }
+    assert_eq!(words, "table for two friday");
+    assert_eq!(call.changed_to().as_deref(), Some("ears"), "and back");
+    assert_eq!(opened_with(&home), [None, None]);
+    leaves_cleanly("home", call, &home).await;
+    assert!(german.until(LIMIT, |server| server.open_connections() == 0).await);
+    assert_eq!(german.complaints(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_caller_with_two_languages_does_not_move_the_call_to_and_fro() {
+    let (home, german, registry) = two_ears();
+    let languages = [("de".to_owned(), vec!["ears-de".to_owned()])].into();
+    let ears = registry.speech_to_text_by_language(&["ears".to_owned()], Some("multi"), "en-US", &languages);
+    let mut call = Call::open(ears.expect("a router").as_ref());
+    let mut changes = 0;
+    for segment in 1..=12 {
+        let text = if segment % 2 == 0 { "table please" } else { "guten danke" };
+        assert_eq!(call.turn(segment, text).await.as_deref(), Ok(text), "{segment}");
+        changes += u32::from(call.changed_to().is_some());
+    }
+    assert_eq!(changes, 2, "there and back, and no further");
+    assert_eq!((home.connections(), german.connections()), (2, 1));
+    assert_eq!(home.requests()[0].param("language"), Some("multi"));
+    leaves_cleanly("home", call, &home).await;
+}
+
+#[tokio::test]
+async fn every_form_of_audio_that_a_vendor_is_said_to_take_is_announced_and_understood() {
+    for case in CASES {
+        let (name, server) = (case.name(), case.server());
+        let provider = case.build(&server);
+        for format in provider.capabilities().formats {
+            let rate = format.rate.0;
+            let request = SttRequest { line: format, ..SttRequest::new(format.rate, PRE_ROLL) };
+            let (stream, events) = provider.open(request).expect("a place");
+            let mut call = Call { stream, events, hints: Vec::new() };
+            call.stream.start(SegmentId(1));
+            call.push(&voice::Voice::default().speak("table for two", rate));
+            call.push(&voice::silence(Duration::from_millis(120), rate));
+            call.stream.finish(SegmentId(1));
+            // The fake reads octets in the form that was announced: in any other these would be no words.
+            let answer = call.answer().await.map(|(_, text)| text);
+            assert_eq!(answer.as_deref(), Ok("table for two"), "{name} {format:?}");
+        }
+        let meter = provider.meter().expect("a meter");
+        assert!(meter.conversions.passed() > 0 && meter.conversions.resampled() == 0, "{name}");
+        assert_eq!(server.complaints(), Vec::<String>::new(), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_vendor_hints_at_what_it_is_said_to_and_at_nothing_else() {
+    for case in CASES {
+        let (name, server) = (case.name(), case.server());
+        let provider = case.build(&server);
+        let has = provider.capabilities();
+        let mut call = Call::open(provider.as_ref());
+        call.stream.start(SegmentId(1));
+        call.say("table for");
+        if has.partials {
+            call.until(|event| matches!(event, SttEvent::Partial { text, .. } if text.expose().contains("table")))
+                .await;
+        }
+        call.say("two");
+        // In pieces, as on a telephone: a pause is seen when more silence comes.
+        for _ in 0..10 {
+            call.push(&voice::silence(Duration::from_millis(100), RATE));
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let is_end = |event: &SttEvent| matches!(event, SttEvent::EndOfTurn { .. });
+        if has.end_of_turn {
+            call.until(is_end).await;
+        }
+        call.stream.finish(SegmentId(1));
+        let answer = call.answer().await.map(|(_, text)| text);
+        assert_eq!(answer.as_deref(), Ok("table for two"), "{name}");
+        let said = |wanted: &dyn Fn(&SttEvent) -> bool| call.hints.iter().any(wanted);
+        assert!(has.partials || !said(&|event| matches!(event, SttEvent::Partial { .. })), "{name}");
+        assert!(has.end_of_turn || !said(&is_end), "{name}");
+        assert!(has.detects_language || !said(&|event| matches!(event, SttEvent::Language { .. })), "{name}");
+    }
+}
+
+/// Answers what ends a segment with the vendor's own message for German words.
+struct German(&'static str);
+
+struct Talk(&'static str);
+
+impl Vendor for German {
+    fn websocket(&self, _: &Request) -> Result<Box<dyn Conversation>, Reply> {
+        Ok(Box::new(Talk(self.0)))
+    }
+}
+
+impl Conversation for Talk {
+    fn opened(&mut self) -> Vec<Say> {
+        let first = match self.0 {
+            "assemblyai" => json!({"type": "Begin", "id": "r", "expires_at": 1_900_000_000}),
+            "elevenlabs" => json!({"message_type": "session_started", "session_id": "r"}),
+            "deepgram-flux" => json!({"type": "Connected", "request_id": "r", "sequence_id": 0}),
+            _ => return Vec::new(),
+        };
+        vec![Say::json(&first)]
+    }
+
+    fn heard(&mut self, message: Message) -> Vec<Say> {
+        let message = message.json();
+        let ends = match self.0 {
+            "elevenlabs" => message["commit"] == true,
+            _ => ["Finalize", "ForceEndTurn", "ForceEndpoint"].iter().any(|kind| message["type"] == *kind),
+        };
+        let says = match self.0 {
+            "assemblyai" => json!({"type": "Turn", "turn_order": 0, "turn_is_formatted": false, "end_of_turn": true,
+                "transcript": "danke", "language_code": "de", "language_confidence": 0.9, "words": []}),
+            "elevenlabs" => json!({"message_type": "committed_transcript_with_timestamps", "text": "danke",
+                "language_code": "de", "words": []}),
+            "deepgram-flux" => json!({"type": "TurnInfo", "event": "EndOfTurn", "turn_index": 0, "sequence_id": 1,
+                "transcript": "danke", "languages": ["de"], "words": [], "end_of_turn_confidence": 0.9}),
+            _ => json!({"type": "Results", "is_final": true, "from_finalize": true, "start": 0.0, "duration": 0.3,
+                "channel": {"alternatives": [{"transcript": "danke", "languages": ["de"], "words": []}]}}),
+        };
+        if ends { vec![Say::json(&says)] } else { Vec::new() }
+    }
+}
+
+#[tokio::test]
+async fn the_language_is_told_by_each_vendor_that_is_asked_to_detect_it() {
+    for (vendor, ask) in [
+        ("deepgram", &(|s: &mut Settings| s.language = "multi".into()) as &dyn Fn(&mut Settings)),
+        ("deepgram-flux", &|s: &mut Settings| s.model = "flux-general-multi".into()),
+        ("assemblyai", &|s: &mut Settings| drop(s.options.insert("language_detection".into(), json!(true)))),
+        ("elevenlabs", &|s: &mut Settings| drop(s.options.insert("include_language_detection".into(), json!(true)))),
+    ] {
+        let server = FakeServer::start(German(vendor));
+        let case = CASES.into_iter().find(|case| case.vendor == vendor).expect("a case");
+        let mut settings = case.settings(&server);
+        assert!(!build(&settings, vendor, &server).capabilities().detects_language, "{vendor}");
+        ask(&mut settings);
+        let provider = build(&settings, vendor, &server);
+        assert!(provider.capabilities().detects_language, "{vendor}");
+        let mut call = Call::open(provider.as_ref());
+        call.stream.start(SegmentId(1));
+        call.say("danke");
+        call.stream.finish(SegmentId(1));
+        let told = call.until(|event| matches!(event, SttEvent::Language { .. } | SttEvent::Failed { .. })).await;
+        assert!(matches!(&told, SttEvent::Language { tag, .. } if tag == "de"), "{vendor}: {told:?}");
     }
 }

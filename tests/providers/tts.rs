@@ -6,9 +6,14 @@ use crate::fakes::{FakeServer, Misbehaviour, tts_cartesia, tts_deepgram, tts_ele
 use offhook::base::{Pii, SampleRate};
 use offhook::providers::catalogue::{TTS, offer};
 use offhook::providers::format::AudioFormat;
-use offhook::providers::{Network, ProviderError, Settings, SpeakRequest, SpeechStream, TextToSpeech, WordMark};
+use offhook::providers::registry::{Local, ProviderSpec, Registry, StageSpec};
+use offhook::providers::tts::PhraseCache;
+use offhook::providers::{
+    Network, ProviderError, Settings, SpeakRequest, SpeechStream, StageKind, TextToSpeech, WordMark,
+};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -190,6 +195,62 @@ async fn a_line_gets_its_own_format_where_the_vendor_has_it() {
         assert!(voice::says(&heard.samples, rate.0, "one two three"), "{case:?} {line:?}");
         assert_eq!(tts.meter().unwrap().conversions.resampled(), 0, "{case:?} {line:?}");
         assert_eq!(server.complaints(), Vec::<String>::new());
+    }
+}
+
+/// A form of audio in the words of the fakes' notes.
+fn in_words(format: AudioFormat) -> String {
+    format!("{:?} {}", format.encoding, format.rate.0)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_form_of_audio_that_a_vendor_is_said_to_give_is_asked_for_and_comes_unchanged() {
+    for case in ALL {
+        // The servers that copy OpenAI answer with a WAV file of a rate of their own, unless they are asked for samples.
+        let case = if case.vendor == COMPATIBLE.vendor {
+            Case { options: r#"{"response_format":"pcm"}"#, ..case }
+        } else {
+            case
+        };
+        let (server, tts) = case.start();
+        let declared = tts.capabilities().formats;
+        for format in &declared {
+            let request = SpeakRequest { line: *format, ..SpeakRequest::new("one two three", format.rate) };
+            let heard = collect(tts.speak(request).unwrap()).await;
+            assert!(voice::says(&heard.samples, format.rate.0, "one two three"), "{case:?} {format:?}");
+        }
+        let conversions = &tts.meter().unwrap().conversions;
+        assert!(conversions.passed() > 0 && conversions.resampled() == 0, "{case:?}");
+        let mut asked = server.notes();
+        asked.sort_unstable();
+        asked.dedup();
+        let mut wanted: Vec<String> = declared.into_iter().map(in_words).collect();
+        wanted.sort_unstable();
+        assert_eq!(asked, wanted, "{case:?}: each once, and no other");
+        assert_eq!(server.complaints(), Vec::<String>::new(), "{case:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_vendor_is_told_to_stop_exactly_where_it_is_said_to_understand_that() {
+    for case in ALL {
+        let (server, tts) = case.start();
+        let mut cut_off = tts.speak(request(LONG)).unwrap();
+        tokio::time::timeout(LIMIT, cut_off.recv()).await.unwrap().unwrap().unwrap();
+        drop(cut_off);
+        let is_told = |server: &FakeServer| match case.is_socket() {
+            true => server.notes().iter().any(|note| note == "told to stop"),
+            false => server.abandoned() > 0,
+        };
+        let capabilities = tts.capabilities();
+        assert_eq!(capabilities.word_timestamps, case.timed, "{case:?}");
+        if capabilities.cancel {
+            assert!(server.until(LIMIT, is_told).await, "{case:?}");
+        } else if case.is_socket() {
+            // Piper's file is there as a whole before a word of it is heard: nothing is left to stop.
+            assert_says(case, &say(&tts, NEXT).await, NEXT);
+            assert!(!is_told(&server), "{case:?}");
+        }
     }
 }
 
@@ -554,4 +615,162 @@ async fn settings_that_a_vendor_cannot_follow_are_refused_with_what_would_be_rig
     assert!(refused(ELEVENLABS, &option("transport", json!("pigeon"))).contains("`websocket` or `http`"));
     assert!(refused(AURA, &option("flushes_per_minute", json!("many"))).contains("whole number"));
     assert!(refused(OPENAI, &option("response_format", json!("mp3"))).contains("`pcm` or `wav`"));
+}
+
+/// A voice of one's own with a phrase cache, as the configuration puts them together; a process would be no other.
+fn with_phrases(server: &FakeServer, directory: &Path, most: u64, spec: ProviderSpec) -> Arc<dyn TextToSpeech> {
+    let network = Network::new(server.ca_pem().as_bytes()).unwrap();
+    let name = spec.name.clone();
+    let cache = Arc::new(PhraseCache::open(directory, most).unwrap());
+    let registry = Registry::new(vec![spec], network, Box::new(|_| None), Local::default()).with_phrases(cache);
+    registry.text_to_speech(&[name]).unwrap()
+}
+
+fn own_voice(server: &FakeServer) -> ProviderSpec {
+    let stages = [(StageKind::TextToSpeech, StageSpec::default())].into();
+    ProviderSpec {
+        key: Some(Pii::new(tts_servers::KEY.to_owned())),
+        url: Some(server.http_url("/v1")),
+        stages,
+        ..ProviderSpec::of_vendor("openai")
+    }
+}
+
+/// The texts that the vendor was asked to speak.
+fn spoken(server: &FakeServer) -> usize {
+    server.requests().iter().filter(|request| request.method == "POST").count()
+}
+
+fn fixed(text: &str) -> SpeakRequest {
+    SpeakRequest { cacheable: true, ..request(text) }
+}
+
+async fn played(tts: &Arc<dyn TextToSpeech>, request: SpeakRequest) -> Heard {
+    collect(tts.speak(request).unwrap()).await
+}
+
+const MEGABYTE: u64 = 1 << 20;
+const GREETING: &str = "Good morning, this is the Lindenhof practice";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fixed_line_is_paid_for_once_and_outlives_its_vendor() {
+    let (server, place) = (OPENAI.server(), tempfile::tempdir().unwrap());
+    let tts = with_phrases(&server, place.path(), MEGABYTE, own_voice(&server));
+    let first = played(&tts, fixed(GREETING)).await;
+    assert_says(OPENAI, &first, GREETING);
+    let again = played(&tts, fixed(GREETING)).await;
+    assert_eq!((spoken(&server), &again.samples, &again.marks), (1, &first.samples, &first.marks));
+    // What is of the call alone is asked for each time, and nothing of it is kept.
+    for n in 2..4 {
+        played(&tts, request("Your number is zero one seven one, Mrs. Miller")).await;
+        assert_eq!(spoken(&server), n);
+    }
+    let files: Vec<_> = std::fs::read_dir(place.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert_eq!(files.len(), 1, "{files:?}");
+    let octets = std::fs::read(&files[0]).unwrap();
+    let holds = |text: &str| octets.windows(text.len()).any(|window| window == text.as_bytes());
+    assert!(!holds("Lindenhof") && !holds(tts_servers::KEY) && !files[0].to_string_lossy().contains("Lindenhof"));
+    // Another process, with the vendor gone.
+    server.misbehave(Misbehaviour::Refuse);
+    let later = with_phrases(&server, place.path(), MEGABYTE, own_voice(&server));
+    assert_eq!(played(&later, fixed(GREETING)).await.samples, first.samples);
+    assert_eq!(played(&later, fixed("Another line")).await.error.map(|error| error.kind()), Some("transient"));
+    assert_eq!(server.complaints(), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_changes_the_sound_of_a_fixed_line_makes_it_another_line() {
+    let (server, place) = (OPENAI.server(), tempfile::tempdir().unwrap());
+    let of = |spec: ProviderSpec| with_phrases(&server, place.path(), MEGABYTE, spec);
+    let line = || fixed("Please hold the line");
+    let stage = |change: &dyn Fn(&mut StageSpec)| {
+        let mut spec = own_voice(&server);
+        spec.stages.values_mut().for_each(change);
+        spec
+    };
+    played(&of(own_voice(&server)), line()).await;
+    let same = [
+        ProviderSpec { name: "voice-2".into(), ..own_voice(&server) },
+        ProviderSpec { concurrency: Some(3), first_timeout: Some(LIMIT), ..own_voice(&server) },
+    ];
+    for spec in same {
+        played(&of(spec), line()).await;
+        assert_eq!(spoken(&server), 1, "a name or a deadline is no other sound");
+    }
+    let option = |s: &mut StageSpec| drop(s.options.insert("instructions".into(), json!("Whisper.")));
+    let others = [
+        ("vendor", ProviderSpec { vendor: "openai-compatible".into(), ..own_voice(&server) }),
+        (
+            "url",
+            ProviderSpec {
+                url: Some(format!("https://127.0.0.1:{}/v1", server.address().port())),
+                ..own_voice(&server)
+            },
+        ),
+        ("model", stage(&|s| s.model = Some("tts-2".into()))),
+        ("voice", stage(&|s| s.voice = Some("nova".into()))),
+        ("language", stage(&|s| s.language = Some("de".into()))),
+        ("option", stage(&option)),
+    ];
+    for (n, (what, spec)) in (2..).zip(others) {
+        let heard = played(&of(spec), line()).await;
+        assert_eq!((heard.error, spoken(&server)), (None, n), "{what}");
+    }
+    let tts = of(own_voice(&server));
+    let before = spoken(&server);
+    let requests = [
+        ("text", SpeakRequest { text: "Please hold the line.".into(), ..line() }),
+        ("voice", SpeakRequest { voice: Some("nova".into()), ..line() }),
+        ("language", SpeakRequest { language: Some("de".into()), ..line() }),
+        ("speed", SpeakRequest { speed: 1.2, ..line() }),
+        ("form", SpeakRequest { line: AudioFormat::ALAW, ..line() }),
+        ("rate", SpeakRequest { rate: SampleRate(16_000), line: AudioFormat::pcm(16_000), ..line() }),
+    ];
+    for (n, (what, request)) in (before + 1..).zip(requests) {
+        played(&tts, request).await;
+        assert_eq!(spoken(&server), n, "{what}");
+    }
+    played(&tts, line()).await;
+    assert_eq!(spoken(&server), before + 6, "the first is there as before");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_phrases_take_no_more_room_than_they_may_and_damaged_ones_are_made_anew() {
+    let (server, place) = (OPENAI.server(), tempfile::tempdir().unwrap());
+    let most = 9_000;
+    let tts = with_phrases(&server, place.path(), most, own_voice(&server));
+    let size =
+        || -> u64 { std::fs::read_dir(place.path()).unwrap().map(|e| e.unwrap().metadata().unwrap().len()).sum() };
+    for line in ["One two three", "Four five six", "Seven eight nine", "Ten eleven twelve"] {
+        played(&tts, fixed(line)).await;
+        assert!(size() > 0 && size() <= most, "{} octets", size());
+    }
+    let asked = spoken(&server);
+    let last = played(&tts, fixed("Ten eleven twelve")).await;
+    assert_eq!(spoken(&server), asked, "the line used last is there");
+    played(&tts, fixed("One two three")).await;
+    assert_eq!(spoken(&server), asked + 1, "the one not used for longest is not");
+    let asked = asked + 1;
+    for entry in std::fs::read_dir(place.path()).unwrap() {
+        let file = std::fs::File::options().write(true).open(entry.unwrap().path()).unwrap();
+        file.set_len(100).unwrap();
+    }
+    for times in [1, 1] {
+        // Once more asked for, then from the new file.
+        let tts = with_phrases(&server, place.path(), most, own_voice(&server));
+        assert_eq!(played(&tts, fixed("Ten eleven twelve")).await.samples, last.samples);
+        assert_eq!(spoken(&server), asked + times);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_directory_nothing_is_kept() {
+    let server = OPENAI.server();
+    let network = Network::new(server.ca_pem().as_bytes()).unwrap();
+    let registry = Registry::new(vec![own_voice(&server)], network, Box::new(|_| None), Local::default());
+    let tts = registry.text_to_speech(&["openai".to_owned()]).unwrap();
+    for n in 1..3 {
+        assert_says(OPENAI, &played(&tts, fixed(GREETING)).await, GREETING);
+        assert_eq!(spoken(&server), n);
+    }
 }

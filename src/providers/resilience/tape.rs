@@ -119,7 +119,7 @@ mod tests {
     impl SttStream for Told {
         fn push(&mut self, samples: &[i16]) {
             let ends = samples.first().zip(samples.last());
-            self.0.push(ends.map_or("nothing".into(), |(a, b)| format!("{a}..{b}")));
+            self.0.push(ends.map_or_else(|| "nothing".into(), |(a, b)| format!("{a}..{b}")));
         }
         fn start(&mut self, segment: SegmentId) {
             self.0.push(format!("start {}", segment.0));

@@ -137,11 +137,14 @@ mod tests {
     use crate::base::SampleRate;
     use crate::providers::WordMark;
 
+    /// Texts and the voices asked for.
+    type Asked = Vec<(String, Option<String>)>;
+
     /// Speaks ten samples per octet with a mark at each blank, and breaks off after so many samples.
     struct Voice {
         name: &'static str,
         breaks_after: Option<usize>,
-        asked: Arc<std::sync::Mutex<Vec<(String, Option<String>)>>>,
+        asked: Arc<std::sync::Mutex<Asked>>,
     }
 
     impl TextToSpeech for Voice {

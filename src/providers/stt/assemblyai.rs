@@ -309,8 +309,7 @@ mod tests {
     use crate::providers::stt::query::tests::settings;
 
     fn session(line: AudioFormat, options: &[(&str, Value)]) -> Box<dyn SttProtocol> {
-        let vendor =
-            AssemblyAi { settings: settings(options), speed: SPEED_DEFAULT, keep_alive: None, expects: true };
+        let vendor = AssemblyAi { settings: settings(options), speed: SPEED_DEFAULT, keep_alive: None, expects: true };
         let request = SttRequest { line, ..SttRequest::new(SampleRate(8_000), Duration::ZERO) };
         let format = vendor.format(&request);
         vendor.connect(&request, format)

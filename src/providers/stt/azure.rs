@@ -6,7 +6,9 @@
 //! anew with each turn.
 
 use super::azure_message::{STREAM, Said, audio, riff, said, text as message};
-use super::message::{ending, limited, number, protocol, refused, seconds, text, transient, unauthorized, unpaid, words};
+use super::message::{
+    ending, limited, number, protocol, refused, seconds, text, transient, unauthorized, unpaid, words,
+};
 use super::pace::Pace;
 use super::protocol::{Heard, Span, SttProtocol, SttVendor};
 use super::query::{Query, language, silence};
@@ -55,9 +57,9 @@ const LIFETIME: &str = "session_seconds";
 const LIFETIME_SECONDS: u64 = 9 * 60;
 /// Where a language is given without a country: the vendor knows only both.
 const LOCALES: &[&str] = &[
-    "en-US", "ar-EG", "bg-BG", "ca-ES", "cs-CZ", "da-DK", "de-DE", "el-GR", "es-ES", "et-EE", "fi-FI", "fr-FR", "he-IL",
-    "hi-IN", "hr-HR", "hu-HU", "id-ID", "it-IT", "ja-JP", "ko-KR", "lt-LT", "lv-LV", "nb-NO", "nl-NL", "pl-PL", "pt-BR",
-    "ro-RO", "ru-RU", "sk-SK", "sl-SI", "sv-SE", "th-TH", "tr-TR", "uk-UA", "vi-VN", "zh-CN",
+    "en-US", "ar-EG", "bg-BG", "ca-ES", "cs-CZ", "da-DK", "de-DE", "el-GR", "es-ES", "et-EE", "fi-FI", "fr-FR",
+    "he-IL", "hi-IN", "hr-HR", "hu-HU", "id-ID", "it-IT", "ja-JP", "ko-KR", "lt-LT", "lv-LV", "nb-NO", "nl-NL",
+    "pl-PL", "pt-BR", "ro-RO", "ru-RU", "sk-SK", "sl-SI", "sv-SE", "th-TH", "tr-TR", "uk-UA", "vi-VN", "zh-CN",
 ];
 /// Audio that waits for the end of a turn; behind it, the turn is given up and a fresh one begun.
 const WAITING: Duration = Duration::from_secs(2);
@@ -144,8 +146,7 @@ impl Azure {
             let segmentation = json!({"mode": "Custom", "segmentationSilenceTimeoutMs": ms});
             detection = json!({"mode": mode, mode.as_str(): {"segmentation": segmentation}});
         }
-        let mut context =
-            json!({"audio": {"streams": {STREAM: null}}, "phraseOutput": {"format": "Detailed"}});
+        let mut context = json!({"audio": {"streams": {STREAM: null}}, "phraseOutput": {"format": "Detailed"}});
         if self.languages.is_empty() {
             detection["language"] = json!(locale);
         } else {

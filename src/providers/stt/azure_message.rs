@@ -91,7 +91,8 @@ mod tests {
 
     #[test]
     fn headers_are_read_in_any_case_and_order_and_what_is_no_message_is_told() {
-        let message = said("x-requestid: a1\r\nContent-Type:application/json; charset=utf-8\r\nPATH:Turn.End\r\n\r\n{}");
+        let message =
+            said("x-requestid: a1\r\nContent-Type:application/json; charset=utf-8\r\nPATH:Turn.End\r\n\r\n{}");
         let message = message.expect("a message");
         assert_eq!((message.path.as_str(), message.request), ("turn.end", "a1"));
         assert!(said("Path:turn.end\r\n\r\n").is_some_and(|message| message.request.is_empty()));

@@ -178,8 +178,10 @@ fn a_phrase_in_an_open_turn_ends_the_caller_s_and_a_turn_that_the_vendor_ends_is
 
 #[test]
 fn what_the_flow_expects_stands_beside_the_configured_phrases_from_the_next_turn_on() {
-    let (mut machine, mut out) =
-        (connect_with(AudioFormat::pcm(8_000), &[(PHRASES, json!(["Lindenhof"])), (SEGMENTATION, json!(300))]), Outbox::default());
+    let (mut machine, mut out) = (
+        connect_with(AudioFormat::pcm(8_000), &[(PHRASES, json!(["Lindenhof"])), (SEGMENTATION, json!(300))]),
+        Outbox::default(),
+    );
     machine.expect(&["window seat".to_owned()], &mut out);
     assert!(out.is_empty());
     machine.audio(&[0; 800], &mut out);
@@ -214,7 +216,10 @@ fn statuses_and_closes_say_whose_fault_it_is() {
     };
     let statuses = ["Error", "TooManyRequests", "BadRequest", "Forbidden", "ServiceUnavailable", "BabbleTimeout"];
     let kinds = ["transient", "rate_limited", "bad_request", "quota", "transient"];
-    assert_eq!(statuses.map(&mut status), [Some(kinds[0]), Some(kinds[1]), Some(kinds[2]), Some(kinds[3]), Some(kinds[4]), None]);
+    assert_eq!(
+        statuses.map(&mut status),
+        [Some(kinds[0]), Some(kinds[1]), Some(kinds[2]), Some(kinds[3]), Some(kinds[4]), None]
+    );
     let bad = machine.received(Frame::Text("{}".into()), &mut Outbox::default(), &mut Vec::new());
     assert_eq!(bad.err().map(|error| error.kind()), Some("protocol"));
     let kind = |machine: &dyn SttProtocol, code, reason: &str| {
@@ -239,7 +244,8 @@ fn statuses_and_closes_say_whose_fault_it_is() {
 #[test]
 fn settings_that_cannot_be_are_refused_with_what_can() {
     let network = Network::new(&[]).expect("a network");
-    let reason = |name: &str, value: Value| build(&settings(&[(name, value)]), &network).err().map(|error| error.reason);
+    let reason =
+        |name: &str, value: Value| build(&settings(&[(name, value)]), &network).err().map(|error| error.reason);
     for (name, value) in [
         (MODE, json!("chatty")),
         (PHRASES, json!("Lindenhof")),

@@ -252,12 +252,11 @@ mod tests {
     use crate::providers::stt::query::tests::settings;
 
     fn listen() -> Box<dyn SttProtocol> {
-        let vendor =
-            Deepgram {
-                settings: settings(&[("endpointing", json!(false))]),
-                keep_alive: Duration::from_secs(4),
-                keyterms: Keyterms::default(),
-            };
+        let vendor = Deepgram {
+            settings: settings(&[("endpointing", json!(false))]),
+            keep_alive: Duration::from_secs(4),
+            keyterms: Keyterms::default(),
+        };
         let request = SttRequest { line: AudioFormat::MULAW, ..SttRequest::new(SampleRate(8_000), Duration::ZERO) };
         let format = vendor.format(&request);
         vendor.connect(&request, format)

@@ -10,8 +10,10 @@ use crate::providers::wire::Outbox;
 use crate::providers::{ProviderName, Settings, SettingsError};
 use serde_json::{Value, json};
 
-/// Most terms of a list; the vendor refuses more.
+/// Most terms of a list. The vendor counts 500 tokens, of which a term has a few.
 const TERMS: usize = 100;
+/// The code of a model that takes no key terms within a stream.
+const UNSUPPORTED: &str = "CONFIGURE_KEYTERMS_NOT_SUPPORTED";
 
 /// The key terms of a connection.
 #[derive(Clone, Debug, Default)]
@@ -50,14 +52,16 @@ impl Keyterms {
         self.send(out);
     }
 
-    /// The vendor has answered. Where it refuses, it is not asked again on this connection: words are heard without.
+    /// The vendor has answered. Where its model takes none, it is not asked again on this connection; a list that it
+    /// refuses for another reason is passed over. Words are heard without.
     pub(super) fn answered(&mut self, provider: &ProviderName, kind: &str, message: &Value, out: &mut Outbox) {
         self.pending = false;
         if kind == "ConfigureFailure" {
-            self.is_on = false;
-            self.wanted = None;
-            tracing::info!(%provider, code = text(message, "/code"), "provider_takes_no_key_terms");
-            return;
+            let code = text(message, "/code");
+            tracing::info!(%provider, code, "provider_refuses_key_terms");
+            if code == UNSUPPORTED {
+                (self.is_on, self.wanted) = (false, None);
+            }
         }
         self.send(out);
     }
@@ -115,8 +119,10 @@ mod tests {
         expect(&mut terms, &["window"], &mut out);
         assert!(sent(&mut out).is_some());
         expect(&mut terms, &["aisle"], &mut out);
-        let refusal = json!({"code": "CONFIGURE_KEYTERMS_NOT_SUPPORTED"});
-        terms.answered(&vendor, "ConfigureFailure", &refusal, &mut out);
+        let refusal = |code: &str| json!({"code": code});
+        terms.answered(&vendor, "ConfigureFailure", &refusal("CONFIGURE_KEYTERM_LIMIT_EXCEEDED"), &mut out);
+        assert_eq!(sent(&mut out), Some(json!(["aisle"])), "one list too long says nothing of the next");
+        terms.answered(&vendor, "ConfigureFailure", &refusal(UNSUPPORTED), &mut out);
         expect(&mut terms, &["Monday"], &mut out);
         assert_eq!(sent(&mut out), None);
         let mut off = Keyterms::of(&settings(&[(EXPECTED, json!(false))]), true).expect("good settings");
