@@ -333,7 +333,7 @@ impl Registry {
             let variable = Some(offer.key_variable).filter(|variable| !variable.is_empty())?;
             (self.environment)(variable).filter(|key| !key.is_empty()).map(Pii::new)
         });
-        if key.is_none() && !offer.key_variable.is_empty() {
+        if key.is_none() && offer.needs_key() {
             return Err(error(format!(
                 "there is no key: set the environment variable {}, or write a [[provider]] with key_env or key_file",
                 offer.key_variable

@@ -169,6 +169,12 @@ pub enum SttEvent {
         /// The one in use from here on.
         to: ProviderName,
     },
+    /// The vendor has not said a thing since the segment began: its [`SttEvent::Final`], which follows, is empty for want of
+    /// an answer. With another provider at hand it is asked instead.
+    Unheard {
+        /// Which segment.
+        segment: SegmentId,
+    },
     /// The engine could not do the work; with [`ProviderError::Busy`] the next `finish` may succeed.
     Failed {
         /// Which segment.

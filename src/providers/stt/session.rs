@@ -20,6 +20,7 @@ use super::segment::{Segment, Want};
 use crate::audio::resample::ResampleError;
 use crate::base::SegmentId;
 use crate::providers::format::{AudioFormat, Conversions, Converter};
+use crate::providers::limits::PATIENCE;
 use crate::providers::wire::{Closed, Frame, Handshake, Outbox};
 use crate::providers::{ProviderError, ProviderName, SttEvent, SttRequest};
 use std::collections::VecDeque;
@@ -227,8 +228,10 @@ impl Session {
     /// See [`SttStream::finish`](crate::providers::SttStream::finish).
     pub fn finish(&mut self, id: SegmentId, now: Instant) {
         let end = self.ring.end();
+        let is_ready = matches!(&self.link, Link::Up(connection) if connection.ready);
+        let latest = now + if is_ready { ANSWER_TIMEOUT } else { PATIENCE };
         match self.segment.as_mut().filter(|segment| segment.id == id) {
-            Some(segment) => segment.finish(end, now, now + ANSWER_TIMEOUT),
+            Some(segment) => segment.finish(end, now, latest),
             None => {
                 let (text, audio, took) = Default::default();
                 self.out.push_back(Output::Event(SttEvent::Final { segment: id, text, confidence: 0.0, audio, took }));
@@ -545,12 +548,16 @@ impl Session {
             let is_up = matches!(&self.link, Link::Up(connection) if connection.ready);
             let enough = duration_of(self.format, segment.sent) >= ENOUGH_AUDIO;
             let must_answer = enough && self.vendor.answers() != Answers::Words;
-            self.silent_finishes += u32::from(!segment.answered && segment.sent > 0);
+            let unheard = !segment.answered && segment.sent > 0;
+            self.silent_finishes += u32::from(unheard);
             let is_deaf = !segment.answered && (must_answer || self.silent_finishes >= SILENT_FINISHES);
             if !is_up || is_deaf {
                 let (provider, after) = (self.terms.name.clone(), now.saturating_duration_since(want.since));
                 self.fail(ProviderError::Timeout { provider, stage: "transcript", after });
                 return;
+            }
+            if unheard && segment.words.text().expose().is_empty() {
+                self.out.push_back(Output::Event(SttEvent::Unheard { segment: segment.id }));
             }
             if let Link::Up(connection) = &mut self.link {
                 connection.answered = connection.asked;
