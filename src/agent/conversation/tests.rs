@@ -294,6 +294,6 @@ fn where_a_choice_is_asked_for_its_options_are_what_is_expected() {
     let file = file.replace("cut: [trim], ", &format!("{many}{}: [x], ", "long".repeat(20)));
     let agent = Agent::parse("everything.yaml", &file, &[]).unwrap_or_else(|e| panic!("{e}"));
     let phrases = expected(agent).unwrap_or_default();
-    assert_eq!(phrases.len(), crate::agent::limits::EXPECTED_PHRASES);
+    assert_eq!(phrases.len(), EXPECTED_PHRASES);
     assert_eq!(phrases.first().map(String::as_str), Some("seat0"));
 }
