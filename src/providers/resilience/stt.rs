@@ -163,6 +163,14 @@ impl SttStream for SteadyStream {
             stream.discard();
         }
     }
+
+    fn expect(&mut self, phrases: &[String]) {
+        let mut line = locked(&self.line);
+        line.tape.expect(phrases);
+        if let Some(stream) = &mut line.stream {
+            stream.expect(phrases);
+        }
+    }
 }
 
 /// Hands events on, and changes the provider when one fails.

@@ -1,10 +1,13 @@
 //! Speech-to-text as the call sees it, and as a vendor's protocol machine sees it ([`protocol`]).
 
 mod assemblyai;
+mod azure;
+mod azure_message;
 mod cartesia;
 mod deepgram;
 mod deepgram_flux;
 mod elevenlabs;
+mod keyterms;
 pub mod language;
 pub mod limits;
 mod message;
@@ -83,6 +86,12 @@ pub trait SttStream: Send {
 
     /// Forgets the current segment (noise, or audio that must not be transcribed).
     fn discard(&mut self);
+
+    /// What the caller is likely to say from here on, in place of what was told before; empty for nothing in particular.
+    /// A hint: an engine that takes none ignores it.
+    fn expect(&mut self, phrases: &[String]) {
+        let _ = phrases;
+    }
 }
 
 impl SttRequest {

@@ -76,6 +76,8 @@ pub struct Session {
     segment: Option<Segment>,
     /// The last segment there was.
     last: SegmentId,
+    /// See [`Self::expect`].
+    expected: Vec<String>,
     breaks: u32,
     broken_at: Option<Instant>,
     silent_finishes: u32,
@@ -135,6 +137,7 @@ impl Session {
             link: Link::Down(now),
             segment: None,
             last: SegmentId::default(),
+            expected: Vec::new(),
             breaks: 0,
             broken_at: None,
             silent_finishes: 0,
@@ -244,6 +247,26 @@ impl Session {
         self.run(now);
     }
 
+    /// See [`SttStream::expect`](crate::providers::SttStream::expect).
+    pub fn expect(&mut self, phrases: Vec<String>) {
+        if phrases == self.expected {
+            return;
+        }
+        self.expected = phrases;
+        self.tell_expected();
+    }
+
+    /// Tells the vendor what is expected, once it takes messages.
+    fn tell_expected(&mut self) {
+        let mut outbox = Outbox::default();
+        if let Link::Up(connection) = &mut self.link
+            && connection.ready
+        {
+            connection.protocol.expect(&self.expected, &mut outbox);
+        }
+        self.flush(outbox);
+    }
+
     /// The connection that [`Output::Open`] asked for is open.
     pub fn opened(&mut self, now: Instant) {
         let Link::Opening(mut protocol) = std::mem::replace(&mut self.link, Link::Down(now)) else { return };
@@ -267,6 +290,9 @@ impl Session {
         };
         self.link = Link::Up(Box::new(connection));
         self.flush(outbox);
+        if !self.expected.is_empty() {
+            self.tell_expected();
+        }
         match &mut self.segment {
             Some(segment) => self.sent_to = segment.tell_again(self.ring.begin()),
             None => self.sent_to = self.ring.end(),
@@ -549,7 +575,12 @@ impl Session {
             connection.answered = connection.asked;
         }
         match heard {
-            Heard::Ready => connection.ready = true,
+            Heard::Ready => {
+                let is_news = !std::mem::replace(&mut connection.ready, true);
+                if is_news && !self.expected.is_empty() {
+                    self.tell_expected();
+                }
+            }
             Heard::Expiring => connection.expiring = true,
             Heard::Language { tag, confidence } => {
                 self.out.push_back(Output::Event(SttEvent::Language { tag, confidence }));
