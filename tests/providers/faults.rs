@@ -80,11 +80,14 @@ async fn resume(stt: Arc<dyn SpeechToText>) -> Result<Heard, String> {
     let request = SttRequest { line, ..SttRequest::new(SampleRate(RATE), Duration::from_millis(100)) };
     let (mut stream, mut events) = stt.open(request).map_err(|error| error.to_string())?;
     let samples = voice::silence(SPEECH, RATE);
-    for _ in 0..2 {
-        stream.start(SegmentId(1));
-        samples.chunks(160).for_each(|frame| stream.push(frame));
-        stream.finish(SegmentId(1));
-    }
+    stream.start(SegmentId(1));
+    samples.chunks(160).for_each(|frame| stream.push(frame));
+    // What is asked for before there is a connection is asked for once.
+    while !matches!(events.recv().await, Some(SttEvent::Partial { .. }) | None) {}
+    stream.finish(SegmentId(1));
+    stream.start(SegmentId(1));
+    samples.chunks(160).for_each(|frame| stream.push(frame));
+    stream.finish(SegmentId(1));
     let asked = Instant::now();
     loop {
         match events.recv().await {
@@ -94,6 +97,7 @@ async fn resume(stt: Arc<dyn SpeechToText>) -> Result<Heard, String> {
                 return Ok(Heard { words, first: asked.elapsed(), whole: asked.elapsed(), ..Heard::default() });
             }
             Some(SttEvent::Failed { error, .. }) => return Err(error.to_string()),
+            Some(SttEvent::FellOver { .. }) => return Err("it moved over".into()),
             Some(_) => {}
             None => return Err("the stream ended".into()),
         }
@@ -141,7 +145,7 @@ fn calls_whose_recogniser_fails_after_a_while_all_move_over_and_lose_no_word() {
 /// What the models say to "Hello?".
 const ANSWER: &str = "Hello there. How can I help?";
 /// The longest that an answer may take to fail.
-const LONGEST: Duration = Duration::from_millis(2_500);
+const LONGEST: Duration = Duration::from_secs(5);
 /// The time between two octets of a drip.
 const DRIP: Duration = Duration::from_millis(20);
 
