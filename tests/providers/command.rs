@@ -353,3 +353,70 @@ fn a_change_of_language_that_can_never_happen_is_refused_with_what_would_do() {
         assert!(code == Some(0) && text.contains("0 warnings"), "{text}");
     }
 }
+
+/// A server that runs until the test is done with it.
+struct Running(std::process::Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Starts the server and returns once it takes calls.
+fn serve(file: &str) -> Running {
+    use std::io::{BufRead, BufReader};
+    let mut command = Command::new(env!("CARGO_BIN_EXE_offhook"));
+    command.args(["serve", "-c", file]).stdin(std::process::Stdio::null()).stderr(std::process::Stdio::piped());
+    let mut running = Running(command.spawn().unwrap());
+    let mut lines = BufReader::new(running.0.stderr.take().unwrap()).lines();
+    assert!(lines.any(|line| line.is_ok_and(|line| line.contains("listening for SIP on"))), "the server starts");
+    std::thread::spawn(move || lines.for_each(drop));
+    running
+}
+
+#[test]
+fn a_line_of_an_agent_file_is_paid_for_once_by_two_runs_of_the_server_and_outlives_the_vendor() {
+    let (server, house) = (FakeServer::start(tts_servers::OpenAi), House::new());
+    let at = |name: &str| house.0.path().join(name);
+    std::fs::write(at("ca.pem"), server.ca_pem()).unwrap();
+    let write = |phrases: &str| {
+        let voice = house.provider("openai", "text_to_speech", &server.http_url("/v1"), tts_servers::KEY, "");
+        let config = format!(
+            "[server]\nsip_listen = [\"127.0.0.1:0\"]\n[providers]\nca_file = \"ca.pem\"\n{phrases}{voice}\
+             [agents]\na = \"a.yaml\"\n[[trunk]]\nname = \"t\"\nhosts = [\"203.0.113.7\"]\nagent = \"a\"\n"
+        );
+        std::fs::write(at("offhook.toml"), config).unwrap();
+    };
+    let agent = "agent: a\ntext_to_speech: openai\nbridge:\n  url: wss://bot.example/\n  protocol: twilio\n  \
+                 fallback: {say: Please call again later.}\n";
+    std::fs::write(at("a.yaml"), agent).unwrap();
+    let asked = || server.requests().iter().filter(|request| request.method == "POST").count();
+    write("");
+    for n in 1..3 {
+        drop(serve(&house.file()));
+        assert_eq!(asked(), n, "nothing is kept unless a directory is named");
+    }
+    write("phrases = \"lines\"\nphrases_mb = 1\n");
+    drop(serve(&house.file()));
+    assert_eq!((asked(), std::fs::read_dir(at("lines")).unwrap().count()), (3, 1));
+    server.misbehave(Misbehaviour::Refuse);
+    drop(serve(&house.file()));
+    assert_eq!(asked(), 3);
+    // The listing of providers speaks to the vendor itself, not to what is kept of it.
+    let (code, row, text) = house.asked("--probe", "openai");
+    assert_eq!((code, row["probe"]["kind"].as_str()), (Some(1), Some("unreachable")), "{text}");
+}
+
+#[test]
+fn an_option_that_a_vendor_does_not_know_is_told_with_the_nearest_that_it_does() {
+    let house = House::new();
+    let wrong =
+        house.provider("deepgram", "speech_to_text", "https://localhost:9", KEY, "options = { endpoiting = 300 }\n");
+    house.write(None, &wrong, "speech_to_text: deepgram\n");
+    let output = offhook(&["check", &house.file()]);
+    let text = said(&output);
+    assert!(output.status.code() == Some(1) && text.contains("a.yaml:2:17"), "{text}");
+    assert!(text.contains("unknown option `endpoiting`: write `endpointing`"), "{text}");
+}
