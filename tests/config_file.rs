@@ -690,7 +690,7 @@ fn fixed_lines_are_kept_only_where_a_directory_is_named_and_within_its_size() {
     assert_eq!(read(small), Some(("/var/cache/offhook".into(), 3 << 20)));
     mistake_in("[providers]\nphrases_mb = 3", 2, 1, "no fixed lines are kept", "`phrases = \"phrases\"`");
     mistake_in("[providers]\nphrases = \"a\"\nphrases_mb = 0", 3, 14, "outside 1 to 100000", "1");
-    mistake_in("[providers]\nphrases = 7", 2, 11, "text", "\"");
+    mistake_in("[providers]\nphrases = 7", 2, 11, "a string is wanted", "");
     mistake_in("[providers]\nphrase = \"a\"", 2, 1, "no key `phrase`", "`phrases`");
     mistake_in("[providers]\nca_fil = \"a\"", 2, 1, "no key `ca_fil`", "`ca_file`");
 }
@@ -710,7 +710,7 @@ fn stages_of_a_provider_are_read_and_mistakes_in_them_placed_with_the_nearest_ri
     let with = |lines: &str| format!("{PROVIDER}{lines}");
     mistake_in(&with("[provider.text_to_speach]\n"), 5, 11, "no key `text_to_speach`", "`text_to_speech`");
     mistake_in(&with("[provider.text_to_speech]\nvioce = \"x\""), 6, 1, "no key `vioce`", "`voice`");
-    mistake_in(&with("[provider.text_to_speech]\nmodel = 4"), 6, 9, "text", "\"");
+    mistake_in(&with("[provider.text_to_speech]\nmodel = 4"), 6, 9, "a string is wanted", "");
     mistake_in(
         &with("[provider.text_to_speech]\noptions = { at = 1979-05-27 }"),
         6,
