@@ -6,7 +6,7 @@
 # make models   fetch the offline models      make peers   unpack the SIP peers of the tests
 # make interop  the tests with those peers alone, and the tables of tests/interop/README.md
 # make pipecat  install Pipecat, and hold a call with it: make test-bridge-pipecat
-# make sdk      install the vendors' own SDKs, which check the fakes of the vendors: make test-sdk
+# make sdk      install the vendors' own SDKs; make test-sdk checks the fakes with them and says which version did
 # make clean    remove what was built; models and peers stay
 #
 # Every target installs what it lacks (.ci/setup says what) and does nothing twice.
@@ -46,7 +46,7 @@ sdk:
 	@tests/sdk/fetch.sh
 
 test-sdk: sdk
-	@$(CARGO) test --test providers sdk_ -- --ignored
+	@$(CARGO) test --test providers sdk_ -- --ignored --show-output
 
 test-bridge-pipecat: pipecat
 	@$(CARGO) nextest run --test calls $(TEST_ARGS) bridge_pipecat

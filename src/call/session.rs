@@ -470,7 +470,7 @@ impl Session {
         self.thinking.stop_all();
     }
 
-    fn with_speech(&mut self, act: impl FnOnce(&mut dyn SttStream)) {
+    pub(super) fn with_speech(&mut self, act: impl FnOnce(&mut dyn SttStream)) {
         if let Some(speech) = &mut self.speech {
             act(speech.as_mut());
         }

@@ -333,7 +333,7 @@ impl Registry {
             let variable = Some(offer.key_variable).filter(|variable| !variable.is_empty())?;
             (self.environment)(variable).filter(|key| !key.is_empty()).map(Pii::new)
         });
-        if key.is_none() && !offer.key_variable.is_empty() {
+        if key.is_none() && offer.needs_key() {
             return Err(error(format!(
                 "there is no key: set the environment variable {}, or write a [[provider]] with key_env or key_file",
                 offer.key_variable
@@ -341,7 +341,7 @@ impl Registry {
         }
         let url = of_stage.url.or_else(|| spec.url.clone()).unwrap_or_else(|| offer.url.to_owned());
         if url.is_empty() {
-            return Err(error("every user has their own server of this kind: give its `url` in a [[provider]]".into()));
+            return Err(error("it has no address for everybody, but a region's or a server's of one's own: give its `url` in a [[provider]]".into()));
         }
         let mut options = of_stage.options;
         for (option, value) in extra {

@@ -55,6 +55,7 @@ pub mod realtime_openai;
 pub mod realtime_script;
 pub mod server;
 pub mod stt_assemblyai;
+pub mod stt_azure;
 pub mod stt_cartesia;
 pub mod stt_deepgram;
 pub mod stt_ear;

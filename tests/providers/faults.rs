@@ -299,6 +299,7 @@ async fn open(vendor: Arc<dyn SpeechToSpeech>) -> Result<Heard, String> {
         tools: Vec::new(),
         messages: Pii::new(Vec::new()),
         opening: Some(OPENING.into()),
+        answer_due: false,
         voice: None,
         language: None,
     };

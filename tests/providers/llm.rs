@@ -171,6 +171,7 @@ async fn an_answer_is_streamed_counted_and_its_connection_used_again() {
         }
         let reading = model.meter().expect("a meter").read();
         assert_eq!((reading.requests, reading.usage.output_tokens), (3, 27), "{which:?}");
+        assert_eq!(reading.connections, 1, "{which:?}");
         assert!(reading.first_p50 > Duration::ZERO && reading.failures.is_empty(), "{which:?}");
         assert_eq!(server.connections(), 1, "{which:?}");
         content(&server);
@@ -350,6 +351,22 @@ async fn a_vendor_that_does_not_answer_in_time_is_given_up() {
             server.behave();
             server.cut_connections();
         }
+    }
+}
+
+#[tokio::test]
+async fn a_connection_has_the_deadline_of_its_own_provider() {
+    let server = Which::OpenAiChat.serve();
+    server.misbehave(Misbehaviour::StallInTls);
+    let network = Network::new(server.ca_pem().as_bytes()).expect("a network");
+    for connect_timeout in [SHORT, SHORT * 2] {
+        let settings = Settings { connect_timeout, ..settings(Which::OpenAiChat, &server) };
+        let model = (offer(LLM, &settings.name).expect("an offer").build)(&settings, &network).expect("a model");
+        let error = think(&model, asked("Hello?")).await.expect_err("no connection");
+        let is_connection =
+            matches!(error, ProviderError::Timeout { stage: "connection", after, .. } if after == connect_timeout);
+        assert!(is_connection, "{error}");
+        assert_eq!(model.meter().expect("a meter").read().connections, 0);
     }
 }
 

@@ -12,6 +12,7 @@ mod faults_in_calls;
 mod llm;
 mod pipelines;
 mod realtime;
+mod sdk;
 mod sdk_llm;
 mod sdk_realtime;
 mod sdk_stt;

@@ -123,6 +123,7 @@ impl Rig {
             }],
             messages: Pii::new(vec![Message::Caller(Pii::new("an earlier question".into()))]),
             opening: None,
+            answer_due: false,
             voice: None,
             language: None,
         }

@@ -7,8 +7,8 @@ use std::{
 
 use crate::fakes::{
     Conversation, FakeServer, Message, Misbehaviour, Reply, Request, Say, Vendor, stt_assemblyai::AssemblyAi,
-    stt_cartesia::Cartesia, stt_deepgram::Deepgram, stt_elevenlabs::ElevenLabs, stt_openai::OpenAi, stt_vosk::Vosk,
-    stt_whisper::Whisper as FakeWhisper, voice,
+    stt_azure::Azure, stt_cartesia::Cartesia, stt_deepgram::Deepgram, stt_elevenlabs::ElevenLabs, stt_openai::OpenAi,
+    stt_vosk::Vosk, stt_whisper::Whisper as FakeWhisper, voice,
 };
 use offhook::{
     base::{Pii, SampleRate, SegmentId},
@@ -38,7 +38,7 @@ struct Case {
     answers: bool,
 }
 
-const CASES: [Case; 8] = [
+const CASES: [Case; 9] = [
     Case { vendor: "deepgram", path: "", options: &[], has_key: true, answers: true },
     Case { vendor: "deepgram-flux", path: "", options: &[], has_key: true, answers: false },
     Case { vendor: "assemblyai", path: "", options: &[], has_key: true, answers: false },
@@ -46,6 +46,7 @@ const CASES: [Case; 8] = [
     Case { vendor: "elevenlabs", path: "", options: &[], has_key: true, answers: true },
     Case { vendor: "cartesia", path: "", options: &[], has_key: true, answers: true },
     Case { vendor: "cartesia", path: "", options: &[("turns", Some(true))], has_key: true, answers: false },
+    Case { vendor: "azure", path: "", options: &[], has_key: true, answers: true },
     Case { vendor: "vosk", path: "", options: &[], has_key: false, answers: true },
 ];
 
@@ -54,6 +55,7 @@ impl Case {
         let patience = Duration::from_secs(10);
         match self.vendor {
             "assemblyai" => FakeServer::start(AssemblyAi),
+            "azure" => FakeServer::start(Azure),
             "openai" => FakeServer::start(OpenAi),
             "elevenlabs" => FakeServer::start(ElevenLabs { patience }),
             "cartesia" => FakeServer::start(Cartesia),
@@ -394,6 +396,35 @@ async fn a_vendor_s_end_of_turn_is_a_hint_and_an_early_one_can_be_taken_back() {
     call.stream.finish(SegmentId(1));
     assert_eq!(call.answer().await.map(|(_, text)| text).as_deref(), Ok("table for two"));
     leaves_cleanly("deepgram-flux", call, &server).await;
+}
+
+#[tokio::test]
+async fn what_the_flow_expects_reaches_the_vendor_and_outlives_its_connection() {
+    for vendor in ["deepgram", "deepgram-flux", "assemblyai", "azure"] {
+        let case = CASES.into_iter().find(|case| case.vendor == vendor).expect("a case");
+        let server = case.server();
+        let mut settings = case.settings(&server);
+        settings.options.insert("expected_words".into(), json!(true));
+        let mut call = Call::open(build(&settings, vendor, &server).as_ref());
+        for phrases in [&["table for"][..], &["seven"], &["friday", "yes please"]] {
+            call.stream.expect(&phrases.iter().map(|phrase| (*phrase).to_owned()).collect::<Vec<_>>());
+        }
+        for (segment, said, sure) in [(1, "table for two", false), (2, "friday please", true), (3, "yes", true)] {
+            if segment == 3 {
+                server.cut_connections();
+                assert!(server.until(LIMIT, |server| server.connections() >= 2).await, "{vendor}");
+            }
+            call.stream.start(SegmentId(segment));
+            call.say(said);
+            // The request and its answer are on their way.
+            tokio::time::sleep(Duration::from_millis(120)).await;
+            call.stream.finish(SegmentId(segment));
+            let answer = call.until(|event| matches!(event, SttEvent::Final { .. })).await;
+            let SttEvent::Final { text, confidence, .. } = answer else { panic!("{answer:?}") };
+            assert_eq!((text.expose().as_str(), confidence > 0.95), (said, sure), "{vendor}: {confidence}");
+        }
+        leaves_cleanly(vendor, call, &server).await;
+    }
 }
 
 #[tokio::test]

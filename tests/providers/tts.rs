@@ -483,8 +483,6 @@ async fn a_vendor_that_accepts_and_says_nothing_is_given_up_in_time() {
                 settings.first_timeout = Duration::from_millis(400);
                 settings.connect_timeout = Duration::from_millis(300);
             });
-            // The HTTP library has its own deadline for connections, which is later.
-            let stage = if case.is_socket() { stage } else { "first audio" };
             server.misbehave(what);
             let began = Instant::now();
             let error = say(&tts, TEXT).await.error.expect("an error");

@@ -148,6 +148,7 @@ async fn open(model: &dyn SpeechToSpeech) -> Result<Outcome, ProviderError> {
         tools: Vec::new(),
         messages: Pii::new(Vec::new()),
         opening: None,
+        answer_due: false,
         voice: None,
         language: None,
     })?;

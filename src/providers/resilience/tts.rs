@@ -100,6 +100,14 @@ impl Leg for Utterance {
         provider.speak(request)
     }
 
+    fn name(&self, provider: &Self::Provider) -> ProviderName {
+        provider.name()
+    }
+
+    fn patience(&self, provider: &Self::Provider) -> Option<Duration> {
+        provider.patience()
+    }
+
     fn hedge_after(&self, provider: &Self::Provider, terms: HedgeTerms) -> Option<Duration> {
         provider.meter()?.first_percentile(95, terms.known)
     }

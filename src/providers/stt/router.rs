@@ -129,6 +129,12 @@ impl SttStream for RoutedStream {
         line.tape.discard();
         line.stream.discard();
     }
+
+    fn expect(&mut self, phrases: &[String]) {
+        let mut line = locked(&self.line);
+        line.tape.expect(phrases);
+        line.stream.expect(phrases);
+    }
 }
 
 /// Hands events on, and changes the route when another language is heard.
