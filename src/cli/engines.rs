@@ -207,3 +207,7 @@ fn time_zone(agent: &Agent) -> Result<TimeZone, String> {
         None => Ok(TimeZone::system()),
     }
 }
+
+#[cfg(test)]
+#[path = "engines_tests.rs"]
+mod tests;

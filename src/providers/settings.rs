@@ -1,6 +1,7 @@
 //! What one provider is configured with for one stage, checked before it reaches an adapter.
 
 use super::error::ProviderName;
+use crate::agent::diagnostic::nearest;
 use crate::base::Pii;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -121,7 +122,10 @@ impl Settings {
     pub fn only_options(&self, known: &[&str]) -> Result<(), SettingsError> {
         match self.options.keys().find(|name| !known.contains(&name.as_str())) {
             None => Ok(()),
-            Some(name) => Err(self.error(format!("unknown option `{name}`; it knows: {}", known.join(", ")))),
+            Some(name) => Err(self.error(match nearest(name, known.iter().copied()) {
+                Some(near) => format!("unknown option `{name}`: write `{near}`"),
+                None => format!("unknown option `{name}`; it knows: {}", known.join(", ")),
+            })),
         }
     }
 }

@@ -270,8 +270,11 @@ async fn a_transfer_that_nobody_takes_gives_the_caller_back_to_the_bot() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_caller_whose_bot_is_down_is_handed_to_the_desk_after_the_fallback() {
     let host = BotHost::open().await;
-    let more = "  reconnects: 0\n  fallback: {say: I will put you through., transfer: desk}\n";
+    let more = "  reconnects: 0\n  fallback: {say: I will put you through., transfer: desk}\n\
+                text_to_speech: {use: local, voice: anna}\n";
     let (server, mut desk) = with_desk(&host, more).await;
+    let asked: Vec<_> = server.tts.asked.lock().unwrap().iter().map(|r| (r.voice.clone(), r.cacheable)).collect();
+    assert_eq!(asked, [(Some("anna".to_owned()), true)], "made before any call, in the agent's own voice");
     let mut phone = Phone::call(&server.server, CALLER).await.unwrap();
     drop(host.accept().await);
     phone.wait_for(true, 20).await;

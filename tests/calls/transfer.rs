@@ -428,6 +428,7 @@ async fn an_unknown_call_cannot_be_replaced_nor_any_call_by_a_peer_that_may_not(
 async fn an_attended_target_hears_who_is_calling_before_it_is_connected() {
     let mut desk = Desk::open(DESK);
     let announcing = agent("attended, announce: A caller wants to talk to you about the garden.");
+    let announcing = format!("text_to_speech: {{use: local, voice: anna, speed: 1.2}}\n{announcing}");
     let server = server(&announcing, &desk, bridging(), &[]).await;
     let mut phone = Phone::call(&server.server, CALLER).await.unwrap();
     let (ringing, ()) = tokio::join!(desk.ringing(), async { while phone.pass_frame().await < -50.0 {} });
@@ -437,6 +438,12 @@ async fn an_attended_target_hears_who_is_calling_before_it_is_connected() {
     human.wait_for(false, 20).await;
     is_heard(&mut phone, &mut human).await;
     is_heard(&mut human, &mut phone).await;
+    // Whoever hears the agent hears one voice; only the line that stands in the file as it is may be kept.
+    let asked = server.tts.asked.lock().unwrap().clone();
+    let voices: Vec<_> = asked.iter().map(|r| (r.voice.as_deref(), r.speed, r.language.as_deref())).collect();
+    assert_eq!(voices, vec![(Some("anna"), 1.2, Some("en-US")); 2], "{asked:?}");
+    assert_eq!(asked.iter().map(|request| request.cacheable).collect::<Vec<_>>(), [true, false]);
+    assert!(asked[1].text.contains("about the garden"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

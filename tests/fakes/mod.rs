@@ -53,6 +53,7 @@ pub mod realtime_elevenlabs;
 pub mod realtime_gemini;
 pub mod realtime_openai;
 pub mod realtime_script;
+pub mod realtime_ultravox;
 pub mod server;
 pub mod stt_assemblyai;
 pub mod stt_azure;

@@ -139,15 +139,19 @@ impl House {
 
     /// A provider named as its vendor, with its key in a file.
     fn provider(&self, vendor: &str, stage: &str, url: &str, key: &str, further: &str) -> String {
+        self.named(vendor, vendor, stage, url, key, further)
+    }
+
+    fn named(&self, name: &str, vendor: &str, stage: &str, url: &str, key: &str, further: &str) -> String {
         let key_line = if key.is_empty() {
             String::new()
         } else {
-            let file = format!("key-of-{vendor}");
+            let file = format!("key-of-{name}");
             std::fs::write(self.0.path().join(&file), key).unwrap();
             format!("key_file = \"{file}\"\n")
         };
         format!(
-            "[[provider]]\nname = \"{vendor}\"\nvendor = \"{vendor}\"\n{key_line}url = \"{url}\"\n\
+            "[[provider]]\nname = \"{name}\"\nvendor = \"{vendor}\"\n{key_line}url = \"{url}\"\n\
              first_timeout = \"5s\"\n[provider.{stage}]\n{further}"
         )
     }
@@ -352,4 +356,148 @@ fn a_change_of_language_that_can_never_happen_is_refused_with_what_would_do() {
         let (code, text) = check(&format!("speech_to_text: {good}\n"));
         assert!(code == Some(0) && text.contains("0 warnings"), "{text}");
     }
+}
+
+/// A server that runs until the test is done with it.
+struct Running(std::process::Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Starts the server and returns once it takes calls.
+fn serve(file: &str) -> Running {
+    use std::io::{BufRead, BufReader};
+    let mut command = Command::new(env!("CARGO_BIN_EXE_offhook"));
+    command.args(["serve", "-c", file]).stdin(std::process::Stdio::null()).stderr(std::process::Stdio::piped());
+    let mut running = Running(command.spawn().unwrap());
+    let mut lines = BufReader::new(running.0.stderr.take().unwrap()).lines();
+    assert!(lines.any(|line| line.is_ok_and(|line| line.contains("listening for SIP on"))), "the server starts");
+    std::thread::spawn(move || lines.for_each(drop));
+    running
+}
+
+#[test]
+fn a_line_of_an_agent_file_is_paid_for_once_by_two_runs_of_the_server_and_outlives_the_vendor() {
+    let (server, house) = (FakeServer::start(tts_servers::OpenAi), House::new());
+    let at = |name: &str| house.0.path().join(name);
+    std::fs::write(at("ca.pem"), server.ca_pem()).unwrap();
+    let write = |phrases: &str| {
+        let voice = house.provider("openai", "text_to_speech", &server.http_url("/v1"), tts_servers::KEY, "");
+        let config = format!(
+            "[server]\nsip_listen = [\"127.0.0.1:0\"]\n[providers]\nca_file = \"ca.pem\"\n{phrases}{voice}\
+             [agents]\na = \"a.yaml\"\n[[trunk]]\nname = \"t\"\nhosts = [\"203.0.113.7\"]\nagent = \"a\"\n"
+        );
+        std::fs::write(at("offhook.toml"), config).unwrap();
+    };
+    let agent = "agent: a\ntext_to_speech: openai\nbridge:\n  url: wss://bot.example/\n  protocol: twilio\n  \
+                 fallback: {say: Please call again later.}\n";
+    std::fs::write(at("a.yaml"), agent).unwrap();
+    let asked = || server.requests().iter().filter(|request| request.method == "POST").count();
+    write("");
+    for n in 1..3 {
+        drop(serve(&house.file()));
+        assert_eq!(asked(), n, "nothing is kept unless a directory is named");
+    }
+    write("phrases = \"lines\"\nphrases_mb = 1\n");
+    drop(serve(&house.file()));
+    assert_eq!((asked(), std::fs::read_dir(at("lines")).unwrap().count()), (3, 1));
+    server.misbehave(Misbehaviour::Refuse);
+    drop(serve(&house.file()));
+    assert_eq!(asked(), 3);
+    // The listing of providers speaks to the vendor itself, not to what is kept of it.
+    let (code, row, text) = house.asked("--probe", "openai");
+    assert_eq!((code, row["probe"]["kind"].as_str()), (Some(1), Some("unreachable")), "{text}");
+}
+
+#[test]
+fn an_option_that_a_vendor_does_not_know_is_told_with_the_nearest_that_it_does() {
+    let house = House::new();
+    let wrong =
+        house.provider("deepgram", "speech_to_text", "https://localhost:9", KEY, "options = { endpoiting = 300 }\n");
+    house.write(None, &wrong, "speech_to_text: deepgram\n");
+    let output = offhook(&["check", &house.file()]);
+    let text = said(&output);
+    assert!(output.status.code() == Some(1) && text.contains("a.yaml:2:17"), "{text}");
+    assert!(text.contains("unknown option `endpoiting`: write `endpointing`"), "{text}");
+}
+
+#[test]
+fn the_pages_of_the_stages_name_every_vendor_and_every_option() {
+    use offhook::providers::catalogue::{LLM, Offer, REALTIME, STT, TTS};
+    fn check<P: ?Sized>(page: &str, offers: &[Offer<P>]) {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/providers").join(page);
+        let text = std::fs::read_to_string(&file).unwrap();
+        for offer in offers {
+            for word in offer.options.iter().chain([&offer.vendor]) {
+                assert!(text.contains(&format!("`{word}`")), "{page} says nothing of {}: `{word}`", offer.vendor);
+            }
+        }
+    }
+    check("speech-to-text.md", STT);
+    check("language-models.md", LLM);
+    check("text-to-speech.md", TTS);
+    check("speech-to-speech.md", REALTIME);
+}
+
+/// Probes all of these at once, at the most talkative level of the log, and looks for keys in what is printed.
+fn probes_without_a_word_about_keys(stage: &str, vendors: &[(&str, &FakeServer, &str, &str)]) {
+    let house = House::new();
+    let model =
+        |vendor: &str| if vendor == "elevenlabs" && stage == "speech_to_speech" { "model = \"agent_1\"\n" } else { "" };
+    let providers = vendors.iter().map(|(vendor, server, path, key)| {
+        house.named(&format!("my-{vendor}"), vendor, stage, &server.http_url(path), key, model(vendor))
+    });
+    house.write(Some(vendors[0].1), &providers.collect::<String>(), "");
+    let output = offhook(&["providers", "-c", &house.file(), "--probe", "--json"]);
+    let text = said(&output);
+    assert_eq!(output.status.code(), Some(0), "{text}");
+    let rows = String::from_utf8_lossy(&output.stdout).lines().filter(|line| line.contains("\"ok\":true")).count();
+    assert_eq!(rows, vendors.len(), "{text}");
+    for (vendor, server, _, key) in vendors {
+        assert!(!text.contains(key), "{vendor}: a key is shown:\n{text}");
+        assert_eq!(server.complaints(), Vec::<String>::new(), "{vendor}");
+    }
+}
+
+#[test]
+fn no_key_of_any_recogniser_is_printed_at_any_level_of_the_log() {
+    use crate::fakes::{stt_assemblyai, stt_cartesia, stt_elevenlabs, stt_openai};
+    let patience = Duration::from_secs(10);
+    probes_without_a_word_about_keys(
+        "speech_to_text",
+        &[
+            ("assemblyai", &FakeServer::start(stt_assemblyai::AssemblyAi), "", "good-key"),
+            ("openai", &FakeServer::start(stt_openai::OpenAi), "/v1", "good-key"),
+            ("elevenlabs", &FakeServer::start(stt_elevenlabs::ElevenLabs { patience }), "", "good-key"),
+            ("cartesia", &FakeServer::start(stt_cartesia::Cartesia), "", "good-key"),
+        ],
+    );
+}
+
+#[test]
+fn no_key_of_any_voice_or_speech_model_is_printed_at_any_level_of_the_log() {
+    use crate::fakes::{realtime_deepgram, realtime_elevenlabs, realtime_gemini};
+    probes_without_a_word_about_keys(
+        "text_to_speech",
+        &[
+            ("cartesia", &FakeServer::start(tts_cartesia::Cartesia), "", tts_cartesia::KEY),
+            ("deepgram", &FakeServer::start(tts_deepgram::Deepgram), "", tts_deepgram::KEY),
+            ("openai", &FakeServer::start(tts_servers::OpenAi), "/v1", tts_servers::KEY),
+        ],
+    );
+    let (key, log) = ("the-key-of-a-realtime-vendor", Log::default());
+    let deepgram = realtime_deepgram::DeepgramAgent { key, log: log.clone() };
+    let elevenlabs = realtime_elevenlabs::ElevenLabsAgents { key, log: log.clone() };
+    probes_without_a_word_about_keys(
+        "speech_to_speech",
+        &[
+            ("deepgram", &FakeServer::start(deepgram), "/v1", key),
+            ("elevenlabs", &FakeServer::start(elevenlabs), "", key),
+            ("gemini", &FakeServer::start(realtime_gemini::GeminiLive { key, log }), "", key),
+        ],
+    );
 }

@@ -8,6 +8,7 @@ use crate::support::{Phone, TestServer};
 use offhook::base::Pii;
 use offhook::call::{CallEvent, Engines};
 use offhook::providers::registry::{Local, ProviderSpec, Registry};
+use offhook::providers::tts::PhraseCache;
 use offhook::providers::{Meter, Network};
 use offhook::sip::event::EndCause;
 use offhook::tools::EgressPolicy;
@@ -70,7 +71,10 @@ nodes:
         let equip = |engines: &mut Engines| {
             let local = |names: &[String]| names.iter().any(|name| name == "local");
             if !local(&speech.stt.providers) {
-                engines.stt = registry.speech_to_text(&speech.stt.providers).unwrap();
+                let (stt, home) = (&speech.stt, &agent.language);
+                engines.stt = registry
+                    .speech_to_text_by_language(&stt.providers, stt.language.as_deref(), home, &stt.languages)
+                    .unwrap();
                 meters.extend(engines.stt.meter());
             }
             if !local(&speech.tts.providers) {
@@ -236,4 +240,80 @@ async fn openai_realtime_holds_a_call() {
     assert!(completed);
     pipeline.assert_no_complaints();
     assert_passed_through(&meters);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_caller_who_goes_on_in_another_language_is_understood_from_the_first_word_of_it() {
+    let ears = |name: &str| {
+        let mut account = account("cartesia", "good-key", "", crate::fakes::stt_cartesia::Cartesia);
+        account.spec.name = name.into();
+        account
+    };
+    let voice = account("elevenlabs", crate::fakes::tts_elevenlabs::KEY, "", crate::fakes::tts_elevenlabs::ElevenLabs);
+    let accounts = vec![ears("ears"), ears("ears-de"), openai_chat(), voice];
+    let lines = "speech_to_text: {use: ears, languages: {de: ears-de}}\nlanguage_model: openai\n\
+                 text_to_speech: elevenlabs";
+    let pipeline = Pipeline { lines: lines.into(), accounts };
+    let (mut server, _registry, meters) = pipeline.serve().await;
+    let mut phone = Phone::call(&server.server, CALLER).await.unwrap();
+    phone.play(&caller_says("guten danke")).await;
+    let to = phone.while_talking(server.event("another provider", |e| match e {
+        CallEvent::ProviderChanged { stage: "speech_to_text", to, .. } => Some(to.clone()),
+        _ => None,
+    }));
+    assert_eq!(to.await, "ears-de");
+    let said = phone.while_talking(server.event("the caller's words", |e| match e {
+        CallEvent::CallerSaid { text, .. } => Some(text.expose().clone()),
+        _ => None,
+    }));
+    assert_eq!(said.await, "guten danke");
+    let heard = answer(&mut phone).await;
+    assert!(voice::says(&heard, 8_000, "Hello there. How can I help?"), "{:?}", voice::hear(&heard, 8_000));
+    let german = &pipeline.accounts[1].server;
+    assert_eq!(german.requests()[0].param("language"), Some("de"));
+    drop(phone);
+    pipeline.assert_no_complaints();
+    assert_passed_through(&meters);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_lines_of_an_agent_file_are_asked_of_the_vendor_once_and_those_of_a_call_each_time() {
+    let agent = "agent: practice\nstart: hello\ntext_to_speech: openai\nnodes:\n  \
+                 hello: {say: Good morning to you, next: number}\n  \
+                 number: {say: \"Your number is {{ call.caller_number }} indeed\", next: bye}\n  \
+                 bye: {hangup: done, say: Goodbye then, completed: true}\n";
+    let voice = account("openai", crate::fakes::tts_servers::KEY, "/v1", crate::fakes::tts_servers::OpenAi);
+    let place = tempfile::tempdir().unwrap();
+    for _ in 0..2 {
+        // A server that has just been started: it knows of the other's lines by the directory alone.
+        let network = Network::new(voice.server.ca_pem().as_bytes()).unwrap();
+        let cache = Arc::new(PhraseCache::open(place.path(), 1 << 20).unwrap());
+        let registry = Registry::new(vec![voice.spec.clone()], network, Box::new(|_| None), Local::default());
+        let tts = registry.with_phrases(cache).text_to_speech(&["openai".to_owned()]).unwrap();
+        let equip = |engines: &mut Engines| engines.tts = tts;
+        let server = TestServer::start_thinking(agent, &[], EgressPolicy::default(), equip, |_| ()).await;
+        let mut phone = Phone::call(&server.server, CALLER).await.unwrap();
+        phone.heard = Some(Vec::new());
+        phone.wait_for(true, 2).await;
+        for _ in 0..20 {
+            phone.pass_frame().await;
+        }
+        let heard = phone.heard.take().unwrap_or_default();
+        assert!(voice::says(&heard, 8_000, "morning to you"), "{:?}", voice::hear(&heard, 8_000));
+        assert_eq!(phone.ended().await, EndCause::Remote);
+    }
+    let mut asked: Vec<String> = voice
+        .server
+        .requests()
+        .iter()
+        .filter(|request| request.method == "POST")
+        .map(|request| request.json()["input"].as_str().unwrap_or_default().to_owned())
+        .collect();
+    asked.sort_unstable();
+    assert_eq!(
+        asked,
+        ["Good morning to you", "Goodbye then", "Your number is phone indeed", "Your number is phone indeed"]
+    );
+    assert_eq!(std::fs::read_dir(place.path()).unwrap().count(), 2, "nothing of the call is on the disk");
+    assert_eq!(voice.server.complaints(), Vec::<String>::new());
 }

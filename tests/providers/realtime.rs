@@ -6,6 +6,7 @@ use crate::fakes::realtime_elevenlabs::ElevenLabsAgents;
 use crate::fakes::realtime_gemini::GeminiLive;
 use crate::fakes::realtime_openai::OpenAiRealtime;
 use crate::fakes::realtime_script::Log;
+use crate::fakes::realtime_ultravox::Ultravox;
 use crate::fakes::voice::{self, Voice};
 use crate::fakes::{FakeServer, Misbehaviour};
 use offhook::base::chat::{Message, ToolSpec};
@@ -35,9 +36,10 @@ enum Which {
     Deepgram,
     ElevenLabs,
     Gemini,
+    Ultravox,
 }
 
-const ALL: [Which; 4] = [Which::OpenAi, Which::Deepgram, Which::ElevenLabs, Which::Gemini];
+const ALL: [Which; 5] = [Which::OpenAi, Which::Deepgram, Which::ElevenLabs, Which::Gemini, Which::Ultravox];
 
 impl Which {
     fn vendor(self) -> &'static str {
@@ -46,6 +48,7 @@ impl Which {
             Self::Deepgram => "deepgram",
             Self::ElevenLabs => "elevenlabs",
             Self::Gemini => "gemini",
+            Self::Ultravox => "ultravox",
         }
     }
 
@@ -56,6 +59,7 @@ impl Which {
             Self::Deepgram => FakeServer::start(DeepgramAgent { key: KEY, log }),
             Self::ElevenLabs => FakeServer::start(ElevenLabsAgents { key: KEY, log }),
             Self::Gemini => FakeServer::start(GeminiLive { key: KEY, log }),
+            Self::Ultravox => FakeServer::start(Ultravox { key: KEY, log }),
         }
     }
 }
@@ -90,7 +94,11 @@ impl Rig {
         let log = Log::default();
         let server = which.serve(&log);
         let offer = offer(REALTIME, which.vendor()).unwrap();
-        let path = if matches!(which, Which::OpenAi | Which::Deepgram) { "/v1" } else { "" };
+        let path = match which {
+            Which::OpenAi | Which::Deepgram => "/v1",
+            Which::Ultravox => "/api",
+            Which::ElevenLabs | Which::Gemini => "",
+        };
         let mut settings = Settings {
             name: which.vendor().into(),
             key: Some(Pii::new(KEY.into())),
@@ -430,7 +438,7 @@ async fn a_dropped_session_leaves_nothing_behind() {
             drop(call);
             let is_gone = |server: &FakeServer| {
                 // The pooled connection of HTTP stays.
-                server.open_connections() <= u64::from(which == Which::ElevenLabs)
+                server.open_connections() <= u64::from(matches!(which, Which::ElevenLabs | Which::Ultravox))
             };
             assert!(rig.server.until(LIMIT, is_gone).await, "{which:?}");
         }

@@ -516,11 +516,11 @@ fn two_ears() -> (FakeServer, FakeServer, Registry) {
 impl Call {
     /// The provider that the last words came from, if it is another than before.
     fn changed_to(&mut self) -> Option<String> {
-        let changed = self.hints.drain(..).filter_map(|hint| match hint {
+        let mut changed = self.hints.drain(..).filter_map(|hint| match hint {
             SttEvent::FellOver { to, .. } => Some(to.into_owned()),
             _ => None,
         });
-        changed.last()
+        changed.next_back()
     }
 }
 

@@ -11,6 +11,7 @@ mod openai;
 pub mod protocol;
 pub mod session;
 pub mod stream;
+mod ultravox;
 pub mod vendors;
 
 use super::format::AudioFormat;

@@ -26,7 +26,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The vendor in the catalogue. Its address is a region's or a container's, so there is none that is everybody's.
+/// The vendor in the catalogue. Its address is a region's or a container's, so there is none that is everybody's; a model
+/// is the endpoint's id of a custom one.
 pub(super) const OFFER: Offer<dyn SpeechToText> = Offer {
     vendor: "azure",
     title: "Azure speech to text",
@@ -38,7 +39,7 @@ pub(super) const OFFER: Offer<dyn SpeechToText> = Offer {
     build,
 };
 
-const OPTIONS: &[&str] = &[MODE, "cid", "profanity", PHRASES, SEGMENTATION, LANGUAGES, QUERY, EXPECTED, LIFETIME];
+const OPTIONS: &[&str] = &[MODE, "profanity", PHRASES, SEGMENTATION, LANGUAGES, QUERY, EXPECTED, LIFETIME];
 /// Ours: `conversation` (the default), `interactive` or `dictation`; part of the URL.
 const MODE: &str = "mode";
 const MODES: [&str; 3] = ["conversation", "interactive", "dictation"];
@@ -194,11 +195,14 @@ impl SttVendor for Azure {
         let mut random = Random::system();
         let mut id = || format!("{:016x}{:016x}", random.next_u64(), random.next_u64());
         let locale = locale(&language(request, &self.settings));
-        let mut query = Query::default().with("format", "detailed").with("language", &locale);
+        let mut query = Query::default()
+            .with("format", "detailed")
+            .with("language", &locale)
+            .with_some("cid", &self.settings.model);
         if !self.languages.is_empty() {
             query = query.with("lidEnabled", self.languages.join(","));
         }
-        query = query.with_options(&self.settings, &["cid", "profanity"]);
+        query = query.with_options(&self.settings, &["profanity"]);
         for (name, value) in &self.query {
             query = query.with(name, value);
         }

@@ -80,7 +80,7 @@ fn the_upgrade_names_format_and_locale_and_the_key_stands_in_a_header() {
     assert_eq!(
         handshake.url,
         "wss://westeurope.stt.speech.microsoft.com/speech/recognition/conversation/cognitiveservices/v1\
-         ?format=detailed&language=en-US&storeAudio=false"
+         ?format=detailed&language=en-US&cid=model-1&storeAudio=false"
     );
     assert_eq!(handshake.headers[0], ("ocp-apim-subscription-key", Pii::new("secret-key".to_owned())));
     assert_eq!((handshake.headers[1].0, handshake.headers[1].1.expose().len()), ("x-connectionid", 32));
