@@ -238,7 +238,15 @@ struct Transcription {
     held: Option<Say>,
 }
 
+/// What every caller says after a pause.
+pub const AFTER_A_PAUSE: &str = "please";
+
 impl Transcription {
+    /// The words of the present item, where it has any.
+    fn of_item(&self, words: String) -> String {
+        if self.item > 1 && !words.is_empty() { AFTER_A_PAUSE.into() } else { words }
+    }
+
     fn event(&self, kind: &str, field: &str, words: &str) -> Say {
         let kind = format!("conversation.item.input_audio_transcription.{kind}");
         Say::json(&json!({"type": kind, "item_id": format!("item-{}", self.item), "content_index": 0, field: words}))
@@ -258,10 +266,12 @@ impl Conversation for Transcription {
                 let octets = json["audio"].as_str().and_then(from_base64).unwrap_or_default();
                 self.clock.take(&octets);
                 let words = if self.clock.news() { joined(&self.clock.words()) } else { String::new() };
+                let words = self.of_item(words);
                 if words.is_empty() { Vec::new() } else { vec![self.event("delta", "delta", &words)] }
             }
             Some("input_audio_buffer.commit") => {
                 let words = joined(&self.clock.report());
+                let words = self.of_item(words);
                 let previous = (self.item > 1).then(|| format!("item-{}", self.item - 1));
                 let item = format!("item-{}", self.item);
                 let committed =

@@ -123,7 +123,7 @@ fn every_fault_of_a_recogniser_is_made_up_for_by_the_next() {
     // The caller goes on after a pause: the words before it are completed behind those after it.
     let two = call(|registry, names| async move { resume(stt_of(&registry, &names)).await });
     for fault in [Misbehaviour::OutOfOrderFinals, Misbehaviour::DuplicateFinals] {
-        matrix.fault(fault, Expected::Tolerated, &format!("{words} {words}"), &two);
+        matrix.fault(fault, Expected::Tolerated, &format!("{words} {}", plain::AFTER_A_PAUSE), &two);
         matrix.of(|| stt("openai"), " of openai");
     }
     matrix.finish();
