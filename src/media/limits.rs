@@ -34,6 +34,9 @@ pub const SLOTS: usize = 10;
 /// Slots between the two halves of a turn of a leg whose call listens: 10 ms, in which an answer to what was just heard
 /// comes back from a call, its bot in another process included. One that takes longer leaves 20 ms later.
 pub const SPEAK_AFTER: usize = 5;
+/// Slots between the beat of a leg whose call keeps time ([`super::Leg::keep_time`]) and what it says next: 4 ms, in which
+/// the call reads what its bot has sent.
+pub const BEAT_BEFORE: usize = 2;
 /// One slot of the wheel.
 pub const SLOT: Duration = Duration::from_millis(2);
 /// One turn of the wheel.

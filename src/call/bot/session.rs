@@ -168,6 +168,7 @@ impl BotCall {
 
     /// Lets audio, marks and a handover go on as far as they can.
     fn settle(&mut self, now: Instant) {
+        self.legs.line.media.keep_time(self.link.socket().is_some_and(|socket| socket.keeps_time()));
         if !self.legs.far.coupled {
             self.mouth.pump(&mut self.legs.line.media.downlink, now);
         }
@@ -212,6 +213,11 @@ impl BotCall {
         }
         while let Some(event) = self.legs.line.media.events.try_pop() {
             self.on_media(event);
+        }
+        if self.legs.line.media.take_beat()
+            && let Some(socket) = self.link.socket()
+        {
+            socket.beat();
         }
     }
 
@@ -353,6 +359,7 @@ impl BotCall {
             resumed,
         };
         let Some(socket) = self.link.socket() else { return };
+        socket.keep_time();
         let mut sent = Ok(());
         self.wire.open(&greeting, &mut |opcode, message| {
             if sent.is_ok() {
