@@ -10,6 +10,7 @@ mod limits;
 mod link;
 mod meter;
 mod mouth;
+mod notice;
 mod session;
 mod setup;
 mod socket;

@@ -1,25 +1,33 @@
-//! The threads that calls with bots run on: few, each with a runtime of its own.
+//! The threads that calls with bots run on: few, and each polls the calls that are due one after the other.
 //!
 //! Such a call has something to do twice in every turn of its line, a few microseconds each time. A runtime that spreads
-//! work over all cores wakes a second thread for that as soon as two calls are due, and moves them to and fro between them.
+//! work over all cores wakes a second thread for that as soon as two calls are due, and one that wakes for every task makes
+//! a system call for each. Here all that the bell of a media worker wakes at once costs one.
 
+use futures_util::FutureExt;
+use futures_util::future::{AbortHandle, Abortable};
+use futures_util::stream::{FuturesUnordered, StreamExt};
 use std::io;
-use std::panic::resume_unwind;
+use std::panic::{AssertUnwindSafe, resume_unwind};
+use std::pin::Pin;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use tokio::runtime::{Builder, Handle};
-use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
+use tokio::runtime::Builder;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::unconstrained;
+
+/// A call on its way to a thread.
+type Call = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// See the module. They start with the first call; dropping this ends them, and the calls that still run there.
 #[derive(Debug, Default)]
 pub(in crate::call) struct BotThreads {
-    started: OnceLock<Vec<(Handle, oneshot::Sender<()>)>>,
+    started: OnceLock<Vec<mpsc::UnboundedSender<Call>>>,
     next: AtomicUsize,
 }
 
-/// A call on one of the threads; dropping it gives the call up.
-struct Hosted(JoinHandle<()>);
+/// Gives a call up when it is dropped.
+struct Hosted(AbortHandle);
 
 impl Drop for Hosted {
     fn drop(&mut self) {
@@ -39,33 +47,52 @@ impl BotThreads {
             threads.inspect_err(|error| tracing::warn!(%error, "bot_threads_not_started")).unwrap_or_default()
         });
         let turn = self.next.fetch_add(1, Ordering::Relaxed);
-        let thread = turn.checked_rem(started.len()).and_then(|n| started.get(n)).map(|(handle, _)| handle.clone());
+        let thread = turn.checked_rem(started.len()).and_then(|n| started.get(n)).cloned();
         async move {
             let Some(thread) = thread else { return call.await };
-            let mut hosted = Hosted(thread.spawn(call));
-            if let Err(error) = (&mut hosted.0).await
-                && let Ok(panic) = error.try_into_panic()
-            {
+            let (over, ended) = oneshot::channel();
+            let (abort, registration) = AbortHandle::new_pair();
+            let call = Abortable::new(AssertUnwindSafe(call).catch_unwind(), registration);
+            let call: Call = Box::pin(async move {
+                // Nobody waits for one that was given up.
+                let _ = over.send(call.await);
+            });
+            let hosted = Hosted(abort);
+            // A thread ends only with all of this.
+            let _ = thread.send(call);
+            let outcome = ended.await;
+            drop(hosted);
+            if let Ok(Ok(Err(panic))) = outcome {
                 resume_unwind(panic);
             }
         }
     }
 }
 
-fn start(n: usize) -> io::Result<(Handle, oneshot::Sender<()>)> {
+fn start(n: usize) -> io::Result<mpsc::UnboundedSender<Call>> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
-    let handle = runtime.handle().clone();
-    let (stop, stopped) = oneshot::channel();
+    let (sender, mut arriving) = mpsc::unbounded_channel::<Call>();
     std::thread::Builder::new().name(format!("bots-{n}")).spawn(move || {
-        // It ends when the other half is dropped.
-        let _ = runtime.block_on(stopped);
+        runtime.block_on(unconstrained(async {
+            let mut calls = FuturesUnordered::new();
+            loop {
+                tokio::select! {
+                    call = arriving.recv() => match call {
+                        Some(call) => calls.push(call),
+                        None => return,
+                    },
+                    Some(()) = calls.next() => {}
+                }
+            }
+        }));
     })?;
-    Ok((handle, stop))
+    Ok(sender)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures_util::future::poll_immediate;
     use std::thread::current;
 
     #[tokio::test]
@@ -79,8 +106,21 @@ mod tests {
             std::future::pending::<()>().await;
             drop(held);
         }));
-        assert!(futures_util::future::poll_immediate(&mut call).await.is_none());
+        assert!(poll_immediate(&mut call).await.is_none());
         drop(call);
         assert!(gone.await.is_err(), "dropped with the call");
+    }
+
+    #[tokio::test]
+    async fn a_panic_ends_its_own_call_alone() {
+        let threads = BotThreads::default();
+        let (go_on, wait) = oneshot::channel::<()>();
+        let other = tokio::spawn(threads.host(async move { drop(wait.await) }));
+        for _ in 0..8 {
+            let panicked = tokio::spawn(threads.host(async { panic!("a bug") })).await;
+            assert!(panicked.unwrap_err().is_panic());
+        }
+        go_on.send(()).unwrap();
+        other.await.unwrap();
     }
 }
