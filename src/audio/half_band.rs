@@ -19,7 +19,7 @@ const BLOCK: usize = 16;
 /// Samples at the lower rate that are taken in at once, 10 ms of 8 kHz.
 const CHUNK: usize = 5 * BLOCK;
 /// Shape of the Kaiser window: 90 dB.
-const BETA: f64 = 8.96;
+const BETA: f64 = 9.5;
 
 /// A tap for each pair, from the outermost; all of them together pass a constant unchanged.
 static TAPS: LazyLock<[f32; PAIRS]> = LazyLock::new(|| {
@@ -180,10 +180,10 @@ impl Halver {
 mod tests {
     use super::*;
     use crate::audio::frame::level_dbfs;
-    use std::f32::consts::TAU;
+    use std::f64::consts::TAU;
 
-    fn tone(hz: f32, rate: f32) -> Vec<i16> {
-        (0..rate as usize).map(|t| (16_000.0 * (t as f32 * hz / rate * TAU).sin()).round() as i16).collect()
+    fn tone(hz: f64, rate: f64) -> Vec<i16> {
+        (0..rate as usize).map(|t| (16_000.0 * (t as f64 * hz / rate * TAU).sin()).round() as i16).collect()
     }
 
     fn error_dbfs(made: &[i16], wanted: &[i16]) -> f32 {
