@@ -464,7 +464,7 @@ impl Supervisor {
             Program::Bot(bot) => {
                 let legs = Legs::new(line, facts, counterpart, switchboard, events);
                 let bot = Box::new(BotCall::new(legs, bot, begun, direction, &variables));
-                Box::pin(self.bots.host(bot.run()))
+                Box::pin(self.bots.host(Box::pin(bot.run())))
             }
             Program::Echo => Box::pin(echo(Box::new(line), facts, switchboard, events)),
         }

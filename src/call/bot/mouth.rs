@@ -147,7 +147,7 @@ impl Mouth {
         let chunk = self.rate.samples_in_ms(20);
         let units = chunk as u64 * (UNITS / u64::from(self.rate.0.max(1)));
         let is_silent = |sample: &i16| sample.unsigned_abs() < SILENT;
-        if self.late < units || self.queue.len() < 2 * chunk || !self.queue.iter().take(chunk).all(is_silent) {
+        if self.late < units || self.queue.len() < chunk || !self.queue.iter().take(chunk).all(is_silent) {
             return false;
         }
         let front = turn.taken.saturating_sub(self.queue.len() as u64 * (UNITS / u64::from(self.rate.0.max(1))));

@@ -16,7 +16,7 @@ use tokio::runtime::Builder;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::unconstrained;
 
-/// A call on its way to a thread.
+/// A call.
 type Call = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// See the module. They start with the first call; dropping this ends them, and the calls that still run there.
@@ -37,10 +37,7 @@ impl Drop for Hosted {
 
 impl BotThreads {
     /// Runs a call to its end: on one of the threads, or where this is awaited when the system gives us none.
-    pub(in crate::call) fn host(
-        &self,
-        call: impl Future<Output = ()> + Send + 'static,
-    ) -> impl Future<Output = ()> + Send + 'static {
+    pub(in crate::call) fn host(&self, call: Call) -> impl Future<Output = ()> + Send + 'static {
         let started = self.started.get_or_init(|| {
             let count = std::thread::available_parallelism().map_or(1, |cores| cores.get() / 2).max(1);
             let threads = (0..count).map(start).collect::<io::Result<Vec<_>>>();
@@ -99,13 +96,13 @@ mod tests {
     async fn calls_run_on_threads_of_their_own_until_they_are_over_or_given_up() {
         let threads = BotThreads::default();
         let (told, name) = oneshot::channel();
-        threads.host(async move { drop(told.send(current().name().map(str::to_owned))) }).await;
+        threads.host(Box::pin(async move { drop(told.send(current().name().map(str::to_owned))) })).await;
         assert!(name.await.unwrap().unwrap().starts_with("bots-"));
         let (held, gone) = oneshot::channel::<()>();
-        let mut call = Box::pin(threads.host(async move {
+        let mut call = Box::pin(threads.host(Box::pin(async move {
             std::future::pending::<()>().await;
             drop(held);
-        }));
+        })));
         assert!(poll_immediate(&mut call).await.is_none());
         drop(call);
         assert!(gone.await.is_err(), "dropped with the call");
@@ -115,9 +112,9 @@ mod tests {
     async fn a_panic_ends_its_own_call_alone() {
         let threads = BotThreads::default();
         let (go_on, wait) = oneshot::channel::<()>();
-        let other = tokio::spawn(threads.host(async move { drop(wait.await) }));
+        let other = tokio::spawn(threads.host(Box::pin(async move { drop(wait.await) })));
         for _ in 0..8 {
-            let panicked = tokio::spawn(threads.host(async { panic!("a bug") })).await;
+            let panicked = tokio::spawn(threads.host(Box::pin(async { panic!("a bug") }))).await;
             assert!(panicked.unwrap_err().is_panic());
         }
         go_on.send(()).unwrap();
