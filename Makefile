@@ -6,7 +6,7 @@
 # make models   fetch the offline models      make peers   unpack the SIP peers of the tests
 # make interop  the tests with those peers alone, and the tables of tests/interop/README.md
 # make pipecat  install Pipecat, and hold a call with it: make test-bridge-pipecat
-# make sdk      install the vendors' own SDKs, which check the fakes of the vendors: make test-sdk
+# make sdk      install the vendors' own SDKs; make test-sdk checks the fakes with them and says which version did
 # make clean    remove what was built; models and peers stay
 #
 # Every target installs what it lacks (.ci/setup says what) and does nothing twice.
@@ -46,16 +46,16 @@ sdk:
 	@tests/sdk/fetch.sh
 
 test-sdk: sdk
-	@$(CARGO) test $(patsubst tests/%.rs,--test %,$(wildcard tests/sdk_*.rs)) -- --ignored
+	@$(CARGO) test --test providers sdk_ -- --ignored --show-output
 
 test-bridge-pipecat: pipecat
-	@$(CARGO) nextest run --test bridge_pipecat $(TEST_ARGS)
+	@$(CARGO) nextest run --test calls $(TEST_ARGS) bridge_pipecat
 
 interop: peers
 	@$(CARGO) build --bins
 	@target/debug/offhook models fetch
 	@rm -rf target/interop
-	@$(CARGO) nextest run --test 'interop_*' --no-fail-fast $(TEST_ARGS); \
+	@$(CARGO) nextest run --test interop --no-fail-fast $(TEST_ARGS); \
 	  result=$$?; tests/interop/table.sh; exit $$result
 
 # The development build fetches the models here: it is the one that the tests need anyway.

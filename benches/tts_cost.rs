@@ -7,7 +7,8 @@ mod common;
 #[path = "../tests/common/voice.rs"]
 mod voice;
 
-use offhook::providers::local::hibari::{VOICE_RATE, normalize};
+use offhook::providers::local::hibari::VOICE_RATE;
+use offhook::providers::speakable::normalize;
 use std::time::{Duration, Instant};
 
 /// Processor time of this thread so far: other programs on the machine do not count.

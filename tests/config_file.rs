@@ -676,3 +676,60 @@ fn a_provider_s_key_is_read_from_a_file_and_from_a_systemd_credential() {
         assert_eq!(config.providers.accounts[0].key.as_ref().map(|k| k.expose().as_str()), Some("abc"), "{key}");
     }
 }
+
+#[test]
+fn fixed_lines_are_kept_only_where_a_directory_is_named_and_within_its_size() {
+    let read = |section: &str| {
+        let config = parse(&format!("{section}{AGENTS}{EXTENSION}")).unwrap_or_else(|errors| panic!("{errors}"));
+        config.providers.phrases.map(|phrases| (phrases.directory, phrases.octets))
+    };
+    assert_eq!(read(""), None);
+    assert_eq!(read("[providers]\n"), None);
+    assert_eq!(read("[providers]\nphrases = \"lines\"\n"), Some(("/etc/offhook/lines".into(), 256 << 20)));
+    let small = "[providers]\nphrases = \"/var/cache/offhook\"\nphrases_mb = 3\n";
+    assert_eq!(read(small), Some(("/var/cache/offhook".into(), 3 << 20)));
+    mistake_in("[providers]\nphrases_mb = 3", 2, 1, "no fixed lines are kept", "`phrases = \"phrases\"`");
+    mistake_in("[providers]\nphrases = \"a\"\nphrases_mb = 0", 3, 14, "outside 1 to 100000", "1");
+    mistake_in("[providers]\nphrases = 7", 2, 11, "a string is wanted", "");
+    mistake_in("[providers]\nphrase = \"a\"", 2, 1, "no key `phrase`", "`phrases`");
+    mistake_in("[providers]\nca_fil = \"a\"", 2, 1, "no key `ca_fil`", "`ca_file`");
+}
+
+#[test]
+fn stages_of_a_provider_are_read_and_mistakes_in_them_placed_with_the_nearest_right_answer() {
+    let text = format!(
+        "{PROVIDER}[provider.text_to_speech]\nvoice = \"nova\"\nlanguage = \"en-GB\"\n\
+         options = {{ instructions = \"Slowly.\", n = 2, f = 0.5, b = true, l = [1, \"x\"] }}\n{AGENTS}{EXTENSION}"
+    );
+    let config = parse(&text).unwrap_or_else(|errors| panic!("{errors}"));
+    let stage = config.providers.accounts[0].stages.values().next().expect("a stage");
+    assert_eq!((stage.voice.as_deref(), stage.language.as_deref()), (Some("nova"), Some("en-GB")));
+    let options = serde_json::to_value(&stage.options).unwrap();
+    let wanted = serde_json::json!({"instructions": "Slowly.", "n": 2, "f": 0.5, "b": true, "l": [1, "x"]});
+    assert_eq!(options, wanted);
+    let with = |lines: &str| format!("{PROVIDER}{lines}");
+    mistake_in(&with("[provider.text_to_speach]\n"), 5, 11, "no key `text_to_speach`", "`text_to_speech`");
+    mistake_in(&with("[provider.text_to_speech]\nvioce = \"x\""), 6, 1, "no key `vioce`", "`voice`");
+    mistake_in(&with("[provider.text_to_speech]\nmodel = 4"), 6, 9, "a string is wanted", "");
+    mistake_in(
+        &with("[provider.text_to_speech]\noptions = { at = 1979-05-27 }"),
+        6,
+        13,
+        "neither text",
+        "vendor's documentation",
+    );
+    mistake_in(&with("[provider.text_to_speech]\nurl = \"http://10.0.0.7\""), 6, 7, "without encryption", "https://");
+    let own = PROVIDER.replace("vendor = \"openai\"", "vendor = \"anthropic\"");
+    mistake_in(
+        &format!("{own}[provider.speech_to_text]\n"),
+        5,
+        11,
+        "anthropic does no speech to text",
+        "offhook providers",
+    );
+    for (key, wrong, place) in
+        [("concurrency", "0", 15), ("connect_timeout", "\"10ms\"", 19), ("stall_timeout", "\"2m\"", 17)]
+    {
+        mistake_in(&with(&format!("{key} = {wrong}")), 5, place, "outside", "");
+    }
+}

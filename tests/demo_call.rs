@@ -1,4 +1,5 @@
-//! The demo holds its call: booked, interrupted once, corrected once, measured, and read back from the service.
+//! The demo holds its call on the offline engines alone: booked, interrupted once, corrected once, measured stage by stage,
+//! and read back from the service.
 
 use serde_json::Value;
 use std::process::Command;
@@ -25,6 +26,18 @@ fn the_demo_books_the_appointment_and_its_summary_says_so() {
     assert!(corrected, "one correction");
     let cut = events.iter().any(|e| e["event"] == "agent_said" && e["complete"] == false);
     assert!(cut, "the agent was cut off");
+    // The ledger: every turn the caller took was followed from their last sound to the first packet of the answer.
+    let mut turns = 0;
+    for entry in events.iter().filter(|event| event["event"] == "turn_latency") {
+        let at =
+            |stage: &str| entry["ms_after_caller_silent"][stage].as_f64().unwrap_or_else(|| panic!("{stage}: {entry}"));
+        let stages = ["transcript", "end_of_turn", "first_token", "first_audio", "first_packet"].map(at);
+        assert!(stages.is_sorted() && stages[0] > 0.0, "{entry}");
+        turns += 1;
+    }
+    assert_eq!(summary["turns"].as_u64(), Some(turns), "{summary}");
+    let ended = events.iter().find(|event| event["event"] == "call_ended").expect("an end");
+    assert_eq!(ended["completed"], true, "{ended}");
 }
 
 #[test]

@@ -294,7 +294,7 @@ fn reports_of_every_type_and_length_do_a_live_call_no_harm() {
             for (count, words) in [(0, None), (1, None), (31, None), (1, Some(0)), (1, Some(0xFFFF))] {
                 let mut report: Vec<u8> = (0..length).map(|_| random.next_u32() as u8).collect();
                 // Version 2, a count of blocks, and a length that fits or lies.
-                let words = words.unwrap_or((length / 4).saturating_sub(1) as u16).to_be_bytes();
+                let words = words.unwrap_or_else(|| (length / 4).saturating_sub(1) as u16).to_be_bytes();
                 let head = [0x80 | count, packet_type, words[0], words[1], 0, 0, 0, 100];
                 let known = length.min(head.len());
                 report[..known].copy_from_slice(&head[..known]);

@@ -115,7 +115,7 @@ fn a_peer_behind_nat_is_found_within_two_hundred_milliseconds_and_a_later_thief_
     until(|| {
         peer.send(port);
         packets += 1;
-        peer.received().len() > 0
+        !peer.received().is_empty()
     });
     assert!(packets <= 10, "found only after {packets} packets");
     let address = peer.address();

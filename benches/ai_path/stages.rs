@@ -24,6 +24,7 @@ const RATE: SampleRate = SampleRate(8_000);
 const LINE: &str = "Hello there. How can I help?";
 
 /// Prints what each stage costs.
+#[expect(clippy::disallowed_methods, reason = "a rate is measured over a stretch of real time")]
 pub fn measure(bench: &Bench, vendors: &Vendors, counts: &[usize]) {
     let turn = TURN.as_secs();
     println!("\nadapters by themselves, a turn each {turn} s       calls CPU ms/cs  kB/call");

@@ -136,6 +136,8 @@ pub struct Listen {
     pub no_input: Duration,
     /// Collect keypad digits too, when given.
     pub digits: Option<CollectDigits>,
+    /// Words of the agent file that an answer probably has in it; for recognisers that can be told.
+    pub phrases: Vec<String>,
 }
 
 /// How to collect keypad digits.

@@ -75,3 +75,7 @@ pub const ANSWER_CHARS: usize = 3_000;
 pub const CONVERSE_TURNS: u32 = 40;
 /// Longest name of a tool that models are told of: the common ground of all vendors.
 pub const TOOL_NAME_CHARS: usize = 64;
+/// Phrases that a recogniser is told to expect at one question: what vendors take at the least.
+pub const EXPECTED_PHRASES: usize = 50;
+/// Longest of them, in octets; vendors refuse longer ones.
+pub const EXPECTED_PHRASE_BYTES: usize = 50;

@@ -115,6 +115,7 @@ impl Session {
             tools: brief.tools,
             messages: brief.messages,
             opening: brief.opening.clone(),
+            answer_due: false,
             voice: choice.voice,
             language: Some(self.setup.agent.language.clone()),
         });

@@ -27,6 +27,7 @@ impl Session {
                     Some(digits) => self.digits.arm(digits.max, digits.terminator, digits.between_keys),
                     None => self.digits.disarm(),
                 }
+                self.with_speech(|speech| speech.expect(&listen.phrases));
                 self.turn.handle(now, TurnInput::Listen { expect: listen.expect, no_input: listen.no_input });
             }
             Effect::Classify { request, text, labels } => {

@@ -236,7 +236,7 @@ pub enum CallEvent {
         /// `near` is the caller's, `far` the one that the call was handed to.
         leg: &'static str,
         /// What was measured.
-        quality: LineQuality,
+        quality: Box<LineQuality>,
     },
     /// A call is over.
     CallEnded {
@@ -403,7 +403,8 @@ mod tests {
             LegStats { received: 90, lost: 10, mos: 4.1, jitter: Duration::from_micros(3_200), ..LegStats::default() };
         let suite = Some(SrtpSuite::AeadAes256Gcm);
         let quality = LineQuality { codec: Some(Codec::Opus), suite, stats };
-        let json = CallEvent::MediaQuality { call: CallId(1), leg: "near", quality }.to_exposed_json();
+        let json =
+            CallEvent::MediaQuality { call: CallId(1), leg: "near", quality: Box::new(quality) }.to_exposed_json();
         assert_eq!((&json["codec"], &json["srtp"]), (&json!("opus"), &json!("AEAD_AES_256_GCM")));
         assert_eq!((&json["loss"], &json["mos"], &json["jitter_ms"]), (&json!(0.1), &json!(4.1), &json!(3.2)));
     }

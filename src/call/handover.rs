@@ -3,7 +3,6 @@
 use super::CallEvent;
 use super::context::context_value;
 use super::dial_policy::Approved;
-use super::fallback::whole_line;
 use super::gateway::{CallerIdentity, Gateway};
 use super::legs::Legs;
 use super::line::{Line, LineError, LineEvent};
@@ -296,10 +295,10 @@ impl Legs {
         self.far.placing = Some(placing);
         if let Some(words) = handover.announcement.clone() {
             // While the phone rings there is time enough.
-            let Some((tts, speed)) = self.voice.clone() else { return };
+            let Some(voice) = self.voice.clone() else { return };
             let (made, announcement) = oneshot::channel();
             tokio::spawn(async move {
-                match whole_line(tts.as_ref(), words.expose(), None, speed).await {
+                match voice.whole_line(words.expose(), false).await {
                     Ok(samples) => drop(made.send(samples)),
                     Err(error) => tracing::warn!(%error, "announcement_not_made"),
                 }

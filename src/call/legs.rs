@@ -1,5 +1,6 @@
 //! What every driver of a call holds: its line, the other side of a transfer, and the way back to the peer.
 
+use super::fallback::AgentVoice;
 use super::gateway::Gateway;
 use super::handover::{FarSide, Handover};
 use super::quality::{self, QUALITY_INTERVAL};
@@ -8,7 +9,6 @@ use super::terms::PeerTerms;
 use super::{CallEvent, EventStream, Line};
 use crate::base::{CallId, Pii};
 use crate::media::LegMode;
-use crate::providers::TextToSpeech;
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::mpsc;
@@ -40,8 +40,8 @@ pub(super) struct Legs {
     /// REFERs that could not be sent.
     pub(super) refer_failures: mpsc::UnboundedSender<String>,
     pub(super) refer_failed: mpsc::UnboundedReceiver<String>,
-    /// Makes announcements to whoever takes a transferred call, at this pace; without it there are none.
-    pub(super) voice: Option<(Arc<dyn TextToSpeech>, f32)>,
+    /// Makes announcements to whoever takes a transferred call; without it there are none.
+    pub(super) voice: Option<AgentVoice>,
     /// Why the call ends, and whether its task is done.
     pub(super) hangup: Option<(String, bool)>,
     pub(super) ended_by_far_side: bool,
@@ -98,7 +98,7 @@ impl Legs {
     fn tell_quality(&self) {
         let lines = [(quality::NEAR, Some(&self.line)), (quality::FAR, self.far.line.as_deref())];
         for (leg, line) in lines.into_iter().filter_map(|(leg, line)| Some((leg, line?))) {
-            self.events.send(CallEvent::MediaQuality { call: self.call, leg, quality: line.quality() });
+            self.events.send(CallEvent::MediaQuality { call: self.call, leg, quality: Box::new(line.quality()) });
         }
     }
 

@@ -2,6 +2,7 @@
 
 use super::conversing::Conversing;
 use super::ears::Ears;
+use super::fallback::AgentVoice;
 use super::hearing::Hearing;
 use super::legs::Legs;
 use super::line::describe;
@@ -99,7 +100,7 @@ impl Session {
     ) -> Self {
         let now = Instant::now();
         let rate = legs.line.sample_rate();
-        legs.voice = Some((Arc::clone(&engines.tts), setup.speed));
+        legs.voice = Some(AgentVoice::of(&setup.agent, Arc::clone(&engines.tts), setup.speed));
         let (answers, answered) = mpsc::unbounded_channel();
         let (tool_time, tool_times) = mpsc::unbounded_channel();
         let (thinking, thoughts) = Thinking::new();
@@ -469,7 +470,7 @@ impl Session {
         self.thinking.stop_all();
     }
 
-    fn with_speech(&mut self, act: impl FnOnce(&mut dyn SttStream)) {
+    pub(super) fn with_speech(&mut self, act: impl FnOnce(&mut dyn SttStream)) {
         if let Some(speech) = &mut self.speech {
             act(speech.as_mut());
         }

@@ -14,11 +14,14 @@ enum Origin {
     Tone(Tone),
 }
 
+/// A clip at one rate.
+type Rendition = (SampleRate, Arc<[i16]>);
+
 /// A clip that lines of any rate can play. Each rate is made once, when the first line asks for it, and shared.
 #[derive(Clone, Debug)]
 pub struct Sound {
     origin: Arc<Origin>,
-    made: Arc<Mutex<Vec<(SampleRate, Arc<[i16]>)>>>,
+    made: Arc<Mutex<Vec<Rendition>>>,
 }
 
 impl From<Tone> for Sound {

@@ -554,7 +554,8 @@ async fn echo(mut line: Box<Line>, facts: CallFacts, switchboard: Arc<Switchboar
     let (call, started) = (facts.call, facts.since);
     let (mut seat, mut takeovers) = switchboard.seat(&line, LegMode::Echo, facts);
     let mut due = tokio::time::interval_at((started + QUALITY_INTERVAL).into(), QUALITY_INTERVAL);
-    let tell = |line: &Line| events.send(CallEvent::MediaQuality { call, leg: NEAR, quality: line.quality() });
+    let tell =
+        |line: &Line| events.send(CallEvent::MediaQuality { call, leg: NEAR, quality: Box::new(line.quality()) });
     let cause = loop {
         tokio::select! {
             event = line.next() => match event {

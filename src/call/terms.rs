@@ -2,7 +2,7 @@
 
 use super::bot::BotSetup;
 use super::classify::Exemplars;
-use super::fallback::{beeps, whole_line};
+use super::fallback::{AgentVoice, beeps};
 use super::media_terms::MediaTerms;
 use super::number_format::NumberFormat;
 use crate::agent::Agent;
@@ -66,16 +66,16 @@ impl AgentSetup {
         jiff::Timestamp::now().to_zoned(self.time_zone.clone())
     }
 
-    /// Synthesises the spare line of an agent, in its own voice.
+    /// Synthesises the spare line of an agent in its own voice, at `speed` where its file names no other.
     ///
     /// # Errors
     /// What the engine says.
     pub async fn synthesise_spare_line(
+        agent: &Agent,
         engines: &Engines,
-        voice: Option<&str>,
         speed: f32,
     ) -> Result<Arc<[i16]>, ProviderError> {
-        whole_line(engines.tts.as_ref(), SPARE_LINE, voice, speed).await
+        AgentVoice::of(agent, Arc::clone(&engines.tts), speed).whole_line(SPARE_LINE, true).await
     }
 
     /// What stands in for the spare line where it cannot be synthesised: the tone of a call that cannot be completed.

@@ -11,7 +11,6 @@ use crate::providers::local::LocalEngines;
 use crate::providers::local::models::{Models, Parts, Surroundings};
 use crate::providers::local::pool::PoolConfig;
 use crate::providers::registry::{Local, Registry};
-use crate::providers::stt::router::{LanguageRoute, LanguageRouter};
 use crate::providers::tts::phrase_cache::PhraseCache;
 use crate::providers::{Network, SettingsError, SpeechToText, StageKind, TextToSpeech};
 use crate::tools::{CallBudget, Egress, EgressPolicy, HttpTools, SystemResolver, ToolSet};
@@ -119,17 +118,8 @@ impl Sources {
 
     fn ears(&self, agent: &Agent) -> Result<Arc<dyn SpeechToText>, SettingsError> {
         let choice = &agent.speech.stt;
-        let start = self.registry.speech_to_text(&choice.providers)?;
-        if choice.languages.is_empty() {
-            return Ok(start);
-        }
-        let route = |(language, names): (&String, &Vec<String>)| {
-            let provider = self.registry.speech_to_text(names)?;
-            Ok(LanguageRoute { language: language.clone(), provider })
-        };
-        let routes = choice.languages.iter().map(route).collect::<Result<Vec<_>, SettingsError>>()?;
-        let start = LanguageRoute { language: choice.language.clone().unwrap_or_default(), provider: start };
-        Ok(Arc::new(LanguageRouter::new(start, routes)))
+        let (names, language) = (&choice.providers, choice.language.as_deref());
+        self.registry.speech_to_text_by_language(names, language, &agent.language, &choice.languages)
     }
 
     /// The voice of a bot's agent: `None` where it needs none and the offline one is not loaded.
@@ -166,8 +156,7 @@ pub(super) async fn prepare(
     let tool_set = ToolSet::new(&agent.tools, &policy, &environment)
         .map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))?;
     let egress = Egress::new(policy, Arc::new(SystemResolver), extra_roots).map_err(|e| e.to_string())?;
-    let (voice, speed) = (agent.speech.tts.voice.clone(), agent.speech.tts.speed.unwrap_or(SPEED));
-    let synthesis = AgentSetup::synthesise_spare_line(engines, voice.as_deref(), speed);
+    let synthesis = AgentSetup::synthesise_spare_line(&agent, engines, SPEED);
     let reason = match tokio::time::timeout(SPARE_LINE_WAIT, synthesis).await {
         Ok(Ok(samples)) => Ok(samples),
         Ok(Err(error)) => Err(error.to_string()),
@@ -218,3 +207,7 @@ fn time_zone(agent: &Agent) -> Result<TimeZone, String> {
         None => Ok(TimeZone::system()),
     }
 }
+
+#[cfg(test)]
+#[path = "engines_tests.rs"]
+mod tests;

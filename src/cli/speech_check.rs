@@ -5,7 +5,7 @@ use crate::agent::diagnostic::{Diagnostic, Position, Severity, nearest};
 use crate::agent::speech::{LOCAL, SpeechChoice};
 use crate::providers::catalogue::Sunset;
 use crate::providers::listing::vendors;
-use crate::providers::registry::Registry;
+use crate::providers::registry::{ANY_LANGUAGE, Probed, Registry};
 use crate::providers::{SettingsError, StageKind};
 
 /// A stage by its name in agent files.
@@ -58,6 +58,7 @@ pub(super) fn diagnostics(agent: &Agent, source: &str, registry: &Registry) -> V
             }
         }
     }
+    found.extend(languages(agent, source, registry));
     if let Some(llm) = &agent.speech.llm
         && found.iter().all(|diagnostic| diagnostic.severity != Severity::Error)
         && let Err(error) = registry.language_model(&llm.providers, llm.temperature)
@@ -65,6 +66,50 @@ pub(super) fn diagnostics(agent: &Agent, source: &str, registry: &Registry) -> V
         let at = place(source, StageKind::LanguageModel.name(), "temperature");
         let help = Some("remove it here".to_owned());
         found.push(Diagnostic { severity: Severity::Error, at, width: 11, message: error.to_string(), help });
+    }
+    found
+}
+
+/// Languages that no call would ever go over to, and those that none would come back from.
+fn languages(agent: &Agent, source: &str, registry: &Registry) -> Vec<Diagnostic> {
+    let choice = &agent.speech.stt;
+    let stage = StageKind::SpeechToText;
+    // What cannot be set up is told elsewhere.
+    let detects = |name: &String| match registry.probe(stage, name) {
+        Ok(Probed::Stt(member)) => member.provider.capabilities().detects_language,
+        _ => name != LOCAL,
+    };
+    let mut found = Vec::new();
+    let mut add = |severity, word: &str, message, help: &str| {
+        let (at, width) = (place(source, stage.name(), word), word.chars().count());
+        found.push(Diagnostic { severity, at, width, message, help: Some(help.to_owned()) });
+    };
+    let listed = |names: &[String]| names.join(", ");
+    if !choice.languages.is_empty()
+        && choice.language.as_deref() != Some(ANY_LANGUAGE)
+        && !choice.providers.iter().any(detects)
+    {
+        let message = format!("no call ever changes its language: none of {} detects one", listed(&choice.providers));
+        let help =
+            "name one under `use` that detects languages; docs/providers/speech-to-text.md says what each needs for it";
+        add(Severity::Error, "languages", message, help);
+        return found;
+    }
+    for (language, names) in &choice.languages {
+        if language == ANY_LANGUAGE {
+            let message = format!("`{ANY_LANGUAGE}` is no language that is heard");
+            add(
+                Severity::Error,
+                language,
+                message,
+                "write a tag such as `de`; `language: multi` begins with several at once",
+            );
+        } else if !names.iter().any(detects) {
+            let message =
+                format!("a call that goes over to `{language}` stays there: none of {} detects one", listed(names));
+            let help = "name a provider for it that detects languages, if callers are to come back";
+            add(Severity::Warning, language, message, help);
+        }
     }
     found
 }

@@ -16,7 +16,7 @@ pub struct Offer<P: ?Sized + 'static> {
     pub vendor: &'static str,
     /// One line for people.
     pub title: &'static str,
-    /// The environment variable its own tools read the key from; empty for a server without keys.
+    /// The environment variable its own tools read the key from; empty where there is none. See [`Self::needs_key`].
     pub key_variable: &'static str,
     /// Base of its URLs; empty where every user has their own server.
     pub url: &'static str,
@@ -29,6 +29,18 @@ pub struct Offer<P: ?Sized + 'static> {
     /// Makes it.
     pub build: Build<P>,
 }
+
+impl<P: ?Sized> Offer<P> {
+    /// Whether it serves nobody without a key. A server of one's own, whose usual address is on this machine, takes one
+    /// where it was started with one.
+    #[must_use]
+    pub fn needs_key(&self) -> bool {
+        !self.key_variable.is_empty() && !self.url.starts_with(OWN_SERVER)
+    }
+}
+
+/// How the address of a server of one's own begins.
+const OWN_SERVER: &str = "http://127.0.0.1";
 
 /// Finds a vendor by its name.
 #[must_use]

@@ -174,6 +174,8 @@ impl ProviderError {
             words => format!("status {status}: {words}"),
         };
         match status {
+            // Azure, among others, refuses in this way who has used up a plan.
+            403 if words.to_ascii_lowercase().contains("quota") => Self::Quota { provider, reason },
             401 | 403 => Self::Authentication { provider, reason },
             402 => Self::Quota { provider, reason },
             429 => Self::RateLimited { provider, retry_after },

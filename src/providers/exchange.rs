@@ -1,7 +1,7 @@
 //! One exchange of HTTP with a vendor whose answer is read as it arrives.
 
 use super::error::{ProviderError, ProviderName, in_short};
-use super::limits::{ANSWER_BYTES, CONNECT_TIMEOUT, ERROR_BYTES};
+use super::limits::{ANSWER_BYTES, ERROR_BYTES};
 use super::network::Network;
 use super::wire::Request;
 use bytes::Bytes;
@@ -48,11 +48,13 @@ impl Exchange {
             value.set_sensitive(true);
             headers.insert(name, value);
         }
-        let outgoing =
-            network.http.request(method, &request.url).headers(headers).body(request.body.expose().clone()).send();
+        let (client, connect_limit) = network
+            .http()
+            .map_err(|error| ProviderError::Failed { provider: provider.clone(), reason: error.to_string() })?;
+        let outgoing = client.request(method, &request.url).headers(headers).body(request.body.expose().clone()).send();
         let response = match tokio::time::timeout(limit, outgoing).await {
             Err(_) => return Err(ProviderError::Timeout { provider, stage: "answer", after: limit }),
-            Ok(Err(error)) => return Err(classify(provider, &error, limit)),
+            Ok(Err(error)) => return Err(classify(provider, &error, limit.min(connect_limit))),
             Ok(Ok(response)) => response,
         };
         if response.status().is_success() {
@@ -95,9 +97,11 @@ impl Exchange {
             }
             Ok(body)
         };
-        tokio::time::timeout(limit, reading)
-            .await
-            .unwrap_or_else(|_| Err(ProviderError::Timeout { provider, stage: "answer", after: limit }))
+        tokio::time::timeout(limit, reading).await.unwrap_or(Err(ProviderError::Timeout {
+            provider,
+            stage: "answer",
+            after: limit,
+        }))
     }
 
     /// A header of the answer.
@@ -144,8 +148,7 @@ pub fn retry_after(value: &str) -> Option<Duration> {
 /// Sorts the library's error. Its own text repeats the URL: only the innermost cause is kept.
 fn classify(provider: ProviderName, error: &reqwest::Error, limit: Duration) -> ProviderError {
     if error.is_timeout() && !limit.is_zero() {
-        let after = limit.min(CONNECT_TIMEOUT);
-        return ProviderError::Timeout { provider, stage: "connection", after };
+        return ProviderError::Timeout { provider, stage: "connection", after: limit };
     }
     let mut cause: &(dyn Error + 'static) = error;
     while let Some(inner) = cause.source() {

@@ -1,9 +1,27 @@
-//! Caps of the connections to vendors, each with what it answers.
+//! Caps of the connections to vendors, each with what it answers; the deadlines of a fail-over and what they add up to.
+//!
+//! ```text
+//!   fault shows ─────── patience ───────▶ the next is asked besides ── TAKE_OVER ──▶ it is in use: FAIL_OVER
+//!   (asked, or sound owed)                whoever begins first serves
+//! ```
 
 use std::time::Duration;
 
-/// A vendor that cannot be reached in this time is taken for gone: the fallback must be in use within 1.5 s.
-pub const CONNECT_TIMEOUT: Duration = Duration::from_millis(1_200);
+/// The promise: from a fault's showing to the next provider's being in use. A fault shows when the request has been sent,
+/// or when sound is owed and none is left to play.
+pub const FAIL_OVER: Duration = Duration::from_millis(1_500);
+/// What of [`FAIL_OVER`] a next provider is left to open a connection of its own and to begin: a language model's first
+/// word takes 320 ms at the median, a voice's first sound 190–290 ms, a transcript less.
+pub const TAKE_OVER: Duration = Duration::from_millis(500);
+/// A provider that has owed its first word, its connection or its transcript for so long fails over.
+pub const PATIENCE: Duration = FAIL_OVER.saturating_sub(TAKE_OVER);
+/// The same for a voice, which is quicker when it is well, and whose successor has more to do: all callers of a vendor that
+/// died come at once, each over a fresh connection.
+pub const VOICE_PATIENCE: Duration = PATIENCE.saturating_sub(Duration::from_millis(200));
+/// A vendor that cannot be reached in this time is taken for gone.
+pub const CONNECT_TIMEOUT: Duration = PATIENCE;
+/// Speech that has fallen so far behind the clock, everything played, is a fault: the caller hears a hole.
+pub const BEHIND: Duration = VOICE_PATIENCE;
 /// Largest message of a WebSocket: two seconds of 24 kHz audio in base64 and some; a vendor that sends more is broken.
 pub const MESSAGE_BYTES: usize = 1 << 20;
 /// Octets that may wait to be written: about ten seconds of caller audio in base64. More means that nobody reads.

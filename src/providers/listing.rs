@@ -64,6 +64,7 @@ pub struct Used {
 struct Facts {
     title: &'static str,
     key_variable: &'static str,
+    needs_key: bool,
     url: &'static str,
     model: &'static str,
     voice: &'static str,
@@ -71,8 +72,9 @@ struct Facts {
 
 fn facts(stage: StageKind, vendor: &str) -> Option<Facts> {
     fn of<P: ?Sized>(offers: &'static [Offer<P>], vendor: &str) -> Option<Facts> {
-        let Offer { title, key_variable, url, model, voice, .. } = *offer(offers, vendor)?;
-        Some(Facts { title, key_variable, url, model, voice })
+        let offer = offer(offers, vendor)?;
+        let Offer { title, key_variable, url, model, voice, .. } = *offer;
+        Some(Facts { title, key_variable, needs_key: offer.needs_key(), url, model, voice })
     }
     match stage {
         StageKind::SpeechToText => of(catalogue::STT, vendor),
@@ -127,8 +129,10 @@ impl Registry {
             KeyState::NotNeeded
         } else if (self.environment)(variable).is_some_and(|key| !key.is_empty()) {
             KeyState::Environment(variable)
-        } else {
+        } else if facts.needs_key {
             KeyState::Missing(variable)
+        } else {
+            KeyState::NotNeeded
         };
         let model = chosen(of_stage.and_then(|own| own.model.as_ref()), facts.model);
         let url = of_stage.and_then(|own| own.url.as_ref()).or_else(|| spec.and_then(|spec| spec.url.as_ref()));

@@ -18,6 +18,7 @@ pub mod llm;
 pub mod local;
 pub mod meter;
 pub mod network;
+pub mod reach;
 pub mod realtime;
 pub mod registry;
 pub mod resilience;

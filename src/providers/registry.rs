@@ -7,6 +7,7 @@ use super::resilience::{
     Health, Hedging, Member, SteadyLanguageModel, SteadySpeechToSpeech, SteadySpeechToText, SteadyTextToSpeech,
 };
 use super::settings::{Settings, SettingsError, StageKind};
+use super::stt::router::{LanguageRoute, LanguageRouter};
 use super::tts::phrase_cache::{CachedTts, PhraseCache};
 use super::{LanguageModel, Network, SpeechToSpeech, SpeechToText, TextToSpeech};
 use crate::base::Pii;
@@ -16,6 +17,8 @@ use std::time::Duration;
 
 /// The name of the offline engines; they need no configuration.
 pub const LOCAL: &str = "local";
+/// What vendors call several languages at once, in place of a tag of BCP 47.
+pub const ANY_LANGUAGE: &str = "multi";
 
 /// One provider as it is configured. Absent values are the vendor's in the catalogue.
 #[derive(Clone, Debug)]
@@ -147,6 +150,35 @@ impl Registry {
         )
     }
 
+    /// Speech to text that begins with `names` and goes over to the providers of the language that is heard. `language` is
+    /// what the first ones are opened with, `home` the language they are for where that names none.
+    ///
+    /// # Errors
+    /// As [`Self::speech_to_text`].
+    pub fn speech_to_text_by_language(
+        &self,
+        names: &[String],
+        language: Option<&str>,
+        home: &str,
+        languages: &BTreeMap<String, Vec<String>>,
+    ) -> Result<Arc<dyn SpeechToText>, SettingsError> {
+        let provider = self.speech_to_text(names)?;
+        if languages.is_empty() {
+            return Ok(provider);
+        }
+        let route = |(language, names): (&String, &Vec<String>)| {
+            let provider = self.speech_to_text(names)?;
+            Ok(LanguageRoute { language: language.clone(), opened_with: Some(language.clone()), provider })
+        };
+        let routes = languages.iter().map(route).collect::<Result<Vec<_>, SettingsError>>()?;
+        let start = LanguageRoute {
+            language: language.filter(|language| *language != ANY_LANGUAGE).unwrap_or(home).to_owned(),
+            opened_with: language.map(str::to_owned),
+            provider,
+        };
+        Ok(Arc::new(LanguageRouter::new(start, routes)))
+    }
+
     /// Language models in order, as one.
     ///
     /// # Errors
@@ -231,6 +263,12 @@ impl Registry {
         })
     }
 
+    /// The way out, as its providers take it.
+    #[must_use]
+    pub fn network(&self) -> &Network {
+        &self.network
+    }
+
     /// The configured providers, by name.
     pub fn specs(&self) -> impl Iterator<Item = &ProviderSpec> {
         self.specs.values()
@@ -295,7 +333,7 @@ impl Registry {
             let variable = Some(offer.key_variable).filter(|variable| !variable.is_empty())?;
             (self.environment)(variable).filter(|key| !key.is_empty()).map(Pii::new)
         });
-        if key.is_none() && !offer.key_variable.is_empty() {
+        if key.is_none() && offer.needs_key() {
             return Err(error(format!(
                 "there is no key: set the environment variable {}, or write a [[provider]] with key_env or key_file",
                 offer.key_variable
@@ -303,7 +341,7 @@ impl Registry {
         }
         let url = of_stage.url.or_else(|| spec.url.clone()).unwrap_or_else(|| offer.url.to_owned());
         if url.is_empty() {
-            return Err(error("every user has their own server of this kind: give its `url` in a [[provider]]".into()));
+            return Err(error("it has no address for everybody, but a region's or a server's of one's own: give its `url` in a [[provider]]".into()));
         }
         let mut options = of_stage.options;
         for (option, value) in extra {

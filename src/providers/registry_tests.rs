@@ -50,3 +50,22 @@ async fn no_error_and_no_listing_shows_a_key() {
     let said = format!("{error} {error:?} {listing:?} {spec:?}");
     assert!(error.reason.contains("no_such_option") && !said.contains("sk-secret"), "{said}");
 }
+
+#[tokio::test]
+async fn a_server_of_one_s_own_needs_no_key_and_takes_one() {
+    for vendor in ["vllm", "ollama", "llama.cpp"] {
+        let mut spec = ProviderSpec::of_vendor(vendor);
+        let stage = StageSpec { model: Some("m".into()), ..StageSpec::default() };
+        spec.stages.insert(StageKind::LanguageModel, stage);
+        let without = registry(vec![spec], None);
+        assert!(without.language_model(&names(vendor), None).is_ok(), "{vendor}");
+        let listing = without.listing(StageKind::LanguageModel, vendor).unwrap();
+        assert!(matches!(listing.key, crate::providers::listing::KeyState::NotNeeded), "{vendor}");
+    }
+    let mut spec =
+        ProviderSpec { url: Some("http://127.0.0.1:9/v1".into()), ..ProviderSpec::of_vendor("openai-compatible") };
+    spec.stages.insert(StageKind::LanguageModel, StageSpec { model: Some("m".into()), ..StageSpec::default() });
+    assert!(registry(vec![spec], None).language_model(&names("openai-compatible"), None).is_ok());
+    let listing = registry(Vec::new(), Some("k")).listing(StageKind::LanguageModel, "vllm").unwrap();
+    assert!(matches!(listing.key, crate::providers::listing::KeyState::Environment("VLLM_API_KEY")));
+}

@@ -1,6 +1,7 @@
 //! What one provider is configured with for one stage, checked before it reaches an adapter.
 
 use super::error::ProviderName;
+use crate::agent::diagnostic::nearest;
 use crate::base::Pii;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -79,6 +80,19 @@ impl Settings {
     /// Where nothing else is configured.
     pub const STALL_TIMEOUT: Duration = Duration::from_millis(1_400);
 
+    /// What of `usual`, which goes with [`Self::FIRST_TIMEOUT`], these settings leave: who grants a slow server of their own
+    /// more time for its first word grants it more before another is asked.
+    #[must_use]
+    pub fn patience(&self, usual: Duration) -> Duration {
+        usual.mul_f64(self.first_timeout.as_secs_f64() / Self::FIRST_TIMEOUT.as_secs_f64())
+    }
+
+    /// The same for `usual`, which goes with [`Self::STALL_TIMEOUT`].
+    #[must_use]
+    pub fn lag(&self, usual: Duration) -> Duration {
+        usual.mul_f64(self.stall_timeout.as_secs_f64() / Self::STALL_TIMEOUT.as_secs_f64())
+    }
+
     /// An error about these settings.
     pub fn error(&self, reason: impl Into<String>) -> SettingsError {
         SettingsError { provider: self.name.clone(), reason: reason.into() }
@@ -108,7 +122,10 @@ impl Settings {
     pub fn only_options(&self, known: &[&str]) -> Result<(), SettingsError> {
         match self.options.keys().find(|name| !known.contains(&name.as_str())) {
             None => Ok(()),
-            Some(name) => Err(self.error(format!("unknown option `{name}`; it knows: {}", known.join(", ")))),
+            Some(name) => Err(self.error(match nearest(name, known.iter().copied()) {
+                Some(near) => format!("unknown option `{name}`: write `{near}`"),
+                None => format!("unknown option `{name}`; it knows: {}", known.join(", ")),
+            })),
         }
     }
 }

@@ -16,6 +16,10 @@ const MAX_PTIME_MS: u8 = 60;
 /// Dynamic payload types (RFC 3551 §6).
 const DYNAMIC: std::ops::RangeInclusive<u8> = 96..=127;
 
+/// The stream of an offer that is taken: its place among the descriptions, what it says, how it is protected, and what
+/// our answer says about that.
+type Choice = (usize, Stream, (Security, Vec<Attribute>));
+
 /// What both sides agreed on. The caller configures the media leg with it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Negotiated {
@@ -292,7 +296,7 @@ impl Negotiation {
             ptime_ms,
             direction,
             rtcp_mux: peer.rtcp_mux,
-            telephone_event_rate: event.map_or(codec.clock_rate(), |(_, rate)| rate),
+            telephone_event_rate: event.map_or_else(|| codec.clock_rate(), |(_, rate)| rate),
             comfort_noise: noise,
             opus: peer.opus,
             security,
@@ -300,10 +304,10 @@ impl Negotiation {
         Ok(Answer { sdp: self.write(answers), negotiated })
     }
 
-    /// The stream of an offer to take, with how it is protected and what our answer says about that.
-    fn choose(&self, session: &Session) -> Result<(usize, Stream, (Security, Vec<Attribute>)), SdpError> {
+    /// The stream of an offer to take.
+    fn choose(&self, session: &Session) -> Result<Choice, SdpError> {
         let agreed = self.agreed.as_ref().map(|agreed| &agreed.security);
-        let mut found: Option<(usize, Stream, (Security, Vec<Attribute>))> = None;
+        let mut found: Option<Choice> = None;
         let mut fault = None;
         for (n, media) in session.medias.iter().enumerate().filter(|(_, media)| stream::audio_profile(media).is_some())
         {
@@ -379,7 +383,7 @@ impl Negotiation {
             direction: peer.direction.reversed().and(self.offered),
             rtcp_mux: peer.rtcp_mux,
             remote_name: peer.host_name,
-            telephone_event_rate: event.map_or(codec.clock_rate(), |(_, rate)| rate),
+            telephone_event_rate: event.map_or_else(|| codec.clock_rate(), |(_, rate)| rate),
             comfort_noise: noise,
             opus: peer.opus,
             security,

@@ -185,6 +185,8 @@ fn chunks(flavour: Flavour, answer: &Answer, count: bool) -> Vec<(String, String
         End::Complete => "stop",
     };
     let (input, cached, output) = USAGE;
+    // The one of them without a cache of prompts.
+    let cached = if flavour == Flavour::Together { 0 } else { cached };
     let usage = json!({"prompt_tokens": input, "completion_tokens": output, "total_tokens": input + output,
         "prompt_tokens_details": {"cached_tokens": cached}});
     let mut last = delta(json!({}), reason.into());

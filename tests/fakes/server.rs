@@ -150,6 +150,11 @@ impl FakeServer {
         self.state.complaints()
     }
 
+    /// What the vendor noted so far, on any connection.
+    pub fn notes(&self) -> Vec<String> {
+        self.state.book().notes.clone()
+    }
+
     /// How many connections were accepted so far.
     pub fn connections(&self) -> u64 {
         self.state.accepted.load(Ordering::Acquire)
@@ -219,6 +224,7 @@ struct Book {
     plan: Plan,
     port_closed: bool,
     complaints: Vec<String>,
+    notes: Vec<String>,
     requests: Vec<Request>,
 }
 
@@ -258,6 +264,12 @@ impl State {
     /// Writes a complaint down.
     pub fn complain(&self, connection: u64, what: &str) {
         self.book().complaints.push(format!("connection {connection}: {what}"));
+        self.stir();
+    }
+
+    /// Writes a note down.
+    pub fn note(&self, what: &str) {
+        self.book().notes.push(what.to_owned());
         self.stir();
     }
 

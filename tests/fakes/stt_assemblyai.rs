@@ -63,11 +63,12 @@ struct Session {
 
 impl Session {
     fn turn(&self, words: &[Timed], ends: bool, formatted: bool) -> Say {
+        let confidence = self.ear.confidence(words);
         let list: Vec<Value> = words
             .iter()
             .map(|w| {
                 let (start, end) = (w.start.as_millis() as u64, w.end.as_millis() as u64);
-                json!({"text": w.text, "start": start, "end": end, "confidence": 0.9, "word_is_final": ends})
+                json!({"text": w.text, "start": start, "end": end, "confidence": confidence, "word_is_final": ends})
             })
             .collect();
         // Until the end, the transcript lacks the last word: it may still change.
@@ -121,7 +122,11 @@ impl Conversation for Session {
         match message.json()["type"].as_str() {
             Some("ForceEndpoint") if self.ear.text().is_empty() => Vec::new(),
             Some("ForceEndpoint") => self.end(),
-            Some("KeepAlive" | "UpdateConfiguration") => Vec::new(),
+            Some("KeepAlive") => Vec::new(),
+            Some("UpdateConfiguration") => {
+                self.ear.expect(&message.json()["keyterms_prompt"]);
+                Vec::new()
+            }
             Some("Terminate") => {
                 self.left = true;
                 let audio = self.ear.audio().as_secs();

@@ -4,7 +4,11 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{Context, Conversation, Message, Misbehaviour, Reply, Request, Say, Vendor, stt_ear::Ear, voice::Encoding};
+use super::{
+    Context, Conversation, Message, Misbehaviour, Reply, Request, Say, Vendor,
+    stt_ear::{Ear, language},
+    voice::Encoding,
+};
 
 /// Silence that ends a turn.
 const ENDED: Duration = Duration::from_millis(400);
@@ -51,8 +55,11 @@ struct Session {
 }
 
 impl Session {
-    fn words(&self, text: &str, is_final: bool) -> Say {
-        Say::json(&json!({"type": "transcript", "text": text, "is_final": is_final, "request_id": "r"}))
+    fn words(&self, text: &str, is_final: bool, language: &str) -> Say {
+        let said = json!({
+            "type": "transcript", "text": text, "is_final": is_final, "language": language, "request_id": "r",
+        });
+        Say::json(&said)
     }
 
     fn audio(&mut self) -> Vec<Say> {
@@ -70,7 +77,7 @@ impl Session {
         let first = self.told.is_empty();
         self.told.clone_from(&text);
         if !self.turns {
-            return vec![self.words(&text, false)];
+            return vec![self.words(&text, false, language(&text))];
         }
         let start = first.then(|| Say::json(&json!({"type": "turn.start", "request_id": "r"})));
         let update = Say::json(&json!({"type": "turn.update", "transcript": text, "request_id": "r"}));
@@ -104,7 +111,8 @@ impl Conversation for Session {
                 // Cut in the middle of a word: the pieces are to be put together as they are.
                 let (one, two) = text.split_at(text.len() / 2);
                 let done = Say::json(&json!({"type": "flush_done", "request_id": "r"}));
-                vec![self.words(one, true), self.words(two, true), done]
+                let tag = language(&text);
+                vec![self.words(one, true, tag), self.words(two, true, tag), done]
             }
             (false, "close") => {
                 self.left = true;

@@ -11,7 +11,8 @@ use super::{
 };
 
 /// What either interface knows; the vendor refuses the rest.
-const V1: [&str; 9] = [
+const V1: [&str; 10] = [
+    "keyterm",
     "model",
     "encoding",
     "sample_rate",
@@ -24,6 +25,8 @@ const V1: [&str; 9] = [
 ];
 const V2: [&str; 7] =
     ["model", "encoding", "sample_rate", "eot_threshold", "eager_eot_threshold", "eot_timeout_ms", "keyterm"];
+/// How long a `Configure` is considered.
+const CONSIDERED: Duration = Duration::from_millis(30);
 /// Silence from which a turn may be over, early and for good.
 const EAGER: Duration = Duration::from_millis(120);
 const ENDED: Duration = Duration::from_millis(300);
@@ -64,6 +67,7 @@ impl Vendor for Deepgram {
         let listening = Listening {
             context: request.context.clone(),
             ear: Ear::new(encoding, rate),
+            configuring: None,
             told: String::new(),
             idle: Duration::ZERO,
             patience: self.patience,
@@ -85,6 +89,8 @@ impl Vendor for Deepgram {
 struct Listening {
     context: Context,
     ear: Ear,
+    /// A `Configure` that is not answered, and its age.
+    configuring: Option<(Value, Duration)>,
     told: String,
     idle: Duration,
     patience: Duration,
@@ -106,7 +112,31 @@ impl Listening {
         }
     }
 
+    /// Takes a `Configure`, one at a time.
+    fn configure(&mut self, message: Value) -> Vec<Say> {
+        self.idle = Duration::ZERO;
+        if self.configuring.is_some() {
+            self.context.complain("a Configure before the answer to the one before");
+            return vec![Say::json(
+                &json!({"type": "ConfigureFailure", "request_id": "r", "code": "CONFIGURE_ALREADY_PENDING",
+                "description": "pending", "sequence_id": 0}),
+            )];
+        }
+        self.configuring = Some((message, Duration::ZERO));
+        Vec::new()
+    }
+
     fn elapsed(&mut self) -> Vec<Say> {
+        if let Some((message, age)) = &mut self.configuring {
+            *age += Duration::from_millis(10);
+            if *age >= CONSIDERED {
+                let terms = message["keyterms"].clone();
+                self.ear.expect(&terms);
+                self.configuring = None;
+                return vec![Say::json(&json!({"type": "ConfigureSuccess", "request_id": "r", "keyterms": terms,
+                    "thresholds": {}, "sequence_id": 0}))];
+            }
+        }
         self.idle += Duration::from_millis(10);
         if self.idle < self.patience { Vec::new() } else { vec![Say::Close(1011, "NET-0001".into())] }
     }
@@ -135,10 +165,11 @@ impl Listen {
             .iter()
             .map(|w| json!({"word": w.text, "start": w.start.as_secs_f64(), "end": w.end.as_secs_f64(), "confidence": 0.9}))
             .collect();
+        let confidence = self.listening.ear.confidence(words);
         Say::json(&json!({
             "type": "Results", "channel_index": [0, 1], "start": 0.0, "duration": self.listening.ear.audio().as_secs_f64(),
             "is_final": kind.0, "speech_final": kind.1, "from_finalize": kind.2,
-            "channel": {"alternatives": [{"transcript": joined(words), "confidence": 0.9, "words": list}]},
+            "channel": {"alternatives": [{"transcript": joined(words), "confidence": confidence, "words": list}]},
         }))
     }
 
@@ -164,6 +195,7 @@ impl Conversation for Listen {
         match message.json()["type"].as_str() {
             Some("Finalize") => self.report(false, true),
             Some("KeepAlive") => Vec::new(),
+            Some("Configure") => self.listening.configure(message.json()),
             Some("CloseStream") => {
                 self.listening.left = true;
                 let metadata = json!({"type": "Metadata", "duration": self.listening.ear.audio().as_secs_f64()});
@@ -203,7 +235,8 @@ struct Flux {
 impl Flux {
     fn info(&mut self, event: &str, words: &[Timed]) -> Say {
         self.sequence += 1;
-        let list: Vec<Value> = words.iter().map(|w| json!({"word": w.text, "confidence": 0.9})).collect();
+        let confidence = self.listening.ear.confidence(words);
+        let list: Vec<Value> = words.iter().map(|w| json!({"word": w.text, "confidence": confidence})).collect();
         let time = |end: Option<Duration>| end.unwrap_or_default().as_secs_f64();
         Say::json(&json!({
             "type": "TurnInfo", "event": event, "turn_index": self.turn, "sequence_id": self.sequence,
@@ -250,6 +283,7 @@ impl Conversation for Flux {
         match message.json()["type"].as_str() {
             Some("ForceEndTurn") if self.in_turn => self.end(),
             Some("ForceEndTurn") => Vec::new(),
+            Some("Configure") => self.listening.configure(message.json()),
             Some("CloseStream") => {
                 self.listening.left = true;
                 vec![Say::Close(1000, String::new())]

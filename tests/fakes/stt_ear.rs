@@ -2,10 +2,24 @@
 
 use std::time::Duration;
 
+use serde_json::Value;
+
 use super::voice::{Encoding, Timed, recognise};
 
 /// The words a caller may say; no two sound alike.
-pub const VOCABULARY: [&str; 8] = ["table", "for", "two", "friday", "please", "yes", "seven", "thanks"];
+pub const VOCABULARY: [&str; 12] =
+    ["table", "for", "two", "friday", "please", "yes", "seven", "thanks", "guten", "danke", "bitte", "arigato"];
+/// Those of them that are of another language than English.
+const FOREIGN: [(&str, &str); 4] = [("guten", "de"), ("danke", "de"), ("bitte", "de"), ("arigato", "ja")];
+
+/// The language of a text, by its first word that is not English.
+pub fn language(text: &str) -> &'static str {
+    let foreign = |word: &str| FOREIGN.iter().find(|(known, _)| *known == word).map(|(_, language)| *language);
+    text.split_whitespace().find_map(foreign).unwrap_or("en")
+}
+
+/// The confidence in words that were expected.
+pub const EXPECTED: f64 = 0.99;
 
 /// Audio of one connection and how much of it has been reported for good.
 pub struct Ear {
@@ -13,12 +27,13 @@ pub struct Ear {
     rate: u32,
     samples: Vec<i16>,
     cut: usize,
+    expected: Vec<String>,
 }
 
 impl Ear {
     /// Hears audio in this form.
     pub fn new(encoding: Encoding, rate: u32) -> Self {
-        Self { encoding, rate, samples: Vec::new(), cut: 0 }
+        Self { encoding, rate, samples: Vec::new(), cut: 0, expected: Vec::new() }
     }
 
     /// Takes audio; its length.
@@ -26,6 +41,22 @@ impl Ear {
         let samples = self.encoding.decode(octets);
         self.samples.extend_from_slice(&samples);
         Duration::from_secs_f64(samples.len() as f64 / f64::from(self.rate))
+    }
+
+    /// Is told what is likely to be said: JSON texts, alone or within objects as their `Text`.
+    pub fn expect(&mut self, phrases: &Value) {
+        let phrases = phrases.as_array().into_iter().flatten();
+        self.expected = phrases
+            .filter_map(|phrase| phrase["Text"].as_str().or_else(|| phrase.as_str()))
+            .map(str::to_owned)
+            .collect();
+    }
+
+    /// How sure it is of words: surer of what it was told to expect.
+    pub fn confidence(&self, words: &[Timed]) -> f64 {
+        let is_expected =
+            |word: &Timed| self.expected.iter().any(|phrase| phrase.split(' ').any(|part| part == word.text));
+        if words.iter().all(is_expected) { EXPECTED } else { 0.9 }
     }
 
     /// All audio so far.

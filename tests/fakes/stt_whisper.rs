@@ -10,7 +10,9 @@ pub struct Whisper;
 impl Vendor for Whisper {
     fn http(&self, request: &Request) -> Reply {
         let complain = |what: &str| request.context.complain(what);
-        if (request.method.as_str(), request.path.as_str()) != ("POST", "/v1/audio/transcriptions") {
+        // Groq has its own prefix.
+        let path = request.path.strip_prefix("/openai").unwrap_or(&request.path);
+        if (request.method.as_str(), path) != ("POST", "/v1/audio/transcriptions") {
             complain("no such resource");
             return Reply::json(404, &json!({"error": {"message": "not found"}}));
         }

@@ -87,6 +87,7 @@ impl Conversation for Talk {
             return Vec::new();
         };
         if message["cancel"] == true {
+            self.context.note("told to stop");
             if !self.used.contains(id) {
                 self.context.complain("a cancel for a context that was never heard of");
             }
@@ -106,6 +107,7 @@ impl Conversation for Talk {
         let Some(rate) = format["sample_rate"].as_u64().and_then(|rate| u32::try_from(rate).ok()) else {
             return self.error(id, 400, "invalid sample_rate");
         };
+        self.context.note(format!("{encoding:?} {rate}"));
         if message["model_id"].as_str().is_none() {
             self.context.complain("no model_id");
         }

@@ -70,6 +70,7 @@ impl Vendor for Deepgram {
         if ![8_000, 16_000, 24_000, 32_000, 48_000].contains(&rate) || encoding != Encoding::Pcm16 && rate > 16_000 {
             return Err(Reply::json(400, &json!({"err_msg": "Unsupported sample_rate"})));
         }
+        request.context.note(format!("{encoding:?} {rate}"));
         let talk = Talk {
             context: request.context.clone(),
             encoding,
@@ -176,8 +177,10 @@ impl Conversation for Talk {
                 Vec::new()
             }
             Some("Flush") => self.flush(),
-            Some("Clear") if !self.flux => self.stop(),
-            Some("Interrupt") if self.flux => self.stop(),
+            Some(kind @ ("Clear" | "Interrupt")) if (kind == "Interrupt") == self.flux => {
+                self.context.note("told to stop");
+                self.stop()
+            }
             Some("Close") => vec![Say::Close(1000, String::new())],
             _ => {
                 self.context.complain(format!("an unknown message: {message}"));

@@ -109,6 +109,7 @@ impl Vendor for ElevenLabs {
             ("POST", path) if path.ends_with("/stream/with-timestamps") => {
                 let body = request.json();
                 let Some((encoding, rate)) = format(request) else { return detail(422, "invalid_output_format") };
+                request.context.note(format!("{encoding:?} {rate}"));
                 if body["model_id"].as_str().is_none() {
                     request.context.complain("no model_id");
                 }
@@ -135,6 +136,7 @@ impl Vendor for ElevenLabs {
             request.path.strip_prefix("/v1/text-to-speech/").and_then(|path| path.strip_suffix("/multi-stream-input"));
         let Some(voice) = path else { return Err(self.http(request)) };
         let Some((encoding, rate)) = format(request) else { return Err(detail(422, "invalid_output_format")) };
+        request.context.note(format!("{encoding:?} {rate}"));
         if request.param("model_id").is_none() {
             request.context.complain("no model_id");
         }

@@ -53,10 +53,12 @@ impl Vendor for OpenAi {
                 let samples = Voice::default().speak(input, 24_000);
                 match body["response_format"].as_str() {
                     Some("pcm") => {
+                        request.context.note("Pcm16 24000");
                         let octets = Encoding::Pcm16.encode(&samples);
                         Reply::stream("application/octet-stream", voice::chunks(&octets, CHUNK, FIRST, GAP))
                     }
                     Some("wav") => {
+                        request.context.note("Pcm16 16000");
                         let mut file = voice::wav(&Voice::default().speak(input, 16_000), 16_000);
                         // A server that streams does not know the length.
                         file[40..44].fill(0xFF);
@@ -101,6 +103,7 @@ impl Vendor for Piper {
                 if body["voice"] == "nobody" {
                     return Reply::whole(404, "text/html", "no such voice");
                 }
+                request.context.note("Pcm16 22050");
                 Reply::whole(200, "audio/wav", voice::wav(&Voice::default().speak(text, 22_050), 22_050))
             }
             _ => {

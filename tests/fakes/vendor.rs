@@ -220,6 +220,11 @@ impl Context {
         self.state.complain(self.connection, what.as_ref());
     }
 
+    /// Writes down what a test may ask for: that it was told to stop, in which form it was asked for audio.
+    pub fn note(&self, what: impl AsRef<str>) {
+        self.state.note(what.as_ref());
+    }
+
     /// What was complained of so far, on any connection of the server.
     pub fn complaints(&self) -> Vec<String> {
         self.state.complaints()

@@ -19,10 +19,10 @@ use offhook::{
 use tokio::runtime::Runtime;
 
 use super::{
+    media::terms,
     own::Conversation,
     phones::{Carries, Protects},
     support::Bench,
-    terms,
 };
 
 type Calls = Arc<(Mutex<HashMap<String, Arc<Conversation>>>, Condvar)>;

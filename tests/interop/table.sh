@@ -1,7 +1,7 @@
 #!/bin/bash
 # Writes the table of peers, features and results into README.md, from what the tests left in target/interop.
 #
-#   table.sh          after: cargo nextest run --test 'interop_*'
+#   table.sh          after: cargo nextest run --test interop
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)

@@ -1,4 +1,4 @@
-"""AssemblyAI's own client against the fake, which it meets over TLS: a turn whose end is forced."""
+"""AssemblyAI's own client against the fake, which it meets over TLS: a turn with key terms, whose end is forced."""
 import queue
 import sys
 import time
@@ -9,6 +9,7 @@ from assemblyai.streaming.v3 import (
     StreamingClientOptions,
     StreamingEvents,
     StreamingParameters,
+    StreamingSessionParameters,
 )
 
 from stt_voice import WORDS, pieces, speak
@@ -20,6 +21,7 @@ for event in (StreamingEvents.Begin, StreamingEvents.Turn, StreamingEvents.Termi
     client.on(event, lambda _, message: events.put(message))
 client.connect(StreamingParameters(sample_rate=8000, speech_model="universal-streaming-english"))
 assert events.get(timeout=10).type == "Begin"
+client.set_params(StreamingSessionParameters(keyterms_prompt=WORDS.split()))
 for piece in pieces(speak(WORDS, 8000), 8000):
     client.stream(piece)
     time.sleep(0.1)
@@ -27,5 +29,6 @@ client.force_endpoint()
 while not (turn := events.get(timeout=10)).end_of_turn:
     pass
 assert (turn.transcript, turn.turn_order) == (WORDS, 0), turn
+assert turn.words[0].confidence == 0.99, turn
 client.disconnect(terminate=True)
 assert events.get(timeout=10).type == "Termination"

@@ -1,25 +1,17 @@
 """ElevenLabs' own client against the fake: a signed URL, a spoken turn with a tool."""
-import struct
 import sys
 import threading
 
 from elevenlabs.client import ElevenLabs
 from elevenlabs.conversational_ai.conversation import AudioInterface, ClientTools, Conversation
 
-from stt_voice import speak
+from stt_voice import mulaw, speak
 
 url, key = sys.argv[1:3]
 
 
-def mulaw(sample):
-    magnitude = min(abs(sample), 32635) + 0x84
-    exponent = magnitude.bit_length() - 8
-    return ~((0x80 if sample < 0 else 0) | exponent << 4 | (magnitude >> (exponent + 3) & 0x0F)) & 0xFF
-
-
 def speech(text):
-    audio = speak(text, 8000)
-    return bytes(map(mulaw, struct.unpack(f"<{len(audio) // 2}h", audio))) + b"\xff" * 4000
+    return mulaw(speak(text, 8000)) + b"\xff" * 4000
 
 
 class Telephone(AudioInterface):

@@ -5,7 +5,7 @@ set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
 place=$here/../../target/sdk-venv
-wanted=$(cat "$here"/*.txt)
+wanted=$(cat "$here"/*.txt | sort -u)
 
 [ "$(cat "$place/installed" 2> /dev/null)" != "$wanted" ] || exit 0
 echo "sdk: installing" $wanted >&2

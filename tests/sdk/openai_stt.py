@@ -1,4 +1,4 @@
-"""OpenAI's own client against the fake: a transcription session, and a recording."""
+"""OpenAI's own client against the fake: a transcription session."""
 import base64
 import sys
 

@@ -23,6 +23,16 @@ def speak(text, rate):
     return struct.pack(f"<{len(samples)}h", *samples)
 
 
+def mulaw(audio):
+    """16-bit samples as µ-law."""
+    octets = bytearray()
+    for (sample,) in struct.iter_unpack("<h", audio):
+        magnitude = min(abs(sample), 32635) + 0x84
+        exponent = magnitude.bit_length() - 8
+        octets.append(~((0x80 if sample < 0 else 0) | exponent << 4 | (magnitude >> (exponent + 3) & 0x0F)) & 0xFF)
+    return bytes(octets)
+
+
 def pieces(audio, rate, milliseconds=100):
     size = rate * milliseconds // 1000 * 2
     whole = [audio[at : at + size] for at in range(0, len(audio), size)]

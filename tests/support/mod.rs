@@ -89,10 +89,11 @@ impl SttStream for ScriptedStream {
     }
 }
 
-/// Text-to-speech that hums 40 ms per character.
+/// Text-to-speech that hums 40 ms per character, and remembers what it was asked for.
 #[derive(Default)]
 pub struct HummingTts {
     pub busy: AtomicBool,
+    pub asked: Mutex<Vec<SpeakRequest>>,
 }
 
 impl TextToSpeech for HummingTts {
@@ -112,6 +113,7 @@ impl TextToSpeech for HummingTts {
         if self.busy.load(Ordering::Relaxed) {
             return Err(BUSY);
         }
+        self.asked.lock().unwrap().push(request.clone());
         let per_character = request.rate.samples_in_ms(40);
         let samples = hum(request.text.chars().count() * per_character);
         let marks = request

@@ -39,8 +39,8 @@ use super::effect::{CollectDigits, Effect, Expect, Listen, Note, RequestId, Utte
 use super::file::Agent;
 use super::flow::{Body, Failure, Next, NodeIndex, part};
 use super::input::{Input, ToolFailure};
-use super::limits::STEPS_PER_INPUT;
-use super::slot::bounded;
+use super::limits::{EXPECTED_PHRASE_BYTES, EXPECTED_PHRASES, STEPS_PER_INPUT};
+use super::slot::{Choice, bounded};
 use super::template::Scope;
 use super::value::Kind;
 use crate::base::Pii;
@@ -614,8 +614,29 @@ impl Conversation {
 
     fn listen(&mut self, asking: Asking, no_input: Duration) {
         let (expect, digits) = self.expectation(&asking);
-        self.effects.push_back(Effect::Listen(Listen { expect, no_input, digits }));
+        let phrases = self.expected_phrases(&asking);
+        self.effects.push_back(Effect::Listen(Listen { expect, no_input, digits, phrases }));
         self.state = State::Asking(asking);
+    }
+
+    /// What options are called that may be named in the answer.
+    fn expected_phrases(&self, asking: &Asking) -> Vec<String> {
+        let names: Vec<&str> = match (&asking.aim, self.agent.nodes.get(asking.node).map(|node| &node.body)) {
+            (Aim::Slot(name), _) => vec![name],
+            (Aim::Route, Some(Body::Route { listen_for, .. })) => listen_for.iter().map(String::as_str).collect(),
+            _ => Vec::new(),
+        };
+        let choices = names.iter().filter_map(|name| self.agent.variable(name)).flat_map(|variable| &variable.choices);
+        let mut phrases: Vec<String> = Vec::new();
+        for phrase in choices.flat_map(Choice::words) {
+            if phrases.len() == EXPECTED_PHRASES {
+                break;
+            }
+            if phrase.len() <= EXPECTED_PHRASE_BYTES && !phrases.iter().any(|known| known == phrase) {
+                phrases.push(phrase.to_owned());
+            }
+        }
+        phrases
     }
 
     /// What turn-taking should expect.

@@ -274,3 +274,26 @@ fn a_caller_who_never_makes_sense_is_let_go_in_the_end() {
     }
     panic!("the call goes on for ever");
 }
+
+#[test]
+fn where_a_choice_is_asked_for_its_options_are_what_is_expected() {
+    let file = AGENT.replace("start: hello", "start: g");
+    let agent = Agent::parse("everything.yaml", &file, &[]).unwrap_or_else(|e| panic!("{e}"));
+    let expected = |agent: Agent| {
+        let mut conversation = Conversation::new(Arc::new(agent), "key");
+        let local_time =
+            jiff::civil::date(2026, 11, 23).at(10, 0, 0, 0).to_zoned(jiff::tz::TimeZone::UTC).unwrap_or_default();
+        conversation.handle(Instant::now(), Input::CallStarted { variables: vec![], local_time });
+        std::iter::from_fn(|| conversation.poll_effect()).find_map(|effect| match effect {
+            Effect::Listen(listen) => Some(listen.phrases),
+            _ => None,
+        })
+    };
+    assert_eq!(expected(agent), Some(vec!["cut".to_owned(), "trim".into(), "colour".into(), "dye".into()]));
+    let many: String = (0..100).map(|n| format!("seat{n}: [\"the seat number {n}\"], ")).collect();
+    let file = file.replace("cut: [trim], ", &format!("{many}{}: [x], ", "long".repeat(20)));
+    let agent = Agent::parse("everything.yaml", &file, &[]).unwrap_or_else(|e| panic!("{e}"));
+    let phrases = expected(agent).unwrap_or_default();
+    assert_eq!(phrases.len(), EXPECTED_PHRASES);
+    assert_eq!(phrases.first().map(String::as_str), Some("seat0"));
+}

@@ -16,6 +16,13 @@ pub struct Choice {
 }
 
 impl Choice {
+    /// What it is called, as it is written.
+    pub fn words(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(self.spoken.as_str())
+            .chain(self.synonyms.iter().map(String::as_str))
+            .filter(|words| !words.is_empty())
+    }
+
     fn phrases(&self) -> impl Iterator<Item = String> {
         std::iter::once(self.id.replace(['_', '-'], " ").to_lowercase())
             .chain(std::iter::once(self.spoken.to_lowercase()))

@@ -304,7 +304,8 @@ mod tests {
 
     /// Every sound, the name first.
     fn sounds() -> Vec<(&'static str, Vec<i16>)> {
-        let square = |half: usize| (0..16_000).map(|n| if n / half % 2 == 0 { i16::MAX } else { i16::MIN }).collect();
+        let square =
+            |half: usize| (0..16_000).map(|n| if (n / half).is_multiple_of(2) { i16::MAX } else { i16::MIN }).collect();
         let mut random = Random::seeded(3);
         let impulses = (0..16_000).map(|_| if random.below(50) == 0 { random.next_u32() as i16 } else { 0 }).collect();
         vec![

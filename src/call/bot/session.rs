@@ -11,7 +11,6 @@ use super::socket::{Lost, SocketEvent};
 use crate::agent::bridge::BridgeEnd;
 use crate::agent::{Effect, RequestId};
 use crate::base::{Pii, SampleRate};
-use crate::call::fallback::whole_line;
 use crate::call::handover::{Decided, FarEvent};
 use crate::call::legs::Legs;
 use crate::call::line::describe;
@@ -589,7 +588,7 @@ impl BotCall {
 
     /// Speaks a text of the bot as soon as it is synthesised.
     fn say(&mut self, text: Pii<String>) {
-        let Some((tts, speed)) = self.setup.voice.clone() else {
+        let Some(voice) = self.setup.voice.clone() else {
             return self.notify(&Notice::Fault { code: "no_voice", message: "this server has loaded no voice" });
         };
         if self.saying >= SAYING {
@@ -598,7 +597,7 @@ impl BotCall {
         self.saying += 1;
         let said = self.said.clone();
         tokio::spawn(async move {
-            let line = whole_line(tts.as_ref(), text.expose(), None, speed).await;
+            let line = voice.whole_line(text.expose(), false).await;
             let line = line.inspect_err(|error| tracing::info!(%error, "bot_text_not_spoken")).ok();
             // The call may be over by then.
             let _ = said.send(line).await;

@@ -7,7 +7,7 @@ use crate::agent::bridge::{Bridge, BridgeEncoding, BridgeProtocol, FallbackLine}
 use crate::agent::template::Scope;
 use crate::audio::wav;
 use crate::base::{Pii, Random, SampleRate};
-use crate::call::fallback::{beeps, whole_line};
+use crate::call::fallback::{AgentVoice, beeps};
 use crate::providers::TextToSpeech;
 use crate::providers::bot::{AudioFormat, Encoding, Lean, Twilio, Wire, base64_of};
 use crate::tools::egress::HostResolver;
@@ -36,7 +36,8 @@ pub struct BotSurroundings<'s> {
     pub extra_roots: &'s [u8],
     /// Where secrets are looked up.
     pub environment: &'s dyn Fn(&str) -> Option<String>,
-    /// Speaks the fallback and what the bot wants said, at this pace; `None` where no voice is loaded.
+    /// Speaks the fallback and what the bot wants said, at this pace unless the agent's file names another; `None` where
+    /// no voice is loaded.
     pub voice: Option<(Arc<dyn TextToSpeech>, f32)>,
 }
 
@@ -52,7 +53,7 @@ pub struct BotSetup {
     pub(super) tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
     pub(super) policy: EgressPolicy,
     pub(super) resolver: Arc<dyn HostResolver>,
-    pub(super) voice: Option<(Arc<dyn TextToSpeech>, f32)>,
+    pub(super) voice: Option<AgentVoice>,
     /// What the caller hears when the bot cannot be reached; 8 kHz.
     pub(super) fallback: Arc<[i16]>,
     /// Name and description of each destination.
@@ -76,6 +77,7 @@ impl BotSetup {
     pub async fn new(agent: Arc<Agent>, surroundings: BotSurroundings<'_>) -> Result<Option<Self>, String> {
         let Some(bridge) = agent.bridge.clone() else { return Ok(None) };
         let BotSurroundings { policy, resolver, extra_roots, environment, voice } = surroundings;
+        let voice = voice.map(|(tts, speed)| AgentVoice::of(&agent, tts, speed));
         let wrong = |what: &dyn std::fmt::Display| format!("agent {}: bridge: {what}", agent.id);
         // The guard knows the schemes of HTTP, which a WebSocket begins as.
         let checked = policy.check(&bridge.url.replacen("ws", "http", 1)).map_err(|refusal| wrong(&refusal))?;
@@ -102,9 +104,9 @@ impl BotSetup {
             FallbackLine::Tone => beeps(),
             FallbackLine::Wav(file) => wav::read_at(file, SampleRate::NARROWBAND).map_err(|e| wrong(&e))?.into(),
             FallbackLine::Say(text) => {
-                let (tts, speed) =
-                    voice.as_ref().ok_or_else(|| wrong(&"`fallback` has words, and no voice is loaded"))?;
-                whole_line(tts.as_ref(), text, None, *speed).await.map_err(|error| wrong(&error))?
+                let voice = voice.as_ref().ok_or_else(|| wrong(&"`fallback` has words, and no voice is loaded"))?;
+                // Written in the file: nothing in it is filled in.
+                voice.whole_line(text, true).await.map_err(|error| wrong(&error))?
             }
         };
         Ok(Some(Self {

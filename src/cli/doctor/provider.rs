@@ -6,6 +6,7 @@ use crate::cli::providers::probe::{self, Outcome};
 use crate::cli::speech_check::sunset_words;
 use crate::providers::ProviderError;
 use crate::providers::listing::{KeyState, Listing};
+use crate::providers::reach::reach;
 use crate::providers::registry::Registry;
 use std::time::Duration;
 
@@ -33,11 +34,10 @@ pub(super) async fn examine(registry: &Registry, entry: &Entry) -> Vec<Finding> 
             return findings;
         }
     };
-    match probe::reach(&listing.url).await {
+    match reach(registry.network(), &listing.url).await {
         Ok(took) => findings.push(Finding::ok(stage, format!("connected in {} ms", took.as_millis()))),
         Err(reason) => {
-            let fix = "let this machine out to it, or correct `url`";
-            findings.push(Finding::fail(stage, reason, fix));
+            findings.push(Finding::fail(stage, reason.to_string(), reason.fix()));
             return findings;
         }
     }
@@ -66,18 +66,7 @@ fn answer(stage: &'static str, outcome: &Result<Outcome, ProviderError>) -> Find
             }
             Finding::ok(stage, says)
         }
-        Err(error) => {
-            let fix = match error {
-                ProviderError::Authentication { .. } => "make a new key at the vendor, or allow it this service",
-                ProviderError::Quota { .. } => "add credit to the account",
-                ProviderError::RateLimited { .. } | ProviderError::Busy { .. } => {
-                    "lower `concurrency`, or raise the account's limit"
-                }
-                ProviderError::BadRequest { .. } => "correct model, voice or options of its [[provider]]",
-                _ => "look at the vendor's status page; name a second provider in the agent file meanwhile",
-            };
-            Finding::fail(stage, error.to_string(), fix)
-        }
+        Err(error) => Finding::fail(stage, error.to_string(), probe::fix(error)),
     }
 }
 

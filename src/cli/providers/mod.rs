@@ -9,9 +9,10 @@ use super::{engines, fail, speech_check};
 use crate::agent::Agent;
 use crate::agent::speech::LOCAL;
 use crate::config::{Config, Providers as Configured};
-use crate::providers::StageKind;
 use crate::providers::listing::{KeyState, vendors};
+use crate::providers::reach::reach;
 use crate::providers::registry::{Local, Probed};
+use crate::providers::{Network, ProviderError, StageKind};
 use clap::Args;
 use probe::Outcome;
 use row::Row;
@@ -26,7 +27,7 @@ const DEFAULT_CONFIG: &str = "offhook.toml";
 /// List the vendors of speech and language models: what is configured, what each can do, whether it answers.
 #[derive(Args)]
 #[command(
-    after_help = "Examples:\n  offhook providers -c offhook.toml\n  offhook providers --probe --json\n  offhook providers --all\n\n--probe says one word to every provider in use, which costs a fraction of a cent each. Keys are never shown.\nExit code 1: a probe failed, or a provider in use cannot be set up."
+    after_help = "Examples:\n  offhook providers -c offhook.toml\n  offhook providers --probe --json\n  offhook providers --all\n\n--probe says one word to every provider in use, which costs a fraction of a cent each. Keys are never shown.\nExit code 1: a probe or a list of voices failed, or a provider in use cannot be set up."
 )]
 pub(super) struct Providers {
     /// The configuration [default: offhook.toml, where there is one].
@@ -135,8 +136,8 @@ async fn show(arguments: &Providers) -> Result<bool, String> {
         if let Some(Ok(made)) = &made
             && wanted
         {
-            ask(arguments, style, &mut row, made).await;
-            is_good &= !matches!(row.outcome, Some(Err(_)));
+            ask(arguments, style, &mut row, made, registry.network()).await;
+            is_good &= !row.has_failed();
         }
         if arguments.json {
             println!("{}", row.to_json());
@@ -150,14 +151,18 @@ async fn show(arguments: &Providers) -> Result<bool, String> {
 }
 
 /// Probes, and asks for voices, as far as that is wanted.
-async fn ask(arguments: &Providers, style: Style, row: &mut Row, made: &Probed) {
+async fn ask(arguments: &Providers, style: Style, row: &mut Row, made: &Probed, network: &Network) {
     if arguments.probe {
         let (stage, name) = (row.listing.stage.name().replace('_', " "), row.listing.name.clone());
         if !arguments.json {
             eprintln!("{}", style.paint(Ink::Faint, &format!("asking {name} for {stage} …")));
         }
-        row.reach = Some(probe::reach(&row.listing.url).await);
-        row.outcome = Some(probe::once(made).await.map_err(|error| error.to_string()));
+        let reached = reach(network, &row.listing.url).await;
+        // Who cannot be reached is not asked: it would say the same once more, and later.
+        if reached.is_ok() {
+            row.outcome = Some(probe::once(made).await);
+        }
+        row.reach = Some(reached);
     }
     if arguments.voices
         && let Probed::Tts(member) = made
@@ -175,7 +180,7 @@ fn print_rows(rows: &[Row], style: Style) {
         }
         println!("\n{}", style.paint(Ink::Strong, &stage.name().replace('_', " ")));
         let mut head = vec!["name", "vendor", "model", "voice", "key", "in use", "can"];
-        let is_probed = of_stage.iter().any(|row| row.outcome.is_some());
+        let is_probed = of_stage.iter().any(|row| row.reach.is_some());
         if is_probed {
             head.extend(["connect", "first", "all", "costs"]);
         }
@@ -190,12 +195,14 @@ fn print_rows(rows: &[Row], style: Style) {
 }
 
 /// An outcome in JSON.
-fn outcome_json(outcome: &Result<Outcome, String>) -> serde_json::Value {
+fn outcome_json(outcome: &Result<Outcome, ProviderError>) -> serde_json::Value {
     let ms = |duration: std::time::Duration| (duration.as_secs_f64() * 1e4).round() / 10.0;
     match outcome {
         Ok(outcome) => {
             json!({ "ok": true, "first_ms": ms(outcome.first), "all_ms": ms(outcome.whole), "costs": outcome.costs })
         }
-        Err(reason) => json!({ "ok": false, "reason": reason }),
+        Err(error) => {
+            json!({ "ok": false, "kind": error.kind(), "reason": error.to_string(), "fix": probe::fix(error) })
+        }
     }
 }

@@ -16,8 +16,6 @@ use tokio::time::timeout;
 
 /// Longest wait for a whole answer.
 const WAIT: Duration = Duration::from_secs(15);
-/// Longest wait for a connection, looked at by itself.
-const REACH: Duration = Duration::from_secs(3);
 /// Tokens of the answer: the least that every vendor accepts.
 const TOKENS: u32 = 16;
 /// Silence that a listener hears, in frames of 20 ms.
@@ -35,32 +33,27 @@ pub(crate) struct Outcome {
     pub costs: &'static str,
 }
 
-/// How long a TCP connection to the host of a URL takes, name included.
-///
-/// # Errors
-/// Why there is none, in words.
-pub(crate) async fn reach(url: &str) -> Result<Duration, String> {
-    let (scheme, rest) = url.split_once("://").unwrap_or(("https", url));
-    let authority = rest.split(['/', '?']).next().unwrap_or_default();
-    let port = if matches!(scheme, "http" | "ws") { 80 } else { 443 };
-    let has_port = authority.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
-    let address = if has_port { authority.to_owned() } else { format!("{authority}:{port}") };
-    let began = Instant::now();
-    match timeout(REACH, tokio::net::TcpStream::connect(&address)).await {
-        Ok(Ok(_)) => Ok(began.elapsed()),
-        Ok(Err(error)) => Err(format!("no connection to {address}: {error}")),
-        Err(_) => Err(format!("no connection to {address} within {} s", REACH.as_secs())),
-    }
-}
-
 /// Waits for something no longer than for a probe.
 ///
 /// # Errors
 /// In words.
 pub(crate) async fn in_time<T>(work: impl Future<Output = Result<T, ProviderError>>) -> Result<T, String> {
     match timeout(WAIT, work).await {
-        Ok(outcome) => outcome.map_err(|error| error.to_string()),
+        Ok(outcome) => outcome.map_err(|error| format!("{error}; {}", fix(&error))),
         Err(_) => Err(format!("no answer within {} s", WAIT.as_secs())),
+    }
+}
+
+/// What to do about a failure, in a few words.
+pub(crate) fn fix(error: &ProviderError) -> &'static str {
+    match error {
+        ProviderError::Authentication { .. } => "make a new key at the vendor, or allow it this service",
+        ProviderError::Quota { .. } => "add credit to the account",
+        ProviderError::RateLimited { .. } | ProviderError::Busy { .. } => {
+            "lower `concurrency`, or raise the account's limit"
+        }
+        ProviderError::BadRequest { .. } => "correct model, voice or options of its [[provider]]",
+        _ => "look at the vendor's status page; name a second provider in the agent file meanwhile",
     }
 }
 
@@ -155,6 +148,7 @@ async fn open(model: &dyn SpeechToSpeech) -> Result<Outcome, ProviderError> {
         tools: Vec::new(),
         messages: Pii::new(Vec::new()),
         opening: None,
+        answer_due: false,
         voice: None,
         language: None,
     })?;
@@ -170,19 +164,4 @@ async fn open(model: &dyn SpeechToSpeech) -> Result<Outcome, ProviderError> {
         }
     }
     Err(ProviderError::Stopped { provider: model.name() })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn a_port_that_nobody_listens_at_is_told_from_one_that_is_open() {
-        let open = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = open.local_addr().unwrap().port();
-        assert!(reach(&format!("ws://127.0.0.1:{port}/v1")).await.is_ok());
-        drop(open);
-        let refused = reach(&format!("https://127.0.0.1:{port}/v1?key=secret")).await.unwrap_err();
-        assert!(refused.contains(&format!("127.0.0.1:{port}")) && !refused.contains("secret"), "{refused}");
-    }
 }

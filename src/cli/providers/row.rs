@@ -1,14 +1,15 @@
 //! One line of the table.
 
 use super::outcome_json;
-use super::probe::Outcome;
+use super::probe::{self, Outcome};
 use crate::cli::speech_check::sunset_words;
 use crate::cli::terminal::Ink;
-use crate::providers::SettingsError;
 use crate::providers::format::{AudioFormat, Encoding};
 use crate::providers::listing::{KeyState, Listing};
+use crate::providers::reach::Unreachable;
 use crate::providers::registry::Probed;
 use crate::providers::tts::Voice;
+use crate::providers::{ProviderError, SettingsError};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -20,8 +21,8 @@ pub(super) struct Row {
     pub can: Vec<String>,
     /// Why it cannot be set up.
     pub problem: Option<String>,
-    pub reach: Option<Result<Duration, String>>,
-    pub outcome: Option<Result<Outcome, String>>,
+    pub reach: Option<Result<Duration, Unreachable>>,
+    pub outcome: Option<Result<Outcome, ProviderError>>,
     pub voices: Option<Result<Vec<Voice>, String>>,
 }
 
@@ -33,6 +34,13 @@ impl Row {
         };
         let problem = made.and_then(|made| made.as_ref().err()).map(ToString::to_string);
         Self { listing, is_used, can, problem, reach: None, outcome: None, voices: None }
+    }
+
+    /// Whether something that was asked of it failed.
+    pub(super) fn has_failed(&self) -> bool {
+        matches!(self.reach, Some(Err(_)))
+            || matches!(self.outcome, Some(Err(_)))
+            || matches!(self.voices, Some(Err(_)))
     }
 
     pub(super) fn to_json(&self) -> Value {
@@ -56,7 +64,11 @@ impl Row {
         }
         match &self.reach {
             Some(Ok(took)) => entry["connect_ms"] = json!((took.as_secs_f64() * 1e4).round() / 10.0),
-            Some(Err(reason)) => entry["connect_error"] = json!(reason),
+            Some(Err(reason)) => {
+                let says =
+                    json!({ "ok": false, "kind": "unreachable", "reason": reason.to_string(), "fix": reason.fix() });
+                entry["probe"] = says;
+            }
             None => {}
         }
         if let Some(outcome) = &self.outcome {
@@ -114,10 +126,10 @@ impl Row {
             notes.push((Ink::Warning, format!("{name}: {}", sunset_words(&self.listing.model, sunset))));
         }
         if let Some(Err(reason)) = &self.reach {
-            notes.push((Ink::Bad, format!("{name}: {reason}")));
+            notes.push((Ink::Bad, format!("{name}: {reason}; {}", reason.fix())));
         }
-        if let Some(Err(reason)) = &self.outcome {
-            notes.push((Ink::Bad, reason.clone()));
+        if let Some(Err(error)) = &self.outcome {
+            notes.push((Ink::Bad, format!("{error}; {}", probe::fix(error))));
         }
         match &self.voices {
             Some(Ok(voices)) => notes.extend(voices.iter().map(|voice| {

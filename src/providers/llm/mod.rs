@@ -8,6 +8,7 @@ mod calls;
 mod chat;
 mod compatible;
 mod fault;
+mod flow;
 mod gemini;
 mod history;
 mod parameters;
@@ -26,6 +27,7 @@ use super::{ProviderError, ProviderName};
 use crate::base::Pii;
 pub use crate::base::chat::{Finish, Message, Prompt, ToolCall, ToolSpec, Usage};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::mpsc;
 
 /// A piece of an answer, in order; the last is [`Thought::Finished`], then the channel closes.
@@ -66,6 +68,11 @@ pub trait LanguageModel: Send + Sync {
 
     /// What it has done so far.
     fn meter(&self) -> Option<Arc<Meter>> {
+        None
+    }
+
+    /// How long its first word is waited for before another model is asked besides; `None` as long as it takes.
+    fn patience(&self) -> Option<Duration> {
         None
     }
 

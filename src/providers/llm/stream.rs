@@ -2,10 +2,12 @@
 //! the clock. It ends when the answer does, or at once when nobody listens any more.
 
 use super::fault::ended_early;
+use super::flow::Flow;
 use super::protocol::LlmVendor;
 use super::sse::Events;
 use super::{LanguageModel, LlmCapabilities, Prompt, Thought, ThoughtStream};
 use crate::providers::exchange::{Exchange, Refusal};
+use crate::providers::limits::PATIENCE;
 use crate::providers::wire::Request;
 use crate::providers::{Meter, Network, ProviderError, ProviderName, Settings};
 use std::sync::Arc;
@@ -35,6 +37,7 @@ struct Model<V> {
     places: Arc<Semaphore>,
     concurrency: usize,
     warming: Arc<Semaphore>,
+    patience: Duration,
     first_timeout: Duration,
     stall_timeout: Duration,
 }
@@ -48,14 +51,16 @@ impl<V> std::fmt::Debug for Streaming<V> {
 impl<V: LlmVendor> Streaming<V> {
     /// The vendor behind the deadlines and limits of its settings. Opens no connection.
     pub fn new(vendor: V, settings: &Settings, network: &Network) -> Self {
+        let meter = Arc::default();
         let model = Model {
             vendor,
             name: settings.name.clone(),
-            network: network.clone(),
-            meter: Arc::default(),
+            network: network.of_provider(settings.connect_timeout, &meter),
+            meter,
             places: Arc::new(Semaphore::new(settings.concurrency.min(Semaphore::MAX_PERMITS))),
             concurrency: settings.concurrency,
             warming: Arc::new(Semaphore::new(WARMING)),
+            patience: settings.patience(PATIENCE),
             first_timeout: settings.first_timeout,
             stall_timeout: settings.stall_timeout,
         };
@@ -74,6 +79,10 @@ impl<V: LlmVendor> LanguageModel for Streaming<V> {
 
     fn meter(&self) -> Option<Arc<Meter>> {
         Some(Arc::clone(&self.model.meter))
+    }
+
+    fn patience(&self) -> Option<Duration> {
+        Some(self.model.patience)
     }
 
     fn warm(&self) {
@@ -144,7 +153,7 @@ impl<V: LlmVendor> Model<V> {
         thoughts: &mpsc::Sender<Result<Thought, ProviderError>>,
     ) -> Result<Exchange, ProviderError> {
         let begun = Instant::now();
-        let mut deadline = begun + self.first_timeout;
+        let mut flow = Flow::new(self.first_timeout, self.stall_timeout, begun.into_std());
         let request = self.vendor.request(prompt);
         let mut exchange = match self.begin(&request, begun).await {
             Ok(Ok(exchange)) => exchange,
@@ -156,7 +165,7 @@ impl<V: LlmVendor> Model<V> {
         let (mut parser, mut events, mut ready) = (Events::default(), Vec::new(), Vec::new());
         let mut progress = 0;
         loop {
-            let part = timeout_at(deadline, exchange.next()).await;
+            let part = timeout_at(flow.deadline().into(), exchange.next()).await;
             let part = match part.unwrap_or_else(|_| Err(self.late(progress))) {
                 Ok(Some(part)) => part,
                 // A vendor that gave its reason to end needs no orderly end.
@@ -178,11 +187,12 @@ impl<V: LlmVendor> Model<V> {
                 }
                 let further = reply.progress() > progress || !ready.is_empty();
                 progress = reply.progress();
+                let characters = ready.iter().map(characters).sum();
                 if hand_over(&mut ready, thoughts, &self.meter).await {
                     return Ok(exchange);
                 }
                 if further && progress > 0 {
-                    deadline = Instant::now() + self.stall_timeout;
+                    flow.piece(characters, Instant::now().into_std());
                 }
             }
         }
@@ -206,6 +216,14 @@ impl<V: LlmVendor> Model<V> {
         let (stage, after) =
             if progress == 0 { ("first word", self.first_timeout) } else { ("sign of life", self.stall_timeout) };
         ProviderError::Timeout { provider: self.name.clone(), stage, after }
+    }
+}
+
+/// What of a piece is to be said.
+fn characters(thought: &Thought) -> usize {
+    match thought {
+        Thought::Text(words) => words.expose().chars().count(),
+        Thought::Call(_) | Thought::Finished { .. } => 0,
     }
 }
 

@@ -11,6 +11,7 @@ mod openai;
 pub mod protocol;
 pub mod session;
 pub mod stream;
+mod ultravox;
 pub mod vendors;
 
 use super::format::AudioFormat;
@@ -51,6 +52,8 @@ pub struct RealtimeRequest {
     pub messages: Pii<Vec<Message>>,
     /// The agent's first words; `None` waits for the caller.
     pub opening: Option<String>,
+    /// The last of `messages` waits for an answer that nobody has given.
+    pub answer_due: bool,
     /// The voice by the provider's id; `None` for the provider's setting.
     pub voice: Option<String>,
     /// BCP 47; `None` for the provider's setting.
@@ -76,6 +79,15 @@ pub struct RealtimeCapabilities {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct AnswerId(pub u32);
 
+/// How long a vendor is waited for before another is asked besides.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Patience {
+    /// For a session that takes audio.
+    pub session: Duration,
+    /// For the first sound of an answer that is owed.
+    pub answer: Duration,
+}
+
 /// A speech-to-speech vendor.
 pub trait SpeechToSpeech: Send + Sync {
     /// The name used in configuration, events and metrics.
@@ -84,6 +96,10 @@ pub trait SpeechToSpeech: Send + Sync {
     fn capabilities(&self) -> RealtimeCapabilities;
     /// What it has done so far.
     fn meter(&self) -> Option<Arc<Meter>> {
+        None
+    }
+    /// How long it is waited for before another is asked besides; `None` as long as it takes.
+    fn patience(&self) -> Option<Patience> {
         None
     }
     /// Opens a session. Events arrive on the receiver until the session is dropped or fails.
@@ -134,6 +150,11 @@ pub enum RealtimeEvent {
     },
     /// All audio of an answer has come. An answer without sound and words has no such event.
     AudioEnded {
+        /// Which answer.
+        answer: AnswerId,
+    },
+    /// The answer ends here, before its end, for want of a connection; [`Self::AudioEnded`] follows.
+    BrokeOff {
         /// Which answer.
         answer: AnswerId,
     },

@@ -174,7 +174,7 @@ impl Session {
             lifetime_ends: None,
             connection: connection::Course::default(),
         };
-        if session.request.opening.is_some() {
+        if session.request.opening.is_some() || session.request.answer_due {
             session.ask(Duration::ZERO, false);
         }
         session.connect(Duration::ZERO);

@@ -3,11 +3,13 @@
 use super::protocol::RealtimeVendor;
 use super::session::{Deadlines, Session, Wish};
 use super::{
-    AnswerId, RealtimeCapabilities, RealtimeEvent, RealtimeRequest, RealtimeSession, RealtimeStream, SpeechToSpeech,
+    AnswerId, Patience, RealtimeCapabilities, RealtimeEvent, RealtimeRequest, RealtimeSession, RealtimeStream,
+    SpeechToSpeech,
 };
 use crate::base::Pii;
 use crate::base::chat::ToolSpec;
 use crate::providers::exchange::Exchange;
+use crate::providers::limits::{PATIENCE, VOICE_PATIENCE};
 use crate::providers::network::Network;
 use crate::providers::socket::Socket;
 use crate::providers::wire::{Handshake, Request};
@@ -36,6 +38,7 @@ pub struct Realtime {
     name: ProviderName,
     capabilities: RealtimeCapabilities,
     deadlines: Deadlines,
+    patience: Patience,
     network: Network,
     meter: Arc<Meter>,
     places: Arc<Semaphore>,
@@ -50,11 +53,15 @@ impl Realtime {
         settings: &Settings,
         network: &Network,
     ) -> Self {
+        // The deadlines are where a vendor fails by itself; it has company before that.
+        let session = settings.connect_timeout.min(settings.patience(VOICE_PATIENCE));
+        let patience = Patience { session, answer: settings.patience(PATIENCE) };
         Self {
             vendor: Arc::new(vendor),
             name: settings.name.clone(),
             capabilities,
             deadlines: Deadlines::from(settings),
+            patience,
             network: network.clone(),
             meter: Arc::default(),
             places: Arc::new(Semaphore::new(settings.concurrency.min(Semaphore::MAX_PERMITS))),
@@ -74,6 +81,10 @@ impl SpeechToSpeech for Realtime {
 
     fn meter(&self) -> Option<Arc<Meter>> {
         Some(Arc::clone(&self.meter))
+    }
+
+    fn patience(&self) -> Option<Patience> {
+        Some(self.patience)
     }
 
     fn open(&self, request: RealtimeRequest) -> Result<RealtimeSession, ProviderError> {

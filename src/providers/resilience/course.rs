@@ -1,9 +1,12 @@
-//! The course of one request that is answered by a stream: through the members in order, hedged when the first is late.
+//! The course of one request that is answered by a stream: through the members in order, hedged when the first is slower
+//! than usual, and by two at once when it is late: a slow vendor is not thrown out, a dead one costs no more than that.
 
 use super::{Member, pick};
-use crate::providers::ProviderError;
+use crate::providers::{ProviderError, ProviderName};
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -73,7 +76,11 @@ pub(super) trait Leg: Send + Sync + 'static {
         &self,
         provider: &Self::Provider,
     ) -> Result<mpsc::Receiver<Result<Self::Item, ProviderError>>, ProviderError>;
-    /// Once so long has passed without an answer, another is asked too; `None` never.
+    /// The provider's name.
+    fn name(&self, provider: &Self::Provider) -> ProviderName;
+    /// Once so long has passed without a first piece the provider is late, and the next is asked besides; `None` never.
+    fn patience(&self, provider: &Self::Provider) -> Option<Duration>;
+    /// Once so long has passed without an answer, another is asked too if the share of hedges allows; `None` never.
     fn hedge_after(&self, provider: &Self::Provider, terms: HedgeTerms) -> Option<Duration>;
     /// A piece on its way to the call: notes what would be left to ask for.
     fn pass(&mut self, item: Self::Item) -> Self::Item;
@@ -93,25 +100,14 @@ pub(super) async fn run<L: Leg>(
     out: mpsc::Sender<Result<L::Item, ProviderError>>,
 ) {
     hedging.began();
-    let mut tried = Vec::new();
-    let mut failure = None;
+    let mut field = Field { members: &members, tried: Vec::new(), failure: None };
     let mut handed_on = false;
-    while let Some(place) = pick(&members, &tried) {
-        tried.push(place);
-        let Some(member) = members.get(place) else { break };
-        let mut runner = match leg.start(&member.provider) {
-            Ok(items) => Runner { member: member.clone(), items, settled: false },
-            Err(error) => {
-                member.health.failed(&error);
-                failure = Some(error);
-                continue;
-            }
+    loop {
+        let (mut runner, mut item) = match field.race(&leg, &hedging, &out).await {
+            Race::Won(runner, first) => (runner, first),
+            Race::Lost => break,
+            Race::Unheard => return,
         };
-        let first = match first_item(&leg, &members, &mut tried, &mut runner, &hedging, &out).await {
-            None => return,
-            Some(first) => first,
-        };
-        let mut item = first;
         let error = loop {
             match item {
                 Some(Ok(piece)) => {
@@ -122,126 +118,194 @@ pub(super) async fn run<L: Leg>(
                         return;
                     }
                 }
-                Some(Err(error)) => break Some(error),
-                None => break None,
+                Some(Err(error)) => break error,
+                None if leg.is_whole() => return,
+                None => break runner.gone(),
             }
             tokio::select! {
                 next = runner.items.recv() => item = next,
                 () = out.closed() => return,
             }
         };
-        let error = match error {
-            None if leg.is_whole() => return,
-            None => runner.gone(),
-            Some(error) => error,
-        };
-        runner.failed(&error);
-        failure = Some(error);
+        field.lost(runner, error);
         leg.moves_on();
         if handed_on && !leg.may_go_on() {
             break;
         }
     }
     let none = || ProviderError::Stopped { provider: "every provider".into() };
-    let _ = out.send(Err(failure.unwrap_or_else(none))).await;
+    let _ = out.send(Err(field.failure.unwrap_or_else(none))).await;
 }
 
-type First<T> = Option<Result<T, ProviderError>>;
+/// A piece, an error, or the end of the stream.
+type Piece<T> = Option<Result<T, ProviderError>>;
 
-/// Waits for the first item of `runner`, or of a hedge that is faster, which then is `runner`. `None` when nobody listens.
-async fn first_item<L: Leg>(
-    leg: &L,
-    members: &[Member<L::Provider>],
-    tried: &mut Vec<usize>,
-    runner: &mut Runner<L>,
-    hedging: &Hedging,
-    out: &mpsc::Sender<Result<L::Item, ProviderError>>,
-) -> Option<First<L::Item>> {
-    let began = Instant::now();
-    let hedge_after = leg.hedge_after(&runner.member.provider, hedging.terms);
-    let hedge_at = hedge_after.map(|after| began + after.max(hedging.terms.least));
-    let late = async {
-        match hedge_at {
-            Some(at) => tokio::time::sleep_until(at).await,
-            None => std::future::pending().await,
+/// How a race for the first piece ended.
+enum Race<L: Leg> {
+    /// This one has begun, or ended without a piece where that is all there is to say.
+    Won(Runner<L>, Piece<L::Item>),
+    /// Everybody has failed.
+    Lost,
+    /// Nobody listens any more.
+    Unheard,
+}
+
+/// Who may be asked, who was, and the last error.
+struct Field<'m, P: ?Sized> {
+    members: &'m [Member<P>],
+    tried: Vec<usize>,
+    failure: Option<ProviderError>,
+}
+
+impl<P: ?Sized + Send + Sync> Field<'_, P> {
+    /// Asks providers until one begins: the next one at once when none runs, and besides those that run when all of them
+    /// are late. One that is not late yet may be hedged, once.
+    async fn race<L: Leg<Provider = P>>(
+        &mut self,
+        leg: &L,
+        hedging: &Hedging,
+        out: &mpsc::Sender<Result<L::Item, ProviderError>>,
+    ) -> Race<L> {
+        let mut running: Vec<Runner<L>> = Vec::new();
+        let mut may_hedge = true;
+        loop {
+            let now = Instant::now();
+            let is_any_left = self.tried.len() < self.members.len();
+            let all_late = || running.iter().try_fold(now, |at, runner| Some(at.max(runner.late_at()?)));
+            let next_at = is_any_left.then(all_late).flatten();
+            match next_at {
+                Some(at) if at <= now => {
+                    running.extend(self.start(leg));
+                    continue;
+                }
+                None if running.is_empty() => return Race::Lost,
+                _ => {}
+            }
+            let hedge_at = match running.as_slice() {
+                [only] if may_hedge && is_any_left => leg
+                    .hedge_after(&only.member.provider, hedging.terms)
+                    .map(|after| only.began + after.max(hedging.terms.least))
+                    .filter(|at| next_at.is_none_or(|next| *at < next)),
+                _ => None,
+            };
+            tokio::select! {
+                biased;
+                (place, first) = first_of(&mut running) => {
+                    let runner = running.swap_remove(place);
+                    match first {
+                        Some(Err(error)) => self.lost(runner, error),
+                        None if !leg.is_whole() => {
+                            let error = runner.gone();
+                            self.lost(runner, error);
+                        }
+                        first => {
+                            // Those that lost have not failed for good: the winner may yet.
+                            self.tried.retain(|place| running.iter().all(|lost| lost.place != *place));
+                            return Race::Won(runner, first);
+                        }
+                    }
+                }
+                () = out.closed() => return Race::Unheard,
+                () = until(hedge_at) => {
+                    may_hedge = false;
+                    if hedging.take() {
+                        running.extend(self.start(leg));
+                    }
+                }
+                () = until(next_at) => {}
+            }
         }
-    };
-    tokio::select! {
-        biased;
-        first = runner.items.recv() => return Some(first),
-        () = out.closed() => return None,
-        () = late => {}
     }
-    let second = pick(members, tried).filter(|_| hedging.take());
-    let Some((place, member)) = second.and_then(|place| Some((place, members.get(place)?))) else {
-        return tokio::select! {
-            first = runner.items.recv() => Some(first),
-            () = out.closed() => None,
-        };
-    };
-    tried.push(place);
-    let Ok(items) = leg.start(&member.provider).inspect_err(|error| member.health.failed(error)) else {
-        return tokio::select! {
-            first = runner.items.recv() => Some(first),
-            () = out.closed() => None,
-        };
-    };
-    let mut hedge = Runner { member: member.clone(), items, settled: false };
-    let (first, is_hedge) = tokio::select! {
-        biased;
-        first = runner.items.recv() => (first, false),
-        first = hedge.items.recv() => (first, true),
-        () = out.closed() => return None,
-    };
-    if matches!(first, Some(Ok(_))) {
-        if is_hedge {
-            std::mem::swap(runner, &mut hedge);
+
+    /// Asks the next one that takes the request.
+    fn start<L: Leg<Provider = P>>(&mut self, leg: &L) -> Option<Runner<L>> {
+        while let Some(place) = pick(self.members, &self.tried) {
+            self.tried.push(place);
+            let member = self.members.get(place)?;
+            match leg.start(&member.provider) {
+                Ok(items) => {
+                    let (name, patience) = (leg.name(&member.provider), leg.patience(&member.provider));
+                    let began = Instant::now();
+                    let member = member.clone();
+                    return Some(Runner { place, member, name, items, began, patience, settled: false });
+                }
+                Err(error) => {
+                    member.health.failed(&error);
+                    self.failure = Some(error);
+                }
+            }
         }
-        return Some(first);
+        None
     }
-    // One of the two has failed: the other is all there is.
-    let error = match first {
-        Some(Err(error)) => error,
-        _ => runner.gone(),
-    };
-    if !is_hedge {
-        std::mem::swap(runner, &mut hedge);
-    }
-    hedge.failed(&error);
-    tokio::select! {
-        first = runner.items.recv() => Some(first),
-        () = out.closed() => None,
+
+    fn lost<L: Leg<Provider = P>>(&mut self, mut runner: Runner<L>, error: ProviderError) {
+        runner.settled = true;
+        runner.member.health.failed(&error);
+        self.failure = Some(error);
     }
 }
 
-/// A provider that is answering. One that is dropped without a verdict frees its circuit's probe.
+/// The next piece of any of them, and whose.
+async fn first_of<L: Leg>(running: &mut [Runner<L>]) -> (usize, Piece<L::Item>) {
+    poll_fn(|cx| {
+        for (place, runner) in running.iter_mut().enumerate() {
+            if let Poll::Ready(piece) = runner.items.poll_recv(cx) {
+                return Poll::Ready((place, piece));
+            }
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// A provider that was asked. One that is dropped without a verdict has failed if it was late; else its circuit's probe is
+/// free again.
 struct Runner<L: Leg> {
+    place: usize,
     member: Member<L::Provider>,
+    name: ProviderName,
     items: mpsc::Receiver<Result<L::Item, ProviderError>>,
+    began: Instant,
+    patience: Option<Duration>,
     settled: bool,
 }
 
 impl<L: Leg> Runner<L> {
+    /// When its first piece is late.
+    fn late_at(&self) -> Option<Instant> {
+        self.patience.map(|patience| self.began + patience)
+    }
+
     fn well(&mut self) {
         if !std::mem::replace(&mut self.settled, true) {
             self.member.health.succeeded();
         }
     }
 
-    fn failed(&mut self, error: &ProviderError) {
-        self.settled = true;
-        self.member.health.failed(error);
-    }
-
     fn gone(&self) -> ProviderError {
-        ProviderError::Protocol { provider: "provider".into(), reason: "the answer ended without its end".into() }
+        let reason = "the answer ended without its end".to_owned();
+        ProviderError::Protocol { provider: self.name.clone(), reason }
     }
 }
 
 impl<L: Leg> Drop for Runner<L> {
     fn drop(&mut self) {
-        if !self.settled {
-            self.member.health.abandoned();
+        if self.settled {
+            return;
+        }
+        match self.patience.filter(|patience| self.began.elapsed() >= *patience) {
+            Some(after) => {
+                let error = ProviderError::Timeout { provider: self.name.clone(), stage: "first piece", after };
+                self.member.health.failed(&error);
+            }
+            None => self.member.health.abandoned(),
         }
     }
 }

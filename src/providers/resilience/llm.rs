@@ -70,6 +70,14 @@ impl Leg for Asked {
         provider.think(Arc::clone(&self.prompt))
     }
 
+    fn name(&self, provider: &Self::Provider) -> ProviderName {
+        provider.name()
+    }
+
+    fn patience(&self, provider: &Self::Provider) -> Option<Duration> {
+        provider.patience()
+    }
+
     fn hedge_after(&self, provider: &Self::Provider, terms: HedgeTerms) -> Option<Duration> {
         provider.meter()?.first_percentile(95, terms.known)
     }

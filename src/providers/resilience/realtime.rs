@@ -1,6 +1,7 @@
-//! Speech-to-speech providers in order: when a session fails for good the next provider opens one and is told what was
-//! said.
+//! Speech-to-speech providers in order: when a session fails for good, the next provider opens one and is told what was
+//! said. When it is late with what it owes the call, the next one is asked besides, and whoever speaks first serves.
 
+mod debt;
 #[cfg(test)]
 mod tests;
 
@@ -11,14 +12,20 @@ use crate::providers::realtime::{
     AnswerId, RealtimeCapabilities, RealtimeEvent, RealtimeRequest, RealtimeSession, RealtimeStream, SpeechToSpeech,
 };
 use crate::providers::{Meter, ProviderError, ProviderName};
+use debt::{Debt, TAPE};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
+use tokio::time::Instant;
 
 /// Events between us and the call.
 const EVENTS: usize = 256;
 /// Messages told to the provider that takes over: the last of them.
 const MESSAGES_MAX: usize = 40;
+/// Events of a provider that is asked besides, until it is known whether it serves; more come of none that has not spoken.
+const WAITING_MAX: usize = 64;
+/// Providers tried again after all have failed once, this long after the first of them.
+const SECOND_ROUND: Duration = Duration::from_secs(30);
 
 /// Speech-to-speech providers in order, as one. Never empty.
 pub struct SteadySpeechToSpeech {
@@ -86,20 +93,37 @@ impl SpeechToSpeech for SteadySpeechToSpeech {
     fn open(&self, request: RealtimeRequest) -> Result<RealtimeSession, ProviderError> {
         let mut tried = Vec::new();
         let (place, (stream, inner)) = open(&self.members, &request, &mut tried)?;
-        let session = Arc::new(Mutex::new(Session { stream, request, newest: 0, base: 0 }));
+        let tape_ms = u32::try_from(TAPE.as_millis()).unwrap_or(u32::MAX);
+        let is_alone = self.members.len() < 2;
+        let mut debt = Debt::new(if is_alone { 0 } else { request.rate.samples_in_ms(tape_ms) });
+        debt.opening(request.opening.is_some() || request.answer_due, Instant::now());
+        let session = Arc::new(Mutex::new(Session { stream, rival: None, request, debt, newest: 0, base: 0 }));
+        let stirred = Arc::new(Notify::new());
         let (events, receiver) = mpsc::channel(EVENTS);
-        let relay =
-            Relay { session: Arc::clone(&session), members: Arc::clone(&self.members), tried, place, inner, events };
+        let relay = Relay {
+            session: Arc::clone(&session),
+            members: Arc::clone(&self.members),
+            tried,
+            tried_since: Instant::now(),
+            place,
+            inner,
+            rival: None,
+            stirred: Arc::clone(&stirred),
+            events,
+        };
         let task = tokio::spawn(relay.run());
-        Ok((Box::new(SteadyStream { session, abort: task.abort_handle() }), receiver))
+        Ok((Box::new(SteadyStream { session, stirred, abort: task.abort_handle() }), receiver))
     }
 }
 
 /// What the call's side and the relay share.
 struct Session {
     stream: Box<dyn RealtimeStream>,
+    /// Of the provider that is asked besides.
+    rival: Option<Box<dyn RealtimeStream>>,
     /// What a fresh session would be opened with: grows with what is said.
     request: RealtimeRequest,
+    debt: Debt,
     /// The greatest answer's number so far, and that of the providers before this one: each counts from 1.
     newest: u32,
     base: u32,
@@ -118,6 +142,12 @@ impl Session {
         self.request.messages = Pii::new(messages);
         self.request.opening = None;
     }
+
+    /// What another provider is opened with at this moment.
+    fn request(&self) -> RealtimeRequest {
+        let answer_due = self.request.opening.is_none() && self.debt.is_in_words();
+        RealtimeRequest { answer_due, ..self.request.clone() }
+    }
 }
 
 fn locked(session: &Mutex<Session>) -> MutexGuard<'_, Session> {
@@ -126,6 +156,8 @@ fn locked(session: &Mutex<Session>) -> MutexGuard<'_, Session> {
 
 struct SteadyStream {
     session: Arc<Mutex<Session>>,
+    /// Something is owed from now on, or no longer.
+    stirred: Arc<Notify>,
     abort: tokio::task::AbortHandle,
 }
 
@@ -135,18 +167,35 @@ impl Drop for SteadyStream {
     }
 }
 
+impl SteadyStream {
+    /// Tells whoever may serve.
+    fn both(&self, tell: impl Fn(&mut dyn RealtimeStream), note: impl FnOnce(&mut Session)) {
+        let mut session = locked(&self.session);
+        note(&mut session);
+        tell(session.stream.as_mut());
+        if let Some(rival) = &mut session.rival {
+            tell(rival.as_mut());
+        }
+    }
+}
+
 impl RealtimeStream for SteadyStream {
     fn push(&mut self, samples: &[i16]) {
-        locked(&self.session).stream.push(samples);
+        self.both(|stream| stream.push(samples), |session| session.debt.pushed(samples));
     }
     fn commit(&mut self) {
-        locked(&self.session).stream.commit();
+        self.both(|stream| stream.commit(), |session| session.debt.committed(Instant::now()));
+        self.stirred.notify_one();
     }
     fn interrupt(&mut self, answer: AnswerId, heard: Duration) {
         let mut session = locked(&self.session);
+        session.debt.void();
+        session.rival = None;
         if let Some(own) = answer.0.checked_sub(session.base).filter(|own| *own > 0) {
             session.stream.interrupt(AnswerId(own), heard);
         }
+        drop(session);
+        self.stirred.notify_one();
     }
     fn tool_result(&mut self, call: &str, tool: &str, content: &str, failed: bool) {
         let mut session = locked(&self.session);
@@ -156,72 +205,241 @@ impl RealtimeStream for SteadyStream {
             content: Pii::new(content.to_owned()),
             failed,
         });
+        session.debt.result(Instant::now());
         session.stream.tool_result(call, tool, content, failed);
+        drop(session);
+        self.stirred.notify_one();
     }
     fn update(&mut self, instructions: &str, tools: &[ToolSpec]) {
-        let mut session = locked(&self.session);
-        session.request.instructions = instructions.to_owned();
-        session.request.tools = tools.to_vec();
-        session.stream.update(instructions, tools);
+        self.both(
+            |stream| stream.update(instructions, tools),
+            |session| {
+                session.request.instructions = instructions.to_owned();
+                session.request.tools = tools.to_vec();
+            },
+        );
     }
     fn tell(&mut self, text: &str) {
-        let mut session = locked(&self.session);
-        session.remember(Message::Caller(Pii::new(text.to_owned())));
-        session.stream.tell(text);
+        self.both(
+            |stream| stream.tell(text),
+            |session| {
+                session.remember(Message::Caller(Pii::new(text.to_owned())));
+                session.debt.told(Instant::now());
+            },
+        );
+        self.stirred.notify_one();
     }
+}
+
+/// A provider that is asked besides the one that is late.
+struct Rival {
+    place: usize,
+    inner: mpsc::Receiver<RealtimeEvent>,
+    /// What it said so far.
+    waiting: Vec<RealtimeEvent>,
 }
 
 struct Relay {
     session: Arc<Mutex<Session>>,
     members: Arc<[Member<dyn SpeechToSpeech>]>,
     tried: Vec<usize>,
+    tried_since: Instant,
     place: usize,
     inner: mpsc::Receiver<RealtimeEvent>,
+    rival: Option<Rival>,
+    stirred: Arc<Notify>,
     events: mpsc::Sender<RealtimeEvent>,
 }
 
 impl Relay {
     async fn run(mut self) {
         loop {
-            let event = tokio::select! {
-                event = self.inner.recv() => event,
-                () = self.events.closed() => return,
-            };
-            let error = match event {
-                Some(RealtimeEvent::Failed(error)) => error,
-                None => ProviderError::Stopped { provider: self.provider_name() },
-                Some(mut event) => {
-                    self.number(&mut event);
-                    self.note(&event);
-                    if self.events.send(event).await.is_err() {
-                        return;
-                    }
-                    continue;
+            let late_at = self.late_at();
+            let goes_on = tokio::select! {
+                biased;
+                () = self.events.closed() => false,
+                event = self.inner.recv() => self.on_event(event).await,
+                event = of_rival(&mut self.rival) => self.on_rival(event).await,
+                () = self.stirred.notified() => true,
+                () = until(late_at) => {
+                    self.challenge();
+                    true
                 }
             };
-            let from = self.provider_name();
-            if let Some(member) = self.members.get(self.place) {
-                member.health.failed(&error);
-            }
-            let request = locked(&self.session).request.clone();
-            let told = match open(&self.members, &request, &mut self.tried) {
-                Ok((place, (stream, inner))) => {
-                    let mut session = locked(&self.session);
-                    session.stream = stream;
-                    session.base = session.newest;
-                    drop(session);
-                    (self.place, self.inner) = (place, inner);
-                    let to = self.provider_name();
-                    tracing::warn!(%from, %to, kind = error.kind(), "speech_to_speech_changed");
-                    RealtimeEvent::FellOver { from, to }
-                }
-                Err(_) => RealtimeEvent::Failed(error),
-            };
-            let is_over = matches!(told, RealtimeEvent::Failed(_));
-            if self.events.send(told).await.is_err() || is_over {
-                return;
+            if !goes_on {
+                return self.end();
             }
         }
+    }
+
+    /// Nobody has a verdict on who was asked last.
+    fn end(&self) {
+        if let Some(rival) = &self.rival {
+            self.member(rival.place, |member| member.health.abandoned());
+        }
+    }
+
+    fn member(&self, place: usize, tell: impl FnOnce(&Member<dyn SpeechToSpeech>)) {
+        if let Some(member) = self.members.get(place) {
+            tell(member);
+        }
+    }
+
+    fn provider_name(&self, place: usize) -> ProviderName {
+        self.members.get(place).map(|member| member.provider.name()).unwrap_or_default()
+    }
+
+    /// When another provider is to be asked besides; `None` without one.
+    fn late_at(&self) -> Option<Instant> {
+        if self.rival.is_some() || self.tried.len() >= self.members.len() {
+            return None;
+        }
+        let patience = self.members.get(self.place)?.provider.patience()?;
+        locked(&self.session).debt.late_at(patience)
+    }
+
+    /// Asks the next provider besides.
+    fn challenge(&mut self) {
+        let request = locked(&self.session).request();
+        let Ok((place, (mut stream, inner))) = open(&self.members, &request, &mut self.tried) else { return };
+        let (of, to) = (self.provider_name(self.place), self.provider_name(place));
+        tracing::info!(late = %of, asked = %to, "speech_to_speech_late");
+        let mut session = locked(&self.session);
+        session.debt.replay(stream.as_mut());
+        session.rival = Some(stream);
+        drop(session);
+        self.rival = Some(Rival { place, inner, waiting: Vec::new() });
+    }
+
+    /// What the provider in use says. False at the end.
+    async fn on_event(&mut self, event: Option<RealtimeEvent>) -> bool {
+        let error = match event {
+            Some(RealtimeEvent::Failed(error)) => error,
+            None => ProviderError::Stopped { provider: self.provider_name(self.place) },
+            Some(event) => {
+                let is_answer = matches!(
+                    event,
+                    RealtimeEvent::Audio { .. }
+                        | RealtimeEvent::AudioEnded { .. }
+                        | RealtimeEvent::Call(_)
+                        | RealtimeEvent::SpeechStarted
+                );
+                let is_session = matches!(event, RealtimeEvent::Ready) && !locked(&self.session).debt.is_answer();
+                if is_answer || is_session {
+                    self.drop_rival();
+                }
+                return self.deliver(event).await;
+            }
+        };
+        self.member(self.place, |member| member.health.failed(&error));
+        match self.rival.take() {
+            Some(rival) => self.take_over(rival, None, error).await,
+            None => self.change(error).await,
+        }
+    }
+
+    /// The provider in use has failed, and nobody is asked besides.
+    async fn change(&mut self, error: ProviderError) -> bool {
+        if self.tried_since.elapsed() >= SECOND_ROUND {
+            self.tried = vec![self.place];
+            self.tried_since = Instant::now();
+        }
+        let request = locked(&self.session).request();
+        let Ok((place, (mut stream, inner))) = open(&self.members, &request, &mut self.tried) else {
+            let _ = self.events.send(RealtimeEvent::Failed(error)).await;
+            return false;
+        };
+        {
+            let mut session = locked(&self.session);
+            session.debt.replay(stream.as_mut());
+            session.debt.opening(request.opening.is_some(), Instant::now());
+            session.rival = Some(stream);
+        }
+        self.take_over(Rival { place, inner, waiting: Vec::new() }, None, error).await
+    }
+
+    /// What the provider says that was asked besides.
+    async fn on_rival(&mut self, event: Option<RealtimeEvent>) -> bool {
+        let Some(rival) = &mut self.rival else { return true };
+        let lost = match event {
+            Some(RealtimeEvent::Failed(error)) => Some(error),
+            None => Some(ProviderError::Stopped { provider: ProviderName::Borrowed("provider") }),
+            Some(event) => {
+                let is_session = matches!(event, RealtimeEvent::Ready) && !locked(&self.session).debt.is_answer();
+                if is_session || matches!(event, RealtimeEvent::Audio { .. } | RealtimeEvent::Call(_)) {
+                    let late = self.late();
+                    self.member(self.place, |member| member.health.failed(&late));
+                    let Some(rival) = self.rival.take() else { return true };
+                    return self.take_over(rival, Some(event), late).await;
+                }
+                if rival.waiting.len() < WAITING_MAX {
+                    rival.waiting.push(event);
+                }
+                None
+            }
+        };
+        if let Some(error) = lost {
+            let place = rival.place;
+            // The call has no use for it any more, where the call has dropped it.
+            let is_wanted = locked(&self.session).rival.take().is_some();
+            self.rival = None;
+            self.member(place, |member| match is_wanted {
+                true => member.health.failed(&error),
+                false => member.health.abandoned(),
+            });
+            if !is_wanted {
+                self.tried.retain(|tried| *tried != place);
+            }
+        }
+        true
+    }
+
+    /// The provider in use has paid: nobody else is needed.
+    fn drop_rival(&mut self) {
+        if let Some(rival) = self.rival.take() {
+            locked(&self.session).rival = None;
+            self.member(rival.place, |member| member.health.abandoned());
+            self.tried.retain(|tried| *tried != rival.place);
+        }
+    }
+
+    fn late(&self) -> ProviderError {
+        let patience = self.members.get(self.place).and_then(|member| member.provider.patience());
+        let after = patience.map(|patience| patience.answer).unwrap_or_default();
+        ProviderError::Timeout { provider: self.provider_name(self.place), stage: "answer", after }
+    }
+
+    /// `rival` serves from here on, with what it has said so far.
+    async fn take_over(&mut self, rival: Rival, first: Option<RealtimeEvent>, error: ProviderError) -> bool {
+        let from = self.provider_name(self.place);
+        let knows_words = {
+            let mut session = locked(&self.session);
+            if let Some(stream) = session.rival.take() {
+                session.stream = stream;
+            }
+            session.base = session.newest;
+            session.debt.is_in_words()
+        };
+        (self.place, self.inner) = (rival.place, rival.inner);
+        let to = self.provider_name(self.place);
+        tracing::warn!(%from, %to, kind = error.kind(), "speech_to_speech_changed");
+        if self.events.send(RealtimeEvent::FellOver { from, to }).await.is_err() {
+            return false;
+        }
+        for event in rival.waiting.into_iter().chain(first) {
+            let is_known = knows_words && matches!(event, RealtimeEvent::CallerSaid(_));
+            if !is_known && !self.deliver(event).await {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Hands an event of the provider in use to the call. False when the call has left.
+    async fn deliver(&mut self, mut event: RealtimeEvent) -> bool {
+        self.number(&mut event);
+        self.note(&event);
+        matches!(event, RealtimeEvent::BrokeOff { .. }) || self.events.send(event).await.is_ok()
     }
 
     /// Numbers answers across providers.
@@ -237,22 +455,52 @@ impl Relay {
     }
 
     fn note(&self, event: &RealtimeEvent) {
-        let message = match event {
-            RealtimeEvent::Ready | RealtimeEvent::AudioEnded { .. } => {
-                if let Some(member) = self.members.get(self.place) {
-                    member.health.succeeded();
+        let now = Instant::now();
+        let mut session = locked(&self.session);
+        match event {
+            RealtimeEvent::Ready => {
+                session.debt.ready(now);
+                if !session.debt.is_answer() {
+                    self.member(self.place, |member| member.health.succeeded());
                 }
-                return;
             }
-            RealtimeEvent::CallerSaid(text) => Message::Caller(text.clone()),
-            RealtimeEvent::AgentSaid { text, .. } => Message::Agent { text: text.clone(), calls: Vec::new() },
-            RealtimeEvent::Call(call) => Message::Agent { text: Pii::new(String::new()), calls: vec![call.clone()] },
-            _ => return,
-        };
-        locked(&self.session).remember(message);
+            RealtimeEvent::Audio { .. } => session.debt.paid(),
+            RealtimeEvent::AudioEnded { .. } => {
+                session.debt.paid();
+                if !session.debt.is_broken_off() {
+                    self.member(self.place, |member| member.health.succeeded());
+                }
+            }
+            RealtimeEvent::BrokeOff { .. } => session.debt.broke_off(),
+            RealtimeEvent::FellOver { .. } => session.debt.mended(),
+            RealtimeEvent::SpeechStarted => session.debt.void(),
+            RealtimeEvent::SpeechStopped => session.debt.finished(now),
+            RealtimeEvent::CallerSaid(text) => {
+                session.debt.understood();
+                session.remember(Message::Caller(text.clone()));
+            }
+            RealtimeEvent::AgentSaid { text, .. } => {
+                session.remember(Message::Agent { text: text.clone(), calls: Vec::new() });
+            }
+            RealtimeEvent::Call(call) => {
+                session.debt.called();
+                session.remember(Message::Agent { text: Pii::new(String::new()), calls: vec![call.clone()] });
+            }
+            _ => {}
+        }
     }
+}
 
-    fn provider_name(&self) -> ProviderName {
-        self.members.get(self.place).map(|member| member.provider.name()).unwrap_or_default()
+async fn of_rival(rival: &mut Option<Rival>) -> Option<RealtimeEvent> {
+    match rival {
+        Some(rival) => rival.inner.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
     }
 }

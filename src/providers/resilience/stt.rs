@@ -2,6 +2,7 @@
 
 use super::tape::Tape;
 use super::{Member, pick};
+use crate::providers::stt::limits::FLUSH_TIMEOUT;
 use crate::providers::stt::{SegmentId, SpeechToText, SttCapabilities, SttEvent, SttRequest, SttStream};
 use crate::providers::{Meter, ProviderError, ProviderName};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -162,6 +163,14 @@ impl SttStream for SteadyStream {
             stream.discard();
         }
     }
+
+    fn expect(&mut self, phrases: &[String]) {
+        let mut line = locked(&self.line);
+        line.tape.expect(phrases);
+        if let Some(stream) = &mut line.stream {
+            stream.expect(phrases);
+        }
+    }
 }
 
 /// Hands events on, and changes the provider when one fails.
@@ -200,6 +209,14 @@ impl Relay {
                     }
                     // It may have been only this once: the stream stays until it closes.
                     SttEvent::Failed { segment, error }
+                }
+                Some(SttEvent::Unheard { segment }) => {
+                    let provider = self.provider_name();
+                    let error = ProviderError::Timeout { provider, stage: "transcript", after: FLUSH_TIMEOUT };
+                    if self.change(&error).await {
+                        continue;
+                    }
+                    SttEvent::Unheard { segment }
                 }
                 Some(event) => {
                     if matches!(event, SttEvent::Partial { .. } | SttEvent::Final { .. }) {

@@ -20,12 +20,14 @@ pub(in crate::providers) struct Tape {
     steps: Vec<(u64, Step)>,
     pre_roll: usize,
     longest: usize,
+    expected: Vec<String>,
 }
 
 impl Tape {
     /// Keeps `pre_roll` samples of what belongs to no segment and `longest` of what does.
     pub(in crate::providers) fn new(pre_roll: usize, longest: usize) -> Self {
-        Self { samples: VecDeque::new(), forgotten: 0, steps: Vec::new(), pre_roll, longest: longest.max(pre_roll) }
+        let longest = longest.max(pre_roll);
+        Self { samples: VecDeque::new(), forgotten: 0, steps: Vec::new(), pre_roll, longest, expected: Vec::new() }
     }
 
     /// See [`SttStream::push`].
@@ -57,6 +59,11 @@ impl Tape {
         self.forget_all_but(self.pre_roll);
     }
 
+    /// See [`SttStream::expect`].
+    pub(in crate::providers) fn expect(&mut self, phrases: &[String]) {
+        self.expected = phrases.to_vec();
+    }
+
     /// The present segment.
     pub(in crate::providers) fn segment(&self) -> Option<SegmentId> {
         self.steps.last().map(|(_, step)| match step {
@@ -71,6 +78,9 @@ impl Tape {
 
     /// Tells everything to a fresh stream. Pauses within the segment are not told: the words of the whole are wanted.
     pub(in crate::providers) fn replay(&self, stream: &mut dyn SttStream) {
+        if !self.expected.is_empty() {
+            stream.expect(&self.expected);
+        }
         let all: Vec<i16> = self.samples.iter().copied().collect();
         let Some((first, _)) = self.steps.first() else {
             stream.push(&all);
@@ -109,7 +119,7 @@ mod tests {
     impl SttStream for Told {
         fn push(&mut self, samples: &[i16]) {
             let ends = samples.first().zip(samples.last());
-            self.0.push(ends.map_or("nothing".into(), |(a, b)| format!("{a}..{b}")));
+            self.0.push(ends.map_or_else(|| "nothing".into(), |(a, b)| format!("{a}..{b}")));
         }
         fn start(&mut self, segment: SegmentId) {
             self.0.push(format!("start {}", segment.0));
@@ -119,6 +129,9 @@ mod tests {
         }
         fn discard(&mut self) {
             self.0.push("discard".into());
+        }
+        fn expect(&mut self, phrases: &[String]) {
+            self.0.push(format!("expect {}", phrases.join("|")));
         }
     }
 
@@ -145,6 +158,16 @@ mod tests {
         assert_eq!(told(&tape), ["90..99", "start 1", "100..219"]);
         tape.finish(SegmentId(1));
         assert_eq!(told(&tape), ["90..99", "start 1", "100..219", "finish 1"]);
+    }
+
+    #[test]
+    fn what_is_expected_is_told_before_anything_is_heard() {
+        let mut tape = Tape::new(10, 1_000);
+        tape.expect(&["window seat".into(), "aisle".into()]);
+        tape.push(&numbers(0, 5));
+        assert_eq!(told(&tape), ["expect window seat|aisle", "0..4"]);
+        tape.expect(&[]);
+        assert_eq!(told(&tape), ["0..4"]);
     }
 
     #[test]

@@ -100,6 +100,14 @@ impl Leg for Utterance {
         provider.speak(request)
     }
 
+    fn name(&self, provider: &Self::Provider) -> ProviderName {
+        provider.name()
+    }
+
+    fn patience(&self, provider: &Self::Provider) -> Option<Duration> {
+        provider.patience()
+    }
+
     fn hedge_after(&self, provider: &Self::Provider, terms: HedgeTerms) -> Option<Duration> {
         provider.meter()?.first_percentile(95, terms.known)
     }
@@ -137,11 +145,14 @@ mod tests {
     use crate::base::SampleRate;
     use crate::providers::WordMark;
 
+    /// Texts and the voices asked for.
+    type Asked = Vec<(String, Option<String>)>;
+
     /// Speaks ten samples per octet with a mark at each blank, and breaks off after so many samples.
     struct Voice {
         name: &'static str,
         breaks_after: Option<usize>,
-        asked: Arc<std::sync::Mutex<Vec<(String, Option<String>)>>>,
+        asked: Arc<std::sync::Mutex<Asked>>,
     }
 
     impl TextToSpeech for Voice {

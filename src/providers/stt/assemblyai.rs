@@ -40,7 +40,7 @@ const OPTIONS: &[&str] = &[
     "min_turn_silence",
     "max_turn_silence",
     "vad_threshold",
-    "keyterms_prompt",
+    KEYTERMS,
     "prompt",
     "agent_context",
     "inactivity_timeout",
@@ -53,9 +53,15 @@ const OPTIONS: &[&str] = &[
     "interruption_delay",
     "include_partial_turns",
     "continuous_partials",
+    EXPECTED,
     SPEED,
     VERSION,
 ];
+/// Most terms of a list; the vendor refuses more.
+const TERMS: usize = 100;
+const KEYTERMS: &str = "keyterms_prompt";
+/// Ours: whether the words that the flow expects are told the vendor. Off: it counts key terms extra.
+const EXPECTED: &str = "expected_words";
 /// Ours: how much faster than real time audio is sent that has piled up; 1.25 is where the vendor begins to refuse.
 const SPEED: &str = "replay_speed";
 const SPEED_DEFAULT: f64 = 1.2;
@@ -76,7 +82,9 @@ fn build(settings: &Settings, network: &Network) -> Result<Arc<dyn SpeechToText>
     let speed = speed.ok_or_else(|| settings.error(format!("{SPEED} is a number from 1 to 8")))?;
     let patience = settings.options.get("inactivity_timeout").and_then(Value::as_u64);
     let keep_alive = patience.map(|seconds| Duration::from_secs(seconds) / 2);
-    let vendor = AssemblyAi { settings: settings.clone(), speed, keep_alive };
+    let expects = settings.options.get(EXPECTED).map_or(Some(false), Value::as_bool);
+    let expects = expects.ok_or_else(|| settings.error(format!("{EXPECTED} is true or false")))?;
+    let vendor = AssemblyAi { settings: settings.clone(), speed, keep_alive, expects };
     Ok(Arc::new(VendorSpeechToText::new(settings, network, vendor)))
 }
 
@@ -84,6 +92,7 @@ struct AssemblyAi {
     settings: Settings,
     speed: f64,
     keep_alive: Option<Duration>,
+    expects: bool,
 }
 
 impl SttVendor for AssemblyAi {
@@ -119,7 +128,7 @@ impl SttVendor for AssemblyAi {
             .with("sample_rate", format.rate.0.to_string())
             .with("encoding", encoding(format, ["pcm_s16le", "pcm_mulaw", ""]))
             .with_some("speech_model", &self.settings.model);
-        for name in OPTIONS.iter().filter(|name| ![SPEED, VERSION].contains(name)) {
+        for name in OPTIONS.iter().filter(|name| ![EXPECTED, SPEED, VERSION].contains(name)) {
             // Lists travel as JSON in one parameter.
             if let Some(value) = self.settings.option(name) {
                 query = query.with(name, value);
@@ -134,6 +143,8 @@ impl SttVendor for AssemblyAi {
             format,
             formats_turns: self.settings.options.get("format_turns").and_then(Value::as_bool).unwrap_or(false),
             keep_alive: self.keep_alive,
+            expects: self.expects,
+            keyterms: self.settings.options.get(KEYTERMS).and_then(Value::as_array).cloned().unwrap_or_default(),
             asked: 0,
             ended: None,
             stood: None,
@@ -150,6 +161,8 @@ struct Session {
     formats_turns: bool,
     /// Half of the vendor's patience, where it was given one.
     keep_alive: Option<Duration>,
+    expects: bool,
+    keyterms: Vec<Value>,
     asked: u32,
     /// `turn_order` of the last turn that has ended, and of the last whose words stand.
     ended: Option<u64>,
@@ -224,6 +237,14 @@ impl SttProtocol for Session {
         true
     }
 
+    fn expect(&mut self, phrases: &[String], out: &mut Outbox) {
+        if self.expects {
+            let expected = phrases.iter().map(|phrase| json!(phrase));
+            let terms: Vec<Value> = self.keyterms.iter().cloned().chain(expected).take(TERMS).collect();
+            out.json(&json!({"type": "UpdateConfiguration", "keyterms_prompt": terms}));
+        }
+    }
+
     fn audio(&mut self, octets: &[u8], out: &mut Outbox) -> usize {
         let shortest = self.format.bytes_of(SHORTEST_MS);
         let missing = shortest.saturating_sub(octets.len());
@@ -288,7 +309,7 @@ mod tests {
     use crate::providers::stt::query::tests::settings;
 
     fn session(line: AudioFormat, options: &[(&str, Value)]) -> Box<dyn SttProtocol> {
-        let vendor = AssemblyAi { settings: settings(options), speed: SPEED_DEFAULT, keep_alive: None };
+        let vendor = AssemblyAi { settings: settings(options), speed: SPEED_DEFAULT, keep_alive: None, expects: true };
         let request = SttRequest { line, ..SttRequest::new(SampleRate(8_000), Duration::ZERO) };
         let format = vendor.format(&request);
         vendor.connect(&request, format)
@@ -338,6 +359,15 @@ mod tests {
         assert_eq!(turn(machine.as_mut(), 0, true, true), [], "once more");
         machine.finish(&mut Outbox::default());
         assert!(matches!(turn(machine.as_mut(), 1, true, true)[..], [Heard::Final { .. }, Heard::Flushed]));
+    }
+
+    #[test]
+    fn what_is_expected_stands_behind_the_configured_terms() {
+        let mut machine = session(AudioFormat::MULAW, &[(KEYTERMS, json!(["Lindenhof"]))]);
+        let mut out = Outbox::default();
+        machine.expect(&["window seat".to_owned()], &mut out);
+        let Some(Frame::Text(text)) = out.next_frame() else { panic!("nothing was sent") };
+        assert_eq!(text, r#"{"type":"UpdateConfiguration","keyterms_prompt":["Lindenhof","window seat"]}"#);
     }
 
     #[test]

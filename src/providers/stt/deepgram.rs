@@ -1,5 +1,6 @@
 //! Deepgram `v1/listen` (AsyncAPI of deepgram-api-specs, 2026-07): audio in binary messages, words in `Results`.
 
+use super::keyterms::Keyterms;
 use super::message::{ending, mean, number, object, refused, seconds, span_of_words, text, transient, truth, words};
 use super::protocol::{Heard, SttProtocol, SttVendor};
 use super::query::{Query, encoding, language};
@@ -49,8 +50,11 @@ const OPTIONS: &[&str] = &[
     "tag",
     "extra",
     "mip_opt_out",
+    EXPECTED,
     KEEP_ALIVE,
 ];
+/// Ours: whether the words that the flow expects are told the vendor, by `Configure`. Off: it counts key terms extra.
+pub(super) const EXPECTED: &str = "expected_words";
 /// Ours: milliseconds without audio after which a `KeepAlive` is sent. The vendor closes after ten seconds.
 const KEEP_ALIVE: &str = "keep_alive_ms";
 const KEEP_ALIVE_MS: u64 = 4_000;
@@ -65,7 +69,8 @@ fn build(settings: &Settings, network: &Network) -> Result<Arc<dyn SpeechToText>
             .filter(|ms| (100..10_000).contains(ms))
             .ok_or_else(|| settings.error(format!("{KEEP_ALIVE} is a number from 100 to 9999")))?,
     };
-    let vendor = Deepgram { settings: settings.clone(), keep_alive: Duration::from_millis(keep_alive) };
+    let keyterms = Keyterms::of(settings, false)?;
+    let vendor = Deepgram { settings: settings.clone(), keep_alive: Duration::from_millis(keep_alive), keyterms };
     Ok(Arc::new(VendorSpeechToText::new(settings, network, vendor)))
 }
 
@@ -92,6 +97,7 @@ pub(super) fn closed(provider: &ProviderName, closed: &Closed, leaving: bool) ->
 struct Deepgram {
     settings: Settings,
     keep_alive: Duration,
+    keyterms: Keyterms,
 }
 
 impl SttVendor for Deepgram {
@@ -121,13 +127,14 @@ impl SttVendor for Deepgram {
             .with("endpointing", "300")
             .with("utterance_end_ms", "1000")
             .with("smart_format", "true")
-            .with_options(&self.settings, OPTIONS.strip_suffix(&[KEEP_ALIVE]).unwrap_or(OPTIONS));
+            .with_options(&self.settings, OPTIONS.strip_suffix(&[EXPECTED, KEEP_ALIVE]).unwrap_or(OPTIONS));
         let handshake =
             Handshake { url: query.url(&self.settings.url, "/v1/listen"), headers: authorization(&self.settings) };
         Box::new(Listen {
             provider: self.settings.name.clone(),
             handshake,
             keep_alive: self.keep_alive,
+            keyterms: self.keyterms.clone(),
             spoken: false,
             leaving: false,
         })
@@ -138,6 +145,7 @@ struct Listen {
     provider: ProviderName,
     handshake: Handshake,
     keep_alive: Duration,
+    keyterms: Keyterms,
     /// Words have come since the last end of a turn.
     spoken: bool,
     leaving: bool,
@@ -186,6 +194,10 @@ impl SttProtocol for Listen {
 
     fn opened(&mut self, _: &mut Outbox) {}
 
+    fn expect(&mut self, phrases: &[String], out: &mut Outbox) {
+        self.keyterms.expect(phrases, out);
+    }
+
     fn audio(&mut self, octets: &[u8], out: &mut Outbox) -> usize {
         out.binary(octets.to_vec());
         0
@@ -196,11 +208,14 @@ impl SttProtocol for Listen {
         0
     }
 
-    fn received(&mut self, frame: Frame, _: &mut Outbox, heard: &mut Vec<Heard>) -> Result<(), ProviderError> {
+    fn received(&mut self, frame: Frame, out: &mut Outbox, heard: &mut Vec<Heard>) -> Result<(), ProviderError> {
         let message = object(&self.provider, &frame)?;
         match text(&message, "/type") {
             "Results" => self.results(&message, heard),
             "UtteranceEnd" => self.end_of_turn(heard),
+            kind @ ("ConfigureSuccess" | "ConfigureFailure") => {
+                self.keyterms.answered(&self.provider, kind, &message, out);
+            }
             "Error" => {
                 let words = ["/description", "/message", "/variant"].map(|at| text(&message, at));
                 let words = words.into_iter().find(|words| !words.is_empty()).unwrap_or("an error without words");
@@ -237,8 +252,11 @@ mod tests {
     use crate::providers::stt::query::tests::settings;
 
     fn listen() -> Box<dyn SttProtocol> {
-        let vendor =
-            Deepgram { settings: settings(&[("endpointing", json!(false))]), keep_alive: Duration::from_secs(4) };
+        let vendor = Deepgram {
+            settings: settings(&[("endpointing", json!(false))]),
+            keep_alive: Duration::from_secs(4),
+            keyterms: Keyterms::default(),
+        };
         let request = SttRequest { line: AudioFormat::MULAW, ..SttRequest::new(SampleRate(8_000), Duration::ZERO) };
         let format = vendor.format(&request);
         vendor.connect(&request, format)

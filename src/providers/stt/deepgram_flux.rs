@@ -2,7 +2,8 @@
 //!
 //! There is no keep-alive: a turn whose audio stops dangles, so silence is sent instead.
 
-use super::deepgram::{authorization, closed, formats};
+use super::deepgram::{EXPECTED, authorization, closed, formats};
+use super::keyterms::Keyterms;
 use super::message::{mean, number, object, refused, seconds, text, transient, words};
 use super::protocol::{Answers, Heard, SttProtocol, SttVendor};
 use super::query::{Query, encoding, silence};
@@ -40,6 +41,7 @@ const OPTIONS: &[&str] = &[
     "redact",
     "mip_opt_out",
     "tag",
+    EXPECTED,
     KEEP_ALIVE,
     FORCE,
 ];
@@ -67,13 +69,15 @@ fn build(settings: &Settings, network: &Network) -> Result<Arc<dyn SpeechToText>
     let keep_alive = settings.options.get(KEEP_ALIVE).map_or(Some(KEEP_ALIVE_MS), Value::as_u64);
     let keep_alive = keep_alive.filter(|ms| (100..10_000).contains(ms));
     let keep_alive = keep_alive.ok_or_else(|| settings.error(format!("{KEEP_ALIVE} is a number from 100 to 9999")))?;
-    let vendor = Flux { settings: settings.clone(), keep_alive: Duration::from_millis(keep_alive) };
+    let keyterms = Keyterms::of(settings, true)?;
+    let vendor = Flux { settings: settings.clone(), keep_alive: Duration::from_millis(keep_alive), keyterms };
     Ok(Arc::new(VendorSpeechToText::new(settings, network, vendor)))
 }
 
 struct Flux {
     settings: Settings,
     keep_alive: Duration,
+    keyterms: Keyterms,
 }
 
 impl SttVendor for Flux {
@@ -98,7 +102,8 @@ impl SttVendor for Flux {
     }
 
     fn connect(&self, request: &SttRequest, format: AudioFormat) -> Box<dyn SttProtocol> {
-        let parameters: Vec<_> = OPTIONS.iter().copied().filter(|name| ![KEEP_ALIVE, FORCE].contains(name)).collect();
+        let ours = [EXPECTED, KEEP_ALIVE, FORCE];
+        let parameters: Vec<_> = OPTIONS.iter().copied().filter(|name| !ours.contains(name)).collect();
         let mut query = Query::default()
             .with("model", &self.settings.model)
             .with("encoding", encoding(format, ["linear16", "mulaw", "alaw"]))
@@ -115,6 +120,7 @@ impl SttVendor for Flux {
             handshake,
             format,
             keep_alive: self.keep_alive,
+            keyterms: self.keyterms.clone(),
             forces: self.settings.options.get(FORCE).and_then(Value::as_bool).unwrap_or(true),
             in_turn: false,
             ended: None,
@@ -129,6 +135,7 @@ struct Listen {
     handshake: Handshake,
     format: AudioFormat,
     keep_alive: Duration,
+    keyterms: Keyterms,
     forces: bool,
     in_turn: bool,
     /// `turn_index` of the last turn that has ended.
@@ -188,6 +195,10 @@ impl SttProtocol for Listen {
 
     fn opened(&mut self, _: &mut Outbox) {}
 
+    fn expect(&mut self, phrases: &[String], out: &mut Outbox) {
+        self.keyterms.expect(phrases, out);
+    }
+
     fn awaits_ready(&self) -> bool {
         true
     }
@@ -207,12 +218,15 @@ impl SttProtocol for Listen {
         0
     }
 
-    fn received(&mut self, frame: Frame, _: &mut Outbox, heard: &mut Vec<Heard>) -> Result<(), ProviderError> {
+    fn received(&mut self, frame: Frame, out: &mut Outbox, heard: &mut Vec<Heard>) -> Result<(), ProviderError> {
         let message = object(&self.provider, &frame)?;
         let reason = || format!("{}: {}", text(&message, "/code"), text(&message, "/description"));
         match text(&message, "/type") {
             "Connected" => heard.push(Heard::Ready),
             "TurnInfo" => self.turn_info(&message, heard),
+            kind @ ("ConfigureSuccess" | "ConfigureFailure") => {
+                self.keyterms.answered(&self.provider, kind, &message, out);
+            }
             "Error" if text(&message, "/code").contains("INVALID") => return Err(refused(&self.provider, &reason())),
             "Error" => return Err(transient(&self.provider, &reason())),
             "Warning" => tracing::info!(provider = %self.provider, code = text(&message, "/code"), "provider_warning"),
@@ -247,7 +261,9 @@ mod tests {
     use crate::providers::stt::query::tests::settings;
 
     fn listen(options: &[(&str, Value)]) -> Box<dyn SttProtocol> {
-        let vendor = Flux { settings: settings(options), keep_alive: Duration::from_secs(4) };
+        let settings = settings(options);
+        let keyterms = Keyterms::of(&settings, true).expect("good settings");
+        let vendor = Flux { settings, keep_alive: Duration::from_secs(4), keyterms };
         let request = SttRequest { line: AudioFormat::MULAW, ..SttRequest::new(SampleRate(8_000), Duration::ZERO) };
         let format = vendor.format(&request);
         vendor.connect(&request, format)

@@ -2,8 +2,13 @@
 
 /// How sure a vendor has to be for one word of it to be enough.
 pub const SURE: f32 = 0.8;
-/// Words of it in a row that are enough without any confidence.
+/// Words of it in a row that are enough without any confidence; one that is sure counts as so many.
 pub const TIMES: u32 = 2;
+/// Changes that a call has free: there and back. Each further one takes one word more, so that a vendor in doubt, or a
+/// caller with two languages, does not move the call to and fro: every change is a connection more.
+pub const FREE_CHANGES: u32 = 2;
+/// Words in a row that are enough after any number of changes.
+pub const TIMES_MAX: u32 = 6;
 
 /// Decides by what the vendors hear. One per call.
 #[derive(Debug)]
@@ -11,13 +16,14 @@ pub struct LanguagePolicy {
     routes: Vec<String>,
     current: String,
     heard: Option<(usize, u32)>,
+    changes: u32,
 }
 
 impl LanguagePolicy {
     /// Begins in `start`; goes over to those of `routes`, which are BCP 47 tags.
     #[must_use]
     pub fn new(start: &str, routes: Vec<String>) -> Self {
-        Self { routes, current: start.to_owned(), heard: None }
+        Self { routes, current: start.to_owned(), heard: None, changes: 0 }
     }
 
     /// The language in use.
@@ -36,17 +42,19 @@ impl LanguagePolicy {
             self.heard = None;
             return None;
         };
+        let weight = if confidence.is_some_and(|confidence| confidence >= SURE) { TIMES } else { 1 };
         let times = match self.heard {
-            Some((before, times)) if before == route => times + 1,
-            _ => 1,
+            Some((before, times)) if before == route => times.saturating_add(weight),
+            _ => weight,
         };
         self.heard = Some((route, times));
-        let is_sure = confidence.is_some_and(|confidence| confidence >= SURE);
-        (is_sure || times >= TIMES).then(|| self.take(route))
+        let needed = (TIMES + self.changes.saturating_sub(FREE_CHANGES - 1)).min(TIMES_MAX);
+        (times >= needed).then(|| self.take(route))
     }
 
     fn take(&mut self, route: usize) -> usize {
         self.heard = None;
+        self.changes = self.changes.saturating_add(1);
         self.current = self.routes.get(route).cloned().unwrap_or_default();
         route
     }
@@ -80,8 +88,27 @@ mod tests {
         assert_eq!(policy.heard("de-DE", None), Some(0));
         assert_eq!(policy.current(), "de");
         assert_eq!(policy.heard("fr-FR", Some(0.9)), Some(2), "the region counts");
-        assert_eq!(policy.heard("en", Some(0.5)), None);
-        assert_eq!(policy.heard("en", Some(0.5)), Some(3), "and back");
+    }
+
+    #[test]
+    fn there_and_back_is_free_and_each_further_change_takes_a_word_more() {
+        let mut policy = policy();
+        assert_eq!(policy.heard("de", Some(0.9)), Some(0));
+        assert_eq!(policy.heard("en", Some(0.9)), Some(3), "and back");
+        let mut words = Vec::new();
+        for tag in ["de", "en"].into_iter().cycle().take(8) {
+            words.push(1 + (0..TIMES_MAX).take_while(|_| policy.heard(tag, None).is_none()).count());
+        }
+        assert_eq!(words, [3, 4, 5, 6, 6, 6, 6, 6]);
+    }
+
+    #[test]
+    fn a_vendor_that_hears_two_languages_in_turn_is_left_where_it_is() {
+        let mut policy = policy();
+        assert_eq!(policy.heard("de", Some(0.99)), Some(0));
+        assert_eq!(policy.heard("en", Some(0.99)), Some(3));
+        let taken = ["de", "en"].into_iter().cycle().take(100).filter(|tag| policy.heard(tag, Some(0.99)).is_some());
+        assert_eq!((taken.count(), policy.current()), (0, "en-US"));
     }
 
     #[test]

@@ -6,7 +6,8 @@ use std::time::Duration;
 pub const RING: Duration = Duration::from_secs(15);
 /// From the vendor having been asked for all words to an answer with what is known.
 pub const FLUSH_TIMEOUT: Duration = Duration::from_millis(700);
-/// From [`finish`](crate::providers::SttStream::finish) to its answer, whatever happens: a caller is waiting.
+/// From [`finish`](crate::providers::SttStream::finish) to its answer, whatever happens: a caller is waiting. Without a
+/// connection that takes audio, [`PATIENCE`](crate::providers::limits::PATIENCE).
 pub const ANSWER_TIMEOUT: Duration = Duration::from_millis(1_300);
 /// Audio sent after a vendor's end of turn in which no word can have been begun and ended: the voice detector, which asks
 /// for the words, is itself later than that.
@@ -17,7 +18,8 @@ pub const RECONNECTS: u32 = 2;
 pub const RECOVERY: Duration = Duration::from_secs(30);
 /// Wait before the second attempt in a row; the first is made at once.
 pub const RECONNECT_WAIT: Duration = Duration::from_millis(150);
-/// Audio of a segment after which a vendor that answers every request must have said something.
+/// Audio of a segment after which a vendor that answers every request must have said something; its silence to less than
+/// that is no failure of the connection, but another vendor is asked where there is one.
 pub const ENOUGH_AUDIO: Duration = Duration::from_secs(1);
 /// Requests for words that may stay without any message from a vendor that answers only to words.
 pub const SILENT_FINISHES: u32 = 2;

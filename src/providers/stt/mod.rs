@@ -1,10 +1,13 @@
 //! Speech-to-text as the call sees it, and as a vendor's protocol machine sees it ([`protocol`]).
 
 mod assemblyai;
+mod azure;
+mod azure_message;
 mod cartesia;
 mod deepgram;
 mod deepgram_flux;
 mod elevenlabs;
+mod keyterms;
 pub mod language;
 pub mod limits;
 mod message;
@@ -83,6 +86,12 @@ pub trait SttStream: Send {
 
     /// Forgets the current segment (noise, or audio that must not be transcribed).
     fn discard(&mut self);
+
+    /// What the caller is likely to say from here on, in place of what was told before; empty for nothing in particular.
+    /// A hint: an engine that takes none ignores it.
+    fn expect(&mut self, phrases: &[String]) {
+        let _ = phrases;
+    }
 }
 
 impl SttRequest {
@@ -159,6 +168,12 @@ pub enum SttEvent {
         from: ProviderName,
         /// The one in use from here on.
         to: ProviderName,
+    },
+    /// The vendor has not said a thing since the segment began: its [`SttEvent::Final`], which follows, is empty for want of
+    /// an answer. With another provider at hand it is asked instead.
+    Unheard {
+        /// Which segment.
+        segment: SegmentId,
     },
     /// The engine could not do the work; with [`ProviderError::Busy`] the next `finish` may succeed.
     Failed {

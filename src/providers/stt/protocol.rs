@@ -57,6 +57,12 @@ pub trait SttProtocol: Send {
     /// The connection is open: what has to be said first.
     fn opened(&mut self, out: &mut Outbox);
 
+    /// Words that are likely to be heard from here on, in place of those told before. Called on a connection that takes
+    /// audio. A vendor that takes none, or is not to be told, does nothing.
+    fn expect(&mut self, phrases: &[String], out: &mut Outbox) {
+        let _ = (phrases, out);
+    }
+
     /// Whether audio has to wait for [`Heard::Ready`].
     fn awaits_ready(&self) -> bool {
         false

@@ -15,9 +15,12 @@ const SEGMENT_MAX_MS: u32 = 15_000;
 const EVENTS: usize = 32;
 
 /// A language and who hears it.
+#[derive(Clone)]
 pub struct LanguageRoute {
-    /// BCP 47; the provider is opened with it.
+    /// BCP 47: taken when this language is heard.
     pub language: String,
+    /// What the provider is opened with; `None` for its own setting, which may be several languages at once.
+    pub opened_with: Option<String>,
     /// Who hears it. Each should say which language it hears, or there is no way back.
     pub provider: Arc<dyn SpeechToText>,
 }
@@ -34,8 +37,7 @@ impl LanguageRouter {
     #[must_use]
     pub fn new(start: LanguageRoute, mut routes: Vec<LanguageRoute>) -> Self {
         if !routes.iter().any(|route| route.language.eq_ignore_ascii_case(&start.language)) {
-            let (language, provider) = (start.language.clone(), Arc::clone(&start.provider));
-            routes.push(LanguageRoute { language, provider });
+            routes.push(start.clone());
         }
         Self { start: Arc::new(start), routes: routes.into() }
     }
@@ -44,8 +46,7 @@ impl LanguageRouter {
 type Open = (Box<dyn SttStream>, mpsc::Receiver<SttEvent>);
 
 fn open(route: &LanguageRoute, request: &SttRequest) -> Result<Open, ProviderError> {
-    let language = Some(route.language.clone()).filter(|language| !language.is_empty());
-    route.provider.open(SttRequest { language, ..request.clone() })
+    route.provider.open(SttRequest { language: route.opened_with.clone(), ..request.clone() })
 }
 
 impl SpeechToText for LanguageRouter {
@@ -127,6 +128,12 @@ impl SttStream for RoutedStream {
         let mut line = locked(&self.line);
         line.tape.discard();
         line.stream.discard();
+    }
+
+    fn expect(&mut self, phrases: &[String]) {
+        let mut line = locked(&self.line);
+        line.tape.expect(phrases);
+        line.stream.expect(phrases);
     }
 }
 
@@ -261,6 +268,10 @@ mod tests {
         (Arc::new(Scripted { name, told: Arc::clone(told), says: Mutex::new(Some(says)) }), say)
     }
 
+    fn route(language: &str, provider: Arc<dyn SpeechToText>) -> LanguageRoute {
+        LanguageRoute { language: language.into(), opened_with: Some(language.into()), provider }
+    }
+
     fn language(tag: &str) -> SttEvent {
         SttEvent::Language { tag: tag.into(), confidence: Some(0.95) }
     }
@@ -279,8 +290,7 @@ mod tests {
     async fn the_present_segment_is_told_to_the_provider_of_the_language_that_is_heard() {
         let told = Told::default();
         let ((english, say_english), (german, say_german)) = (scripted("english", &told), scripted("german", &told));
-        let start = LanguageRoute { language: "en".into(), provider: english };
-        let router = LanguageRouter::new(start, vec![LanguageRoute { language: "de".into(), provider: german }]);
+        let router = LanguageRouter::new(route("en", english), vec![route("de", german)]);
         let request = SttRequest::new(SampleRate(8_000), Duration::from_millis(20));
         let (mut stream, mut events) = router.open(request).expect("a stream");
         stream.push(&[0; 400]);
@@ -305,8 +315,7 @@ mod tests {
         let told = Told::default();
         let ((english, say_english), (german, _)) = (scripted("english", &told), scripted("german", &told));
         german.open(SttRequest::new(SampleRate(8_000), Duration::ZERO)).expect("the only place");
-        let start = LanguageRoute { language: "en".into(), provider: english };
-        let router = LanguageRouter::new(start, vec![LanguageRoute { language: "de".into(), provider: german }]);
+        let router = LanguageRouter::new(route("en", english), vec![route("de", german)]);
         let (stream, mut events) = router.open(SttRequest::new(SampleRate(8_000), Duration::ZERO)).expect("a stream");
         say_english.send(language("de")).await.expect("a listener");
         say_english.send(last(1, "good and talk")).await.expect("a listener");

@@ -20,6 +20,7 @@ use super::segment::{Segment, Want};
 use crate::audio::resample::ResampleError;
 use crate::base::SegmentId;
 use crate::providers::format::{AudioFormat, Conversions, Converter};
+use crate::providers::limits::PATIENCE;
 use crate::providers::wire::{Closed, Frame, Handshake, Outbox};
 use crate::providers::{ProviderError, ProviderName, SttEvent, SttRequest};
 use std::collections::VecDeque;
@@ -75,6 +76,8 @@ pub struct Session {
     segment: Option<Segment>,
     /// The last segment there was.
     last: SegmentId,
+    /// See [`Self::expect`].
+    expected: Vec<String>,
     breaks: u32,
     broken_at: Option<Instant>,
     silent_finishes: u32,
@@ -134,6 +137,7 @@ impl Session {
             link: Link::Down(now),
             segment: None,
             last: SegmentId::default(),
+            expected: Vec::new(),
             breaks: 0,
             broken_at: None,
             silent_finishes: 0,
@@ -224,8 +228,10 @@ impl Session {
     /// See [`SttStream::finish`](crate::providers::SttStream::finish).
     pub fn finish(&mut self, id: SegmentId, now: Instant) {
         let end = self.ring.end();
+        let is_ready = matches!(&self.link, Link::Up(connection) if connection.ready);
+        let latest = now + if is_ready { ANSWER_TIMEOUT } else { PATIENCE };
         match self.segment.as_mut().filter(|segment| segment.id == id) {
-            Some(segment) => segment.finish(end, now, now + ANSWER_TIMEOUT),
+            Some(segment) => segment.finish(end, now, latest),
             None => {
                 let (text, audio, took) = Default::default();
                 self.out.push_back(Output::Event(SttEvent::Final { segment: id, text, confidence: 0.0, audio, took }));
@@ -239,6 +245,26 @@ impl Session {
         self.cut(now);
         self.segment = None;
         self.run(now);
+    }
+
+    /// See [`SttStream::expect`](crate::providers::SttStream::expect).
+    pub fn expect(&mut self, phrases: Vec<String>) {
+        if phrases == self.expected {
+            return;
+        }
+        self.expected = phrases;
+        self.tell_expected();
+    }
+
+    /// Tells the vendor what is expected, once it takes messages.
+    fn tell_expected(&mut self) {
+        let mut outbox = Outbox::default();
+        if let Link::Up(connection) = &mut self.link
+            && connection.ready
+        {
+            connection.protocol.expect(&self.expected, &mut outbox);
+        }
+        self.flush(outbox);
     }
 
     /// The connection that [`Output::Open`] asked for is open.
@@ -264,6 +290,9 @@ impl Session {
         };
         self.link = Link::Up(Box::new(connection));
         self.flush(outbox);
+        if !self.expected.is_empty() {
+            self.tell_expected();
+        }
         match &mut self.segment {
             Some(segment) => self.sent_to = segment.tell_again(self.ring.begin()),
             None => self.sent_to = self.ring.end(),
@@ -519,12 +548,16 @@ impl Session {
             let is_up = matches!(&self.link, Link::Up(connection) if connection.ready);
             let enough = duration_of(self.format, segment.sent) >= ENOUGH_AUDIO;
             let must_answer = enough && self.vendor.answers() != Answers::Words;
-            self.silent_finishes += u32::from(!segment.answered && segment.sent > 0);
+            let unheard = !segment.answered && segment.sent > 0;
+            self.silent_finishes += u32::from(unheard);
             let is_deaf = !segment.answered && (must_answer || self.silent_finishes >= SILENT_FINISHES);
             if !is_up || is_deaf {
                 let (provider, after) = (self.terms.name.clone(), now.saturating_duration_since(want.since));
                 self.fail(ProviderError::Timeout { provider, stage: "transcript", after });
                 return;
+            }
+            if unheard && segment.words.text().expose().is_empty() {
+                self.out.push_back(Output::Event(SttEvent::Unheard { segment: segment.id }));
             }
             if let Link::Up(connection) = &mut self.link {
                 connection.answered = connection.asked;
@@ -542,7 +575,12 @@ impl Session {
             connection.answered = connection.asked;
         }
         match heard {
-            Heard::Ready => connection.ready = true,
+            Heard::Ready => {
+                let is_news = !std::mem::replace(&mut connection.ready, true);
+                if is_news && !self.expected.is_empty() {
+                    self.tell_expected();
+                }
+            }
             Heard::Expiring => connection.expiring = true,
             Heard::Language { tag, confidence } => {
                 self.out.push_back(Output::Event(SttEvent::Language { tag, confidence }));

@@ -97,6 +97,7 @@ enum Input {
     Start(SegmentId),
     Finish(SegmentId),
     Discard,
+    Expect(Vec<String>),
 }
 
 /// What the call has said and the task has not yet heard. Of too much audio, the oldest is dropped.
@@ -164,6 +165,10 @@ impl SttStream for Stream {
 
     fn discard(&mut self) {
         self.inbox.put(Input::Discard);
+    }
+
+    fn expect(&mut self, phrases: &[String]) {
+        self.inbox.put(Input::Expect(phrases.to_vec()));
     }
 }
 
@@ -249,6 +254,7 @@ impl Task {
                 }
                 Input::Finish(segment) => self.session.finish(segment, now),
                 Input::Discard => self.session.discard(now),
+                Input::Expect(phrases) => self.session.expect(phrases),
             }
         }
         !closed

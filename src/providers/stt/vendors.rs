@@ -2,7 +2,7 @@
 //!
 //! Google is none of them: its streaming interface is gRPC only, and wants short-lived tokens of a service account.
 
-use super::{assemblyai, cartesia, deepgram, deepgram_flux, elevenlabs, openai, vosk, whisper};
+use super::{assemblyai, azure, cartesia, deepgram, deepgram_flux, elevenlabs, openai, vosk, whisper};
 use crate::providers::SpeechToText;
 use crate::providers::catalogue::Offer;
 
@@ -14,6 +14,7 @@ pub const OFFERS: &[Offer<dyn SpeechToText>] = &[
     openai::OFFER,
     elevenlabs::OFFER,
     cartesia::OFFER,
+    azure::OFFER,
     vosk::OFFER,
     whisper::OFFER,
 ];

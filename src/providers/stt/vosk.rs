@@ -194,8 +194,9 @@ mod tests {
         let result = json!({"text": "two", "result": [{"word": "two", "start": 0.1, "end": 0.4, "conf": 0.75}]});
         assert!(matches!(
             hear(machine.as_mut(), result)[..],
-            [Heard::Final { confidence: Some(0.75), .. }, Heard::Flushed, Heard::Expiring]
+            [Heard::Final { confidence: Some(0.75), span: Some(_), .. }, Heard::Flushed, Heard::Expiring]
         ));
+        assert!(vendor.capabilities().timestamps);
         assert!(machine.closed(&end).is_none());
     }
 }

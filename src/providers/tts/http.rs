@@ -140,7 +140,6 @@ pub(super) async fn warm(shared: Arc<Shared>, request: Request) {
     let limit = shared.connect_timeout;
     let begun = Exchange::begin(shared.name.clone(), &shared.network, &request, limit).await;
     if let Ok(Ok(exchange)) = begun {
-        shared.meter.connected();
         let _ = exchange.whole(limit).await;
     }
 }

@@ -148,6 +148,11 @@ pub trait TextToSpeech: Send + Sync {
         None
     }
 
+    /// How long its first sound is waited for before another voice is asked besides; `None` as long as it takes.
+    fn patience(&self) -> Option<Duration> {
+        None
+    }
+
     /// A call is ringing: have a connection ready. Returns at once.
     fn warm(&self) {}
 

@@ -255,6 +255,10 @@ impl TextToSpeech for CachedTts {
         self.inner.meter()
     }
 
+    fn patience(&self) -> Option<Duration> {
+        self.inner.patience()
+    }
+
     fn warm(&self) {
         self.inner.warm();
     }

@@ -36,7 +36,8 @@ impl TtsVendor for Piper {
         TtsCapabilities {
             formats: vec![AudioFormat::pcm(RATE)],
             word_timestamps: false,
-            cancel: true,
+            // It synthesises a sentence to its end, whether anybody waits for it or not.
+            cancel: false,
             wants_speakable_text: true,
             languages: &[],
         }

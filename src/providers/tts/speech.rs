@@ -21,6 +21,8 @@ pub(super) struct Deadlines {
     pub first: Duration,
     /// Between two signs of progress after that.
     pub stall: Duration,
+    /// How far the audio of a piece may fall behind the clock once all of it is played.
+    pub behind: Duration,
 }
 
 /// One utterance.
@@ -37,6 +39,8 @@ pub(super) struct Speech {
     piece: (Instant, usize),
     started: Option<Instant>,
     progress: Option<Instant>,
+    /// When the audio so far will have been played, if it is played as it comes.
+    lasts: Instant,
     samples: usize,
     over: bool,
 }
@@ -66,6 +70,7 @@ impl Speech {
             piece: (now, 0),
             started: None,
             progress: None,
+            lasts: now,
             samples: 0,
             over: false,
         })
@@ -86,10 +91,15 @@ impl Speech {
                     self.started = Some(now);
                     self.meter.first(now.saturating_duration_since(self.began));
                 }
+                if self.progress.is_none() {
+                    self.lasts = self.lasts.max(now);
+                }
                 self.progress = Some(now);
                 let before = self.pending.samples.len();
                 self.decoder.decode(octets, &mut self.pending.samples, &self.meter.conversions);
-                self.samples += self.pending.samples.len() - before;
+                let more = self.pending.samples.len() - before;
+                self.samples += more;
+                self.lasts += self.rate.duration_of(more);
             }
             Voiced::Words { words, .. } => {
                 self.progress = self.progress.map(|_| now);
@@ -158,6 +168,7 @@ impl Speech {
     /// The vendor was not read for a while: it gets its time anew.
     pub fn resumed(&mut self, now: Instant) {
         self.progress = self.progress.map(|_| now);
+        self.lasts = self.lasts.max(now);
     }
 
     /// Whether all has come.
@@ -170,11 +181,14 @@ impl Speech {
         if self.over {
             return None;
         }
-        let Deadlines { first, stall } = self.deadlines;
-        Some(
-            self.progress
-                .map_or((self.piece.0 + first, "first audio", first), |at| (at + stall, "further audio", stall)),
-        )
+        let Deadlines { first, stall, behind } = self.deadlines;
+        let Some(at) = self.progress else { return Some((self.piece.0 + first, "first audio", first)) };
+        let (stalls, lags) = (at + stall, self.lasts + behind);
+        Some(if lags < stalls {
+            (lags, "audio as fast as it is spoken", behind)
+        } else {
+            (stalls, "further audio", stall)
+        })
     }
 }
 
@@ -185,7 +199,11 @@ mod tests {
     use super::*;
 
     const MS: Duration = Duration::from_millis(1);
-    const DEADLINES: Deadlines = Deadlines { first: Duration::from_millis(100), stall: Duration::from_millis(50) };
+    const DEADLINES: Deadlines = Deadlines {
+        first: Duration::from_millis(100),
+        stall: Duration::from_millis(50),
+        behind: Duration::from_millis(80),
+    };
 
     fn speech(text: &str, timed: bool, format: AudioFormat, now: Instant) -> Speech {
         let request = SpeakRequest::new(text, SampleRate::NARROWBAND);
@@ -228,6 +246,43 @@ mod tests {
         assert_eq!(speech.deadline(), Some((now + 230 * MS, "first audio", 100 * MS)));
         speech.finish();
         assert_eq!(speech.deadline(), None);
+    }
+
+    /// When a vendor is given up that sends `octets` of µ-law every 20 ms, if within `messages` of them.
+    fn given_up(octets: usize, messages: u32) -> Option<(Duration, &'static str)> {
+        let began = Instant::now();
+        let mut speech = speech("one", false, AudioFormat::MULAW, began);
+        for n in 1..=messages {
+            let now = began + 20 * MS * n;
+            if let Some((at, stage, _)) = speech.deadline().filter(|(at, ..)| *at <= now) {
+                return Some((at - began, stage));
+            }
+            speech.hear(&audio(&vec![0xFF; octets]), now).unwrap();
+        }
+        None
+    }
+
+    #[test]
+    fn audio_that_comes_slower_than_it_is_spoken_is_given_up_once_there_is_a_hole() {
+        assert_eq!(given_up(160, 1_000), None, "just as fast");
+        assert_eq!(given_up(159, 500), None, "ten seconds at 159/160 are a hole of 62 ms");
+        let (at, stage) = given_up(1, 1_000).expect("an octet at a time");
+        assert_eq!(stage, "audio as fast as it is spoken");
+        assert!(at >= 80 * MS && at <= 120 * MS, "{at:?}");
+        let (half, _) = given_up(80, 1_000).expect("half as fast");
+        assert!(half >= 160 * MS && half <= 200 * MS, "{half:?}");
+    }
+
+    #[test]
+    fn what_a_vendor_is_ahead_it_may_be_slow_later_and_a_further_piece_begins_anew() {
+        let now = Instant::now();
+        let mut speech = speech("one. two.", false, AudioFormat::MULAW, now);
+        speech.hear(&audio(&[0xFF; 800]), now).unwrap();
+        speech.hear(&audio(&[0xFF]), now + 40 * MS).unwrap();
+        assert_eq!(speech.deadline().unwrap().0, now + 90 * MS, "the next message is due, the hole is not there yet");
+        speech.next_piece(5, AudioFormat::MULAW, now + 200 * MS).unwrap();
+        speech.hear(&audio(&[0xFF; 8]), now + 290 * MS).unwrap();
+        assert_eq!(speech.deadline(), Some((now + 340 * MS, "further audio", 50 * MS)));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use super::speech::{Deadlines, Speech};
 use super::{SpeakRequest, SpeechStream, TextToSpeech, TtsCapabilities, TtsChunk, Voices};
 use crate::base::SampleRate;
 use crate::providers::format::AudioFormat;
+use crate::providers::limits::{BEHIND, VOICE_PATIENCE};
 use crate::providers::{Meter, Network, ProviderError, ProviderName, Settings};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -38,6 +39,7 @@ pub(super) struct Shared {
     pub vendor: Box<dyn TtsVendor>,
     pub connect_timeout: Duration,
     pub deadlines: Deadlines,
+    patience: Duration,
     pub meter: Arc<Meter>,
     concurrency: usize,
     permits: Arc<Semaphore>,
@@ -176,14 +178,18 @@ impl VendorTts {
         };
         let usual =
             SpeakRequest { line: AudioFormat::MULAW, ..SpeakRequest::new(String::new(), SampleRate::NARROWBAND) };
+        let meter = Arc::default();
+        let (first, stall) = (settings.first_timeout, settings.stall_timeout);
+        let deadlines = Deadlines { first, stall, behind: settings.lag(BEHIND) };
         Self {
             shared: Arc::new(Shared {
                 name: settings.name.clone(),
-                network: network.clone(),
+                network: network.of_provider(settings.connect_timeout, &meter),
                 vendor: Box::new(vendor),
                 connect_timeout: settings.connect_timeout,
-                deadlines: Deadlines { first: settings.first_timeout, stall: settings.stall_timeout },
-                meter: Arc::default(),
+                deadlines,
+                patience: settings.patience(VOICE_PATIENCE),
+                meter,
                 concurrency,
                 permits: Arc::new(Semaphore::new(concurrency)),
                 sockets: Mutex::new(Sockets { pool, commands: HashMap::new() }),
@@ -240,6 +246,10 @@ impl TextToSpeech for VendorTts {
 
     fn meter(&self) -> Option<Arc<Meter>> {
         Some(Arc::clone(&self.shared.meter))
+    }
+
+    fn patience(&self) -> Option<Duration> {
+        Some(self.shared.patience)
     }
 
     fn warm(&self) {

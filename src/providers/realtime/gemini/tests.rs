@@ -42,6 +42,7 @@ fn request(turns: TurnsBy) -> RealtimeRequest {
             Message::Agent { text: Pii::new("Never.".into()), calls: Vec::new() },
         ]),
         opening: None,
+        answer_due: false,
         voice: None,
         language: None,
     }

@@ -172,6 +172,7 @@ impl Session {
         let was_due = self.due;
         let now = self.sent_at;
         for answer in &cut {
+            self.events.push_back(RealtimeEvent::BrokeOff { answer: *answer });
             self.ended(*answer);
         }
         self.due = was_due;

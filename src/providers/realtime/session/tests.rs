@@ -136,6 +136,7 @@ impl Rig {
             tools: Vec::new(),
             messages: Pii::default(),
             opening: None,
+            answer_due: false,
             voice: None,
             language: None,
         };
@@ -201,6 +202,7 @@ impl Rig {
                 RealtimeEvent::SpeechStopped => "stopped".into(),
                 RealtimeEvent::Audio { answer, samples } => format!("audio {} {}", answer.0, samples.len()),
                 RealtimeEvent::AudioEnded { answer } => format!("end {}", answer.0),
+                RealtimeEvent::BrokeOff { answer } => format!("broke off {}", answer.0),
                 RealtimeEvent::CallerSaid(text) => format!("caller {}", text.expose()),
                 RealtimeEvent::AgentSaid { answer, text } => format!("said {} {}", answer.0, text.expose()),
                 RealtimeEvent::Call(call) => format!("call {}", call.id),
@@ -297,7 +299,7 @@ fn an_answer_that_stops_in_the_middle_is_given_up() {
     let mut rig = Rig::live(TurnsBy::Vendor);
     rig.hear("audio 1");
     rig.pass(ms(900));
-    let expected = ["ready", "audio 1 800", "end 1", "failed puppet: no further audio within 900 ms"];
+    let expected = ["ready", "audio 1 800", "broke off 1", "end 1", "failed puppet: no further audio within 900 ms"];
     assert_eq!(rig.events(), expected);
 }
 
@@ -321,7 +323,7 @@ fn a_connection_that_breaks_in_the_middle_of_an_answer_is_replaced_and_asked_aga
         rig.hear(message);
     }
     rig.break_off();
-    assert_eq!(rig.events(), ["ready", "stopped", "caller When?", "audio 1 800", "said 1 At", "end 1"]);
+    assert_eq!(rig.events(), ["ready", "stopped", "caller When?", "audio 1 800", "broke off 1", "said 1 At", "end 1"]);
     rig.connect();
     assert_eq!(rig.last_start(), "caller When?; agent At due=true handle=None");
     rig.hear("audio 1");

@@ -24,6 +24,7 @@ struct Count {
     next: u32,
     goes_on: bool,
     hedge: Option<Duration>,
+    patience: Option<Duration>,
 }
 
 impl Leg for Count {
@@ -50,6 +51,12 @@ impl Leg for Count {
             }
         });
         Ok(receiver)
+    }
+    fn name(&self, provider: &Scripted) -> ProviderName {
+        provider.name.into()
+    }
+    fn patience(&self, _: &Scripted) -> Option<Duration> {
+        self.patience
     }
     fn hedge_after(&self, _: &Scripted, _: HedgeTerms) -> Option<Duration> {
         self.hedge
@@ -101,7 +108,7 @@ async fn run_with(
 }
 
 fn plain() -> Count {
-    Count { next: 1, goes_on: true, hedge: None }
+    Count { next: 1, goes_on: true, hedge: None, patience: None }
 }
 
 #[tokio::test(start_paused = true)]
@@ -195,4 +202,106 @@ async fn nobody_listening_ends_the_request_and_says_nothing_about_health() {
     drop(receiver);
     task.await.unwrap();
     assert!(members[0].health.admit());
+}
+
+const PATIENCE: Duration = Duration::from_secs(1);
+
+fn patient() -> Count {
+    Count { patience: Some(PATIENCE), ..plain() }
+}
+
+/// The numbers, the first of them after so many milliseconds.
+fn after(first: u64) -> Vec<(u64, Result<u32, ProviderError>)> {
+    vec![(first, Ok(1)), (0, Ok(2)), (0, Ok(3)), (0, Ok(4))]
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_provider_that_is_late_has_the_next_asked_besides_and_a_slow_one_may_still_win() {
+    for (slow, next, first) in [(60_000, 300, 1_300), (1_200, 300, 1_200), (900, 10, 900), (1_400, 100, 1_100)] {
+        let (a, b) = (Scripted::new("a", vec![after(slow)]), Scripted::new("b", vec![after(next)]));
+        let (got, failed, took) = ask(&[&a, &b], patient(), &Arc::default()).await;
+        assert_eq!((got, failed, took), (vec![1, 2, 3, 4], None, Duration::from_millis(first)), "{slow} {next}");
+        assert_eq!(b.asked.load(Ordering::Relaxed), u64::from(slow > 1_000));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_after_the_other_is_asked_while_all_are_silent() {
+    let silent = || Scripted::new("s", vec![after(60_000)]);
+    let (a, b, c) = (silent(), silent(), Scripted::new("c", vec![after(200)]));
+    let (got, _, took) = ask(&[&a, &b, &c], patient(), &Arc::default()).await;
+    assert_eq!((got.len(), took), (4, Duration::from_millis(2_200)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_fails_while_the_other_is_late_is_followed_at_once() {
+    let a = Scripted::new("a", vec![after(60_000)]);
+    let b = Scripted::new("b", vec![vec![(50, Err(gone()))]]);
+    let c = Scripted::new("c", vec![after(100)]);
+    let (got, _, took) = ask(&[&a, &b, &c], patient(), &Arc::default()).await;
+    assert_eq!((got.len(), took), (4, Duration::from_millis(1_150)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_provider_that_was_late_and_lost_has_failed_and_one_that_was_only_slower_has_not() {
+    for (slow, hedge, rests) in [(60_000, None, true), (60_000, Some(Duration::from_millis(300)), false)] {
+        let a = Scripted::new("a", vec![after(slow), after(slow)]);
+        let b = Scripted::new("b", vec![after(10), after(10)]);
+        let members: Arc<[_]> = [&a, &b].iter().map(|p| Member::new(Arc::clone(*p))).collect();
+        let hedging = Arc::new(Hedging::new(HedgeTerms { percent: 100, ..HedgeTerms::default() }));
+        for _ in 0..2 {
+            run_with(Arc::clone(&members), Count { hedge, ..patient() }, &hedging).await;
+        }
+        assert_eq!(!members[0].health.admit(), rests, "{hedge:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_late_provider_costs_no_hedge_of_the_share() {
+    let (a, b) = (Scripted::new("a", vec![after(5_000)]), Scripted::new("b", vec![after(10)]));
+    let hedging = Arc::new(Hedging::default());
+    ask(&[&a, &b], patient(), &hedging).await;
+    assert_eq!(hedging.counts(), (1, 0));
+}
+
+/// Whatever three providers do, the numbers come whole and in order or with an error at the end, and the first one within
+/// the patience with those that say nothing, and one that can answer is not missed.
+#[tokio::test(start_paused = true)]
+async fn whatever_providers_do_a_request_ends_in_time() {
+    let mut random = crate::base::Random::seeded(11);
+    for round in 0..500 {
+        let mut could = false;
+        let mut providers = Vec::new();
+        for name in ["a", "b", "c"] {
+            // Adapters have deadlines of their own.
+            let wait = random.below(1_400);
+            let script = match random.below(5) {
+                0 => None,
+                1 => Some(vec![(wait, Err(gone()))]),
+                2 => Some(vec![(1_400, Err(gone()))]),
+                3 => Some(vec![(wait, Ok(1)), (10, Ok(2)), (10, Err(gone()))]),
+                _ => {
+                    could = true;
+                    Some(after(random.below(900)))
+                }
+            };
+            // One that lost a race may be asked once more.
+            providers
+                .push(Scripted::new(name, script.into_iter().flat_map(|script| [script.clone(), script]).collect()));
+        }
+        let hedge = (random.below(2) == 0).then(|| Duration::from_millis(random.below(900)));
+        let leg = Count { hedge, ..patient() };
+        let refs: Vec<_> = providers.iter().collect();
+        let began = Instant::now();
+        let (got, failed, first) = ask(&refs, leg, &Arc::default()).await;
+        let in_order: Vec<u32> = (1..).take(got.len()).collect();
+        assert_eq!(got, in_order, "round {round}");
+        if could {
+            assert_eq!((got.len(), failed), (4, None), "round {round}");
+            assert!(first <= PATIENCE * 2 + Duration::from_millis(900), "round {round}: {first:?}");
+        } else {
+            assert!(failed.is_some() || got.len() == 4, "round {round}");
+        }
+        assert!(began.elapsed() < Duration::from_secs(10), "round {round}");
+    }
 }

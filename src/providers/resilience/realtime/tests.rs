@@ -1,7 +1,7 @@
 use super::*;
 use crate::base::SampleRate;
 use crate::providers::format::AudioFormat;
-use crate::providers::realtime::TurnsBy;
+use crate::providers::realtime::{Patience, TurnsBy};
 
 /// Says one answer of this number, then fails; notes its interruptions.
 struct Puppet {
@@ -63,6 +63,7 @@ async fn answers_are_numbered_on_across_providers() {
         tools: Vec::new(),
         messages: Pii::default(),
         opening: None,
+        answer_due: false,
         voice: None,
         language: None,
     };
@@ -77,4 +78,255 @@ async fn answers_are_numbered_on_across_providers() {
     stream.interrupt(AnswerId(3), Duration::ZERO);
     stream.interrupt(AnswerId(4), Duration::ZERO);
     assert_eq!(*interrupted.lock().unwrap(), [1], "the answer of the first provider is none of the second's");
+}
+
+/// What a [`Vendor`] does with what it is told.
+#[derive(Clone, Copy, PartialEq, Debug)]
+enum Way {
+    /// Is ready at once and answers, each after so many milliseconds.
+    Answers(u64),
+    /// Takes the connection and says nothing.
+    Silent,
+    /// Is ready and says nothing else.
+    Deaf,
+    /// Is ready, begins the answer and breaks off.
+    BreaksOff,
+}
+
+#[derive(Debug, Default)]
+struct Seen {
+    opened: Vec<(Vec<String>, bool)>,
+    samples: usize,
+    commits: usize,
+    dropped: usize,
+}
+
+struct Vendor {
+    name: &'static str,
+    way: Way,
+    seen: Arc<Mutex<Seen>>,
+}
+
+struct Line {
+    way: Way,
+    seen: Arc<Mutex<Seen>>,
+    events: mpsc::Sender<RealtimeEvent>,
+}
+
+impl Line {
+    fn answer(&self) {
+        let events = self.events.clone();
+        let audio = || RealtimeEvent::Audio { answer: AnswerId(1), samples: vec![0; 8] };
+        match self.way {
+            Way::Answers(after) => {
+                tokio::spawn(async move {
+                    tokio::time::sleep(Duration::from_millis(after)).await;
+                    let _ = events.send(RealtimeEvent::CallerSaid(Pii::new("hello".into()))).await;
+                    let _ = events.send(audio()).await;
+                    let _ = events.send(RealtimeEvent::AudioEnded { answer: AnswerId(1) }).await;
+                });
+            }
+            Way::BreaksOff => {
+                let error = ProviderError::Stopped { provider: "v".into() };
+                let answer = AnswerId(1);
+                let all = [
+                    RealtimeEvent::CallerSaid(Pii::new("hello".into())),
+                    audio(),
+                    RealtimeEvent::BrokeOff { answer },
+                    RealtimeEvent::AudioEnded { answer },
+                    RealtimeEvent::Failed(error),
+                ];
+                all.into_iter().for_each(|event| events.try_send(event).unwrap());
+            }
+            Way::Silent | Way::Deaf => {}
+        }
+    }
+}
+
+impl SpeechToSpeech for Vendor {
+    fn name(&self) -> ProviderName {
+        self.name.into()
+    }
+    fn capabilities(&self) -> RealtimeCapabilities {
+        RealtimeCapabilities { formats: Vec::new(), local_turns: true, tools: true, truncate: true, update: true }
+    }
+    fn patience(&self) -> Option<Patience> {
+        Some(PATIENCE)
+    }
+    fn open(&self, request: RealtimeRequest) -> Result<RealtimeSession, ProviderError> {
+        let (events, receiver) = mpsc::channel(16);
+        let words = request.messages.expose().iter().map(|message| match message {
+            Message::Caller(text) | Message::Agent { text, .. } => text.expose().clone(),
+            Message::ToolResult { content, .. } => content.expose().clone(),
+        });
+        self.seen.lock().unwrap().opened.push((words.collect(), request.answer_due));
+        let line = Line { way: self.way, seen: Arc::clone(&self.seen), events };
+        if self.way != Way::Silent {
+            line.events.try_send(RealtimeEvent::Ready).unwrap();
+        }
+        if request.answer_due || request.opening.is_some() {
+            line.answer();
+        }
+        Ok((Box::new(line), receiver))
+    }
+}
+
+impl RealtimeStream for Line {
+    fn push(&mut self, samples: &[i16]) {
+        self.seen.lock().unwrap().samples += samples.len();
+    }
+    fn commit(&mut self) {
+        self.seen.lock().unwrap().commits += 1;
+        self.answer();
+    }
+    fn interrupt(&mut self, _: AnswerId, _: Duration) {}
+    fn tool_result(&mut self, _: &str, _: &str, _: &str, _: bool) {}
+    fn update(&mut self, _: &str, _: &[ToolSpec]) {}
+    fn tell(&mut self, _: &str) {
+        self.answer();
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        self.seen.lock().unwrap().dropped += 1;
+    }
+}
+
+const PATIENCE: Patience = Patience { session: Duration::from_millis(800), answer: Duration::from_secs(1) };
+
+/// A call of two vendors, what each has seen, and the events with their times since the beginning.
+struct Call {
+    stream: Box<dyn RealtimeStream>,
+    events: mpsc::Receiver<RealtimeEvent>,
+    seen: Vec<Arc<Mutex<Seen>>>,
+    members: Vec<Member<dyn SpeechToSpeech>>,
+    began: Instant,
+}
+
+impl Call {
+    fn new(ways: [Way; 2], opening: Option<&str>) -> Self {
+        let mut seen = Vec::new();
+        let members: Vec<Member<dyn SpeechToSpeech>> = ["a", "b"]
+            .into_iter()
+            .zip(ways)
+            .map(|(name, way)| {
+                let of = Arc::<Mutex<Seen>>::default();
+                seen.push(Arc::clone(&of));
+                let provider: Arc<dyn SpeechToSpeech> = Arc::new(Vendor { name, way, seen: of });
+                Member::new(provider)
+            })
+            .collect();
+        let steady = SteadySpeechToSpeech::new(members.clone()).unwrap();
+        let request = RealtimeRequest {
+            rate: SampleRate::NARROWBAND,
+            line: AudioFormat::MULAW,
+            turns: TurnsBy::Local,
+            instructions: String::new(),
+            tools: Vec::new(),
+            messages: Pii::default(),
+            opening: opening.map(str::to_owned),
+            answer_due: false,
+            voice: None,
+            language: None,
+        };
+        let (stream, events) = steady.open(request).unwrap();
+        Self { stream, events, seen, members, began: Instant::now() }
+    }
+
+    /// The next events in short, up to the end of an answer or a failure.
+    async fn told(&mut self) -> Vec<(String, u64)> {
+        let mut told = Vec::new();
+        loop {
+            let event = tokio::time::timeout(Duration::from_secs(10), self.events.recv()).await;
+            let word = match event.expect("it is stuck") {
+                Some(RealtimeEvent::Ready) => "ready".into(),
+                Some(RealtimeEvent::FellOver { from, to }) => format!("{from}>{to}"),
+                Some(RealtimeEvent::CallerSaid(_)) => "caller".into(),
+                Some(RealtimeEvent::Audio { .. }) => "audio".into(),
+                Some(RealtimeEvent::AudioEnded { .. }) => "end".into(),
+                Some(RealtimeEvent::Failed(error)) => error.kind().into(),
+                Some(other) => format!("{other:?}"),
+                None => "closed".into(),
+            };
+            let is_last = matches!(word.as_str(), "end" | "stopped" | "closed");
+            told.push((word, self.began.elapsed().as_millis() as u64));
+            if is_last {
+                return told;
+            }
+        }
+    }
+
+    fn speak(&mut self) {
+        self.stream.push(&[1; 4_000]);
+        self.stream.commit();
+    }
+}
+
+fn at(expected: &[(&str, u64)]) -> Vec<(String, u64)> {
+    expected.iter().map(|(word, at)| ((*word).to_owned(), *at)).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_vendor_without_a_session_is_followed_by_one_that_speaks_the_opening() {
+    let mut call = Call::new([Way::Silent, Way::Answers(300)], Some("good morning"));
+    let expected = [("a>b", 1_100), ("ready", 1_100), ("audio", 1_100), ("end", 1_100)];
+    assert_eq!(call.told().await, at(&expected));
+    assert_eq!(call.seen[0].lock().unwrap().dropped, 1);
+    assert!(call.members[0].health.admit(), "once is not enough");
+    call.members[0].health.failed(&ProviderError::Stopped { provider: "a".into() });
+    assert!(!call.members[0].health.admit(), "the first time was counted");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_vendor_that_says_nothing_to_the_caller_is_followed_by_one_that_hears_the_same() {
+    let mut call = Call::new([Way::Deaf, Way::Answers(200)], None);
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    call.speak();
+    let expected =
+        [("ready", 0), ("a>b", 1_700), ("ready", 1_700), ("caller", 1_700), ("audio", 1_700), ("end", 1_700)];
+    // The first event waited in the channel.
+    let told = call.told().await;
+    assert_eq!(told[1..], at(&expected)[1..]);
+    let seen = call.seen[1].lock().unwrap();
+    assert_eq!((seen.samples, seen.commits), (4_000, 1));
+    assert_eq!(seen.opened, [(vec![], false)], "its audio asks");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_vendor_may_still_win_and_the_other_is_let_go() {
+    let mut call = Call::new([Way::Answers(1_200), Way::Answers(900)], None);
+    call.speak();
+    let told = call.told().await;
+    let words: Vec<&str> = told.iter().map(|(word, _)| word.as_str()).collect();
+    assert_eq!(words, ["ready", "caller", "audio", "end"]);
+    assert_eq!(told[2].1, 1_200);
+    let seen = call.seen[1].lock().unwrap();
+    assert_eq!((seen.opened.len(), seen.dropped), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_breaks_off_is_asked_for_again_in_words() {
+    let mut call = Call::new([Way::BreaksOff, Way::Answers(200)], None);
+    call.speak();
+    let first: Vec<String> = call.told().await.into_iter().map(|(word, _)| word).collect();
+    assert_eq!(first, ["ready", "caller", "audio", "end"]);
+    let second: Vec<String> = call.told().await.into_iter().map(|(word, _)| word).collect();
+    assert_eq!(second, ["a>b", "ready", "caller", "audio", "end"]);
+    let seen = call.seen[1].lock().unwrap();
+    assert_eq!(seen.opened, [(vec!["hello".to_owned()], true)]);
+    assert_eq!((seen.samples, seen.commits), (0, 0), "it is understood");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_interruption_lets_the_one_that_was_asked_besides_go() {
+    let mut call = Call::new([Way::Deaf, Way::Deaf], None);
+    call.speak();
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    assert_eq!(call.seen[1].lock().unwrap().opened.len(), 1);
+    call.stream.interrupt(AnswerId(0), Duration::ZERO);
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let seen = call.seen[1].lock().unwrap();
+    assert_eq!((seen.opened.len(), seen.dropped), (1, 1), "and nothing is owed any more");
+    assert!(call.members[1].health.admit());
 }

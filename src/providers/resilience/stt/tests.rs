@@ -15,6 +15,10 @@ enum Way {
     FailsAtFinish,
     ClosesAtStart,
     NeverAnswers,
+    /// Answers emptily, for want of a word from the vendor.
+    Unheard,
+    /// Answers emptily.
+    Empty,
 }
 
 struct CountingStream {
@@ -62,12 +66,18 @@ impl SttStream for CountingStream {
     }
     fn finish(&mut self, segment: SegmentId) {
         let Some(events) = &self.events else { return };
+        if self.way == Way::Unheard {
+            events.try_send(SttEvent::Unheard { segment }).unwrap();
+        }
         let event = match self.way {
             Way::NeverAnswers => return,
             Way::FailsAtFinish => SttEvent::Failed { segment, error: gone() },
             _ => SttEvent::Final {
                 segment,
-                text: Pii::new(self.heard.to_string()),
+                text: Pii::new(match self.way {
+                    Way::Unheard | Way::Empty => String::new(),
+                    _ => self.heard.to_string(),
+                }),
                 confidence: 1.0,
                 audio: Duration::ZERO,
                 took: Duration::ZERO,
@@ -111,6 +121,7 @@ impl Call {
             Some(SttEvent::Final { text, .. }) => text.into_exposed(),
             Some(SttEvent::FellOver { from, to }) => format!("{from}>{to}"),
             Some(SttEvent::Failed { error, .. }) => error.kind().into(),
+            Some(SttEvent::Unheard { .. }) => "unheard".into(),
             Some(_) => "other".into(),
             None => "closed".into(),
         }
@@ -150,6 +161,21 @@ async fn a_provider_that_never_answers_is_left_after_a_deadline() {
     assert_eq!(call.told().await, "a>b");
     assert!(began.elapsed() <= ANSWER_TIMEOUT + LOOK_OUT, "{:?}", began.elapsed());
     assert_eq!(call.told().await, "1300");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_segment_that_nobody_has_answered_is_heard_by_the_next_and_an_empty_answer_is_believed() {
+    let mut silent = call(&[("a", Way::Unheard), ("b", Way::Good)]).unwrap();
+    silent.speak();
+    assert_eq!(silent.told().await, "a>b");
+    assert_eq!(silent.told().await, "1300");
+    let mut empty = call(&[("a", Way::Empty), ("b", Way::Good)]).unwrap();
+    empty.speak();
+    assert_eq!(empty.told().await, "");
+    assert_eq!(*empty.opened[1].lock().unwrap(), 0);
+    let mut alone = call(&[("a", Way::Unheard)]).unwrap();
+    alone.speak();
+    assert_eq!((alone.told().await, alone.told().await), ("unheard".into(), String::new()), "it stays");
 }
 
 #[tokio::test(start_paused = true)]

@@ -178,6 +178,7 @@ impl Call {
                     SttEvent::Failed { segment, error } => format!("{} failed: {}", segment.0, error.kind()),
                     SttEvent::EndOfTurn { segment, eager } => format!("{} end of turn {eager}", segment.0),
                     SttEvent::Language { tag, .. } => format!("language {tag}"),
+                    SttEvent::Unheard { segment } => format!("{} unheard", segment.0),
                     other => format!("{other:?}"),
                 }),
             }
@@ -491,7 +492,7 @@ fn a_finish_without_any_connection_fails_in_time() {
     call.start(1);
     call.speak(500);
     call.finish(1);
-    call.wait(1_290);
+    call.wait(990);
     assert_eq!(call.events, [] as [&str; 0]);
     call.wait(20);
     assert_eq!(call.events, ["1 failed: timeout"]);
@@ -517,7 +518,26 @@ fn a_vendor_that_answers_words_only_may_pass_over_noise_once() {
         call.finish(segment);
         call.wait(800);
     }
-    assert_eq!(call.events, ["1 .", "2 failed: timeout"]);
+    assert_eq!(call.events, ["1 unheard", "1 .", "2 failed: timeout"]);
+}
+
+#[test]
+fn an_answer_that_the_vendor_gave_is_told_from_one_that_it_owes() {
+    for answers in [Answers::Finish, Answers::Words] {
+        let mut call = Call::new(Plain { answers, awaits_ready: false, pace: Pace::default() });
+        call.open();
+        call.start(1);
+        call.speak(300);
+        call.finish(1);
+        call.wait(700);
+        assert_eq!(call.events, ["1 unheard", "1 ."], "a short word that nobody has answered");
+        call.start(2);
+        call.speak(300);
+        call.finish(2);
+        call.hear("f ");
+        call.hear("done");
+        assert_eq!(call.events[2..], ["2 ."], "an empty answer is an answer");
+    }
 }
 
 #[test]

@@ -1,0 +1,280 @@
+//! What a vendor of speech-to-speech owes the call and since when, and what another has to be told to pay it. Pure.
+
+use crate::providers::realtime::{Patience, RealtimeStream};
+use std::collections::VecDeque;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// The caller's audio that another vendor can still be told: a turn longer than that is understood from its end.
+pub(super) const TAPE: Duration = Duration::from_secs(6);
+
+/// What is owed in one call.
+#[derive(Debug, Default)]
+pub(super) struct Debt {
+    /// A session that takes audio.
+    session: Option<Instant>,
+    answer: Option<Answer>,
+    /// Calls of tools without their results.
+    calls: u32,
+    /// What the caller has said that no vendor has understood; of too much, the end.
+    tape: VecDeque<i16>,
+    /// Samples of [`TAPE`]; none where there is nobody else to tell.
+    longest: usize,
+    /// The caller's turn is over, by our own turn-taking.
+    committed: bool,
+    /// The answer under way ended before its end.
+    broken_off: bool,
+}
+
+/// An answer that is owed.
+#[derive(Clone, Copy, Debug)]
+struct Answer {
+    since: Instant,
+    /// What it answers is known in words; else it is on the tape.
+    in_words: bool,
+}
+
+impl Debt {
+    pub(super) fn new(longest: usize) -> Self {
+        Self { longest, ..Self::default() }
+    }
+
+    /// A session is being opened, which begins with words of its own or goes on with what is owed.
+    pub(super) fn opening(&mut self, speaks_first: bool, now: Instant) {
+        self.session = Some(now);
+        if speaks_first || std::mem::take(&mut self.broken_off) {
+            self.answer.get_or_insert(Answer { since: now, in_words: true });
+        }
+    }
+
+    /// It takes audio: from here on its answer counts.
+    pub(super) fn ready(&mut self, now: Instant) {
+        if self.session.take().is_some()
+            && let Some(answer) = &mut self.answer
+        {
+            answer.since = now;
+        }
+    }
+
+    /// Audio of the caller.
+    pub(super) fn pushed(&mut self, samples: &[i16]) {
+        if self.longest > 0 {
+            self.tape.extend(samples);
+            let excess = self.tape.len().saturating_sub(self.longest);
+            self.tape.drain(..excess);
+        }
+    }
+
+    /// The caller has finished, by us.
+    pub(super) fn committed(&mut self, now: Instant) {
+        self.committed = true;
+        self.finished(now);
+    }
+
+    /// The caller has finished.
+    pub(super) fn finished(&mut self, now: Instant) {
+        self.calls = 0;
+        self.answer = Some(Answer { since: now, in_words: false });
+    }
+
+    /// Words are to be answered.
+    pub(super) fn told(&mut self, now: Instant) {
+        self.answer = Some(Answer { since: now, in_words: true });
+    }
+
+    /// The vendor wants a tool: it has understood, and waits.
+    pub(super) fn called(&mut self) {
+        self.paid();
+        self.calls = self.calls.saturating_add(1);
+    }
+
+    /// A tool's answer: the last of them is to be answered.
+    pub(super) fn result(&mut self, now: Instant) {
+        self.calls = self.calls.saturating_sub(1);
+        if self.calls == 0 {
+            self.told(now);
+        }
+    }
+
+    /// The caller's words are known.
+    pub(super) fn understood(&mut self) {
+        self.committed = false;
+        self.tape.clear();
+        if let Some(answer) = &mut self.answer {
+            answer.in_words = true;
+        }
+    }
+
+    /// The answer is there.
+    pub(super) fn paid(&mut self) {
+        self.understood();
+        self.answer = None;
+        self.session = None;
+    }
+
+    /// The caller speaks: nothing is owed until it has finished.
+    pub(super) fn void(&mut self) {
+        (self.answer, self.broken_off, self.calls) = (None, false, 0);
+    }
+
+    /// The answer under way ended before its end; whether it is asked for again is seen by what follows.
+    pub(super) fn broke_off(&mut self) {
+        self.broken_off = true;
+    }
+
+    /// Whether the answer under way ended before its end, and nobody has gone on since.
+    pub(super) fn is_broken_off(&self) -> bool {
+        self.broken_off
+    }
+
+    /// The same vendor goes on.
+    pub(super) fn mended(&mut self) {
+        self.broken_off = false;
+    }
+
+    /// Whether the words to be answered are known.
+    pub(super) fn is_in_words(&self) -> bool {
+        self.broken_off || self.answer.is_some_and(|answer| answer.in_words)
+    }
+
+    /// Whether an answer is owed, not only a session.
+    pub(super) fn is_answer(&self) -> bool {
+        self.answer.is_some()
+    }
+
+    /// When the vendor is late.
+    pub(super) fn late_at(&self, patience: Patience) -> Option<Instant> {
+        match (self.session, self.answer) {
+            (Some(since), _) => Some(since + patience.session),
+            (None, answer) => answer.map(|answer| answer.since + patience.answer),
+        }
+    }
+
+    /// Tells another vendor what the caller has said and nobody has understood.
+    pub(super) fn replay(&mut self, stream: &mut dyn RealtimeStream) {
+        if self.is_in_words() {
+            return;
+        }
+        if !self.tape.is_empty() {
+            stream.push(self.tape.make_contiguous());
+        }
+        if self.committed && self.answer.is_some() {
+            stream.commit();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::Random;
+    use crate::base::chat::ToolSpec;
+    use crate::providers::realtime::AnswerId;
+
+    const PATIENCE: Patience = Patience { session: Duration::from_millis(800), answer: Duration::from_millis(1_000) };
+
+    #[derive(Default)]
+    struct Told(Vec<usize>, u32);
+
+    impl RealtimeStream for Told {
+        fn push(&mut self, samples: &[i16]) {
+            self.0.push(samples.len());
+        }
+        fn commit(&mut self) {
+            self.1 += 1;
+        }
+        fn interrupt(&mut self, _: AnswerId, _: Duration) {}
+        fn tool_result(&mut self, _: &str, _: &str, _: &str, _: bool) {}
+        fn update(&mut self, _: &str, _: &[ToolSpec]) {}
+        fn tell(&mut self, _: &str) {}
+    }
+
+    #[test]
+    fn a_session_is_owed_before_its_answer_and_each_has_its_patience() {
+        let now = Instant::now();
+        let mut debt = Debt::new(0);
+        debt.opening(true, now);
+        assert_eq!(debt.late_at(PATIENCE), Some(now + PATIENCE.session));
+        let ready = now + Duration::from_millis(500);
+        debt.ready(ready);
+        assert_eq!(debt.late_at(PATIENCE), Some(ready + PATIENCE.answer), "from when it could answer");
+        debt.paid();
+        assert_eq!(debt.late_at(PATIENCE), None);
+    }
+
+    #[test]
+    fn what_nobody_has_understood_is_told_as_sound_and_what_somebody_has_is_not() {
+        let now = Instant::now();
+        let mut debt = Debt::new(100);
+        debt.pushed(&[1; 80]);
+        debt.pushed(&[1; 80]);
+        debt.committed(now);
+        let mut told = Told::default();
+        debt.replay(&mut told);
+        assert_eq!((told.0.as_slice(), told.1), ([100].as_slice(), 1), "the end of it");
+        debt.understood();
+        assert!(debt.is_in_words() && debt.is_answer());
+        let mut told = Told::default();
+        debt.replay(&mut told);
+        assert_eq!((told.0.len(), told.1), (0, 0));
+    }
+
+    #[test]
+    fn tools_are_waited_for_and_the_last_result_is_to_be_answered() {
+        let now = Instant::now();
+        let mut debt = Debt::new(0);
+        debt.finished(now);
+        debt.called();
+        debt.called();
+        assert_eq!(debt.late_at(PATIENCE), None, "we owe the vendor");
+        debt.result(now);
+        assert!(!debt.is_answer());
+        debt.result(now);
+        assert!(debt.is_answer() && debt.is_in_words());
+    }
+
+    #[test]
+    fn an_answer_that_breaks_off_is_owed_by_the_next_vendor_unless_the_same_one_goes_on() {
+        let now = Instant::now();
+        for goes_on in [false, true] {
+            let mut debt = Debt::new(0);
+            debt.paid();
+            debt.broke_off();
+            if goes_on {
+                debt.mended();
+            }
+            debt.opening(false, now);
+            assert_eq!(debt.is_answer(), !goes_on);
+        }
+    }
+
+    /// In whatever order things happen: nothing is late after an answer or an interruption, and the tape is bounded.
+    #[test]
+    fn no_order_of_events_leaves_a_debt_behind_that_is_paid() {
+        let mut random = Random::seeded(7);
+        let now = Instant::now();
+        let mut debt = Debt::new(50);
+        for step in 0..20_000 {
+            let now = now + Duration::from_millis(step);
+            match random.below(12) {
+                0 => debt.opening(false, now),
+                1 => debt.opening(true, now),
+                2 => debt.ready(now),
+                3 => debt.pushed(&[0; 20]),
+                4 => debt.committed(now),
+                5 => debt.finished(now),
+                6 => debt.told(now),
+                7 => debt.called(),
+                8 => debt.result(now),
+                9 => debt.understood(),
+                10 => debt.broke_off(),
+                _ => {
+                    debt.paid();
+                    assert_eq!((debt.late_at(PATIENCE), debt.tape.len()), (None, 0));
+                }
+            }
+            assert!(debt.tape.len() <= 50);
+            assert!(debt.late_at(PATIENCE).is_none_or(|at| at <= now + PATIENCE.answer));
+        }
+    }
+}

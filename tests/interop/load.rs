@@ -1,0 +1,85 @@
+//! Two hundred calls of sipp, and a telephone, against our echo.
+
+use std::{process::Command, time::Duration};
+
+use crate::common::speech::human_clips;
+use crate::support::{
+    Bench, Server, compare, open_udp_ports, read_wav, run, script, sipp, sipp_count, threads, wait_until, write_ulaw,
+    write_wav,
+};
+
+/// A trunk from `ip` to the echo.
+fn echo_trunk(ip: std::net::Ipv4Addr) -> String {
+    format!("[[trunk]]\nname = \"load\"\nhosts = [\"{ip}\"]\nagent = \"echo\"\n")
+}
+
+/// All human clips, one after the other.
+fn speech() -> Vec<i16> {
+    human_clips().into_iter().flat_map(|clip| clip.samples).collect()
+}
+
+#[test]
+fn two_hundred_calls_complete_without_a_retransmission_storm_and_leave_nothing_behind() {
+    const CALLS: u64 = 200;
+    let bench = Bench::open();
+    let mut server = Server::start(&bench, &echo_trunk(bench.address(30)));
+    let ip = bench.address(30).to_string();
+    let target = format!("{}:5060", bench.address(20));
+    let directory = bench.path().join("sipp");
+    let load = |calls: &str, rate: &str| {
+        let mut command = sipp(
+            &directory,
+            "caller",
+            &["-s", "echo", "-i", &ip, "-mi", &ip, "-m", calls, "-r", rate, "-d", "10000", "-timeout", "60"],
+        );
+        command.args(["-min_rtp_port", "10000", "-max_rtp_port", "19999", &target]);
+        write_ulaw(&directory.join("speech.ulaw"), &speech());
+        run(&mut command);
+        sipp_count(&directory)
+    };
+    // One call first: what is opened or started once is open afterwards.
+    load("1", "1");
+    wait_until(Duration::from_secs(5), "the first call is over", || server.events_named("call_ended").len() == 1);
+    let (ports, tasks) = (open_udp_ports(server.pid()), threads(server.pid()));
+
+    let count = load(&CALLS.to_string(), "20");
+    assert_eq!((count.successful, count.failed, count.unexpected), (CALLS, 0, 0), "{count:?}");
+    assert!(count.retransmissions <= CALLS / 20, "{count:?}");
+
+    wait_until(Duration::from_secs(5), "every call is over", || {
+        server.events_named("call_ended").len() as u64 == CALLS + 1
+    });
+    wait_until(Duration::from_secs(5), "every port is closed", || open_udp_ports(server.pid()) == ports);
+    assert!(threads(server.pid()) <= tasks, "{} threads, {tasks} before", threads(server.pid()));
+    // Ten seconds of audio came in and went back, in each call.
+    for ended in server.events_named("call_ended").iter().skip(1) {
+        let counted = |name: &str| ended["media"][name].as_u64().unwrap_or(0);
+        assert!(counted("received") > 480 && counted("sent") > 480, "{ended}");
+    }
+    assert_eq!(server.stop(), Some(0));
+}
+
+#[test]
+fn a_telephone_hears_its_own_voice_from_our_echo() {
+    let bench = Bench::open();
+    // baresip does not bind its RTP: whatever its description names, packets leave from the first loopback address.
+    let ip = std::net::Ipv4Addr::LOCALHOST;
+    let server = Server::start(&bench, &echo_trunk(ip));
+    let mut played = speech();
+    played.truncate(10 * 8_000);
+    let voiced = played.len();
+    // baresip hangs up at the end of its file.
+    played.extend(vec![0; 40 * 8_000]);
+    let wav = bench.path().join("play.wav");
+    write_wav(&wav, &played);
+    let directory = bench.path().join("baresip");
+    run(Command::new(script("baresip.sh"))
+        .arg(&directory)
+        .arg(&wav)
+        .args(["call", &format!("sip:echo@{}:5060", bench.address(20)), "12"])
+        .env("BARESIP_IP", ip.to_string())
+        .env("BARESIP_PORT", "25062"));
+    server.wait_for("call_ended", Duration::from_secs(5));
+    let found = compare(&played[..voiced], &read_wav(&directory.join("heard.wav")));
+    assert!(found.share() >= 0.95 && found.voiced > 40, "{found:?}");
+}

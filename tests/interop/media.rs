@@ -1,0 +1,241 @@
+//! Real telephones and a real PBX in every codec and every protection of audio: real calls, in which what either side says
+//! is found, frame by frame, in what the other one heard.
+
+use std::{
+    path::PathBuf,
+    process::Command,
+    sync::{Mutex, PoisonError},
+    thread,
+    time::Duration,
+};
+
+use crate::hub::Hub;
+use crate::own::{Conversation, Own};
+use crate::phones::{
+    Carries, Line, Pjsua, Protects, call_once,
+    rates::{lower, raise, write_wav_at},
+};
+use crate::support::{Asterisk, Bench, Found, babble, compare, music, run, script, wait_until};
+use crate::table::Case;
+use offhook::{
+    base::Random,
+    call::MediaTerms,
+    media::dtls::Identity,
+    sdp::{Codec, Keying, SrtpPolicy},
+    sip::Transport,
+};
+
+/// Calls at the same time with one kind of telephone.
+const BESIDE: usize = 3;
+/// Nobody speaks before, so that a handshake for keys is over when somebody does.
+const BEFORE: usize = 2;
+const SPEECH: usize = 5;
+const CALL_SECONDS: u32 = 10;
+/// Share of the voiced frames that have to be found.
+const FOUND: f64 = 0.9;
+
+type Cell = (Carries, Protects);
+
+/// What we agree on with such a telephone: this codec, in this protection, or nothing.
+pub fn terms(codec: Carries, protects: Protects) -> MediaTerms {
+    let codec = match codec {
+        Carries::Pcmu => Codec::Pcmu,
+        Carries::Pcma => Codec::Pcma,
+        Carries::G722 => Codec::G722,
+        Carries::Opus => Codec::Opus,
+    };
+    let (srtp, keying) = match protects {
+        Protects::Nothing => (SrtpPolicy::Off, Vec::new()),
+        Protects::Sdes => (SrtpPolicy::Required, vec![Keying::Sdes]),
+        Protects::Dtls => (SrtpPolicy::Required, vec![Keying::Dtls]),
+    };
+    let identity = Identity::new(&mut Random::system());
+    MediaTerms { srtp, keying, identity, ..MediaTerms::from(&[codec]) }
+}
+
+/// Every codec in each of these protections.
+fn cells(protections: &[Protects]) -> Vec<Cell> {
+    Carries::ALL.into_iter().flat_map(|codec| protections.iter().map(move |protects| (codec, *protects))).collect()
+}
+
+/// What certificates the exchange has.
+fn keys(bench: &Bench) -> PathBuf {
+    let keys = bench.path().join("keys");
+    run(Command::new(script("certificates.sh")).arg(&keys).arg(bench.address(20).to_string()));
+    keys
+}
+
+/// What a telephone says: nothing at first, then speech, then nothing until the call is over.
+fn spoken() -> Vec<i16> {
+    let mut spoken = vec![0; BEFORE * 8_000];
+    spoken.extend(babble(SPEECH));
+    spoken.extend(vec![0; 20 * 8_000]);
+    spoken
+}
+
+/// What was found of what each side said in what the other heard.
+#[derive(Debug)]
+struct Exchanged {
+    by_us: Found,
+    by_them: Found,
+}
+
+/// The factor of a call's line, once something was heard on it.
+fn heard_factor(call: &Conversation) -> usize {
+    call.wait_until(Duration::from_secs(20), "audio", |call| call.stats().received > 0);
+    call.factor()
+}
+
+/// One call of a telephone to the exchange: `phone` makes it and gives what the telephone heard.
+fn call(hub: &Hub, name: &str, phone: impl FnOnce() -> Vec<i16> + Send) -> Exchanged {
+    thread::scope(|scope| {
+        let ours = scope.spawn(|| {
+            let call = hub.call(name, Duration::from_secs(30))?;
+            let rate = heard_factor(&call);
+            call.say(&raise(&vec![0; BEFORE * 8_000], rate));
+            call.say(&raise(&music(SPEECH), rate));
+            Some(call)
+        });
+        let theirs = phone();
+        let call = ours.join().expect("no panic").expect("the telephone called");
+        let heard = lower(&call.take_heard(), call.factor());
+        Exchanged { by_us: compare(&babble(SPEECH), &heard), by_them: compare(&music(SPEECH), &theirs) }
+    })
+}
+
+/// Every cell with one kind of telephone, some at the same time; fails with all that failed.
+fn every_cell(peer: &'static str, phone: impl Fn(&Bench, usize, &Line, &str) -> Vec<i16> + Sync) {
+    let bench = Bench::open_beside_others();
+    let keys = keys(&bench);
+    let hub = Hub::open(&bench, &keys);
+    let left = Mutex::new(cells(&[Protects::Nothing, Protects::Sdes]).into_iter().enumerate().collect::<Vec<_>>());
+    let next = || left.lock().unwrap_or_else(PoisonError::into_inner).pop();
+    let failed = thread::scope(|scope| {
+        let workers: Vec<_> = (0..BESIDE)
+            .map(|_| {
+                scope.spawn(|| {
+                    let mut failed = Vec::new();
+                    while let Some((number, (codec, protects))) = next() {
+                        let name = crate::hub::name(codec, protects);
+                        let ca = (protects != Protects::Nothing).then(|| keys.join("ca.crt"));
+                        let ip = bench.address(20);
+                        let uri = match ca {
+                            Some(_) => format!("sip:exchange@{ip}:5061;transport=tls"),
+                            None => format!("sip:exchange@{ip}:5060"),
+                        };
+                        let line = Line {
+                            user: name.clone(),
+                            ca,
+                            codec,
+                            protects,
+                            ..Line::unregistered(bench.address(30 + number as u8))
+                        };
+                        let tried = thread::scope(|scope| {
+                            let one = scope.spawn(|| {
+                                let _case = Case::audio(peer, codec.name(), protects.name());
+                                let exchanged = call(&hub, &name, || phone(&bench, number, &line, &uri));
+                                let ok = exchanged.by_us.share() >= FOUND && exchanged.by_them.share() >= FOUND;
+                                assert!(ok, "{peer}, {name}: {exchanged:?}");
+                            });
+                            one.join().is_ok()
+                        });
+                        if !tried {
+                            failed.push(name);
+                        }
+                    }
+                    failed
+                })
+            })
+            .collect();
+        workers.into_iter().flat_map(|worker| worker.join().expect("cells fail by themselves")).collect::<Vec<_>>()
+    });
+    assert!(failed.is_empty(), "{peer}: {failed:?}");
+}
+
+#[test]
+fn pjsua_speaks_with_us_in_every_codec_and_protection() {
+    every_cell("pjsua", |bench, number, line, uri| {
+        let mut phone = Pjsua::start(&bench.path().join(format!("pjsua-{number}")), line, &spoken());
+        phone.call(uri);
+        phone.wait_for("state changed to CONFIRMED", 1);
+        crate::support::pause(Duration::from_secs(CALL_SECONDS.into()));
+        phone.hang_up();
+        phone.stop()
+    });
+}
+
+#[test]
+fn baresip_speaks_with_us_in_every_codec_and_protection() {
+    every_cell("baresip", |bench, number, line, uri| {
+        // Its RTP leaves from the first loopback address only, so that it is told apart by ports.
+        let line = Line {
+            ip: std::net::Ipv4Addr::LOCALHOST,
+            port: 20_000 + (std::process::id() % 100 * 40) as u16 + 2 * number as u16,
+            ..line.clone()
+        };
+        call_once("baresip", &bench.path().join(format!("baresip-{number}")), &line, &spoken(), uri, CALL_SECONDS)
+    });
+}
+
+#[test]
+fn linphonec_speaks_with_us_in_every_codec_and_protection() {
+    every_cell("linphonec", |bench, number, line, uri| {
+        call_once("linphonec", &bench.path().join(format!("linphonec-{number}")), line, &spoken(), uri, CALL_SECONDS)
+    });
+}
+
+/// A call of ours to the PBX, whose line has one codec and one protection: it plays a file and records what we say, which
+/// has it encode and decode by itself.
+async fn call_the_pbx(own: &Own, asterisk: &Asterisk, number: usize, (codec, protects): Cell) -> Exchanged {
+    let transport = if protects == Protects::Nothing { Transport::Udp } else { Transport::Tls };
+    let (name, extension) = (crate::hub::name(codec, protects), format!("627{number:02}"));
+    let call = own.dial_as(asterisk, transport, &extension, &name, terms(codec, protects)).await;
+    let call = call.unwrap_or_else(|why| panic!("{name}: {why}"));
+    let rate = heard_factor(&call);
+    call.say(&raise(&vec![0; BEFORE * 8_000], rate));
+    call.say(&raise(&babble(SPEECH), rate));
+    tokio::time::sleep(Duration::from_secs(CALL_SECONDS.into())).await;
+    let heard = lower(&call.take_heard(), rate);
+    call.hang_up();
+    call.ended().await;
+    let recorded = asterisk.recording_file(&format!("{extension}-in.wav16"));
+    // Its header says how long it is once it is closed.
+    wait_until(Duration::from_secs(10), "the recording is complete", || {
+        hound::WavReader::open(&recorded).is_ok_and(|file| file.duration() > 0)
+    });
+    let theirs = crate::phones::rates::read_wav_lowered(&recorded);
+    Exchanged { by_us: compare(&music(SPEECH), &heard), by_them: compare(&babble(SPEECH), &theirs) }
+}
+
+#[test]
+fn asterisk_speaks_with_us_in_every_codec_and_protection() {
+    let bench = Bench::open_beside_others();
+    let asterisk = Asterisk::start(&bench, 3600);
+    let mut played = vec![0; BEFORE * 8_000];
+    played.extend(music(SPEECH));
+    write_wav_at(&asterisk.played_file("wide.wav16"), &played, 16_000, 1);
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let (plain, secure) = {
+        let _inside = runtime.enter();
+        let open = |transport| Own::open_by(&bench, &asterisk, transport);
+        (open(Transport::Udp), open(Transport::Tls))
+    };
+    let failed: Vec<_> = thread::scope(|scope| {
+        let calls: Vec<_> = cells(&Protects::ALL)
+            .into_iter()
+            .enumerate()
+            .map(|(number, cell)| {
+                let (asterisk, runtime) = (&asterisk, &runtime);
+                let own = if cell.1 == Protects::Nothing { &plain } else { &secure };
+                scope.spawn(move || {
+                    let _case = Case::audio("asterisk", cell.0.name(), cell.1.name());
+                    let exchanged = runtime.block_on(call_the_pbx(own, asterisk, number, cell));
+                    let ok = exchanged.by_us.share() >= FOUND && exchanged.by_them.share() >= FOUND;
+                    assert!(ok, "{cell:?}: {exchanged:?}");
+                })
+            })
+            .collect();
+        calls.into_iter().filter_map(|call| call.join().err()).collect()
+    });
+    assert!(failed.is_empty(), "{} calls failed", failed.len());
+}

@@ -1,0 +1,23 @@
+//! Vendors of speech and language: each adapter against its fake, whole calls, faults, and the vendors' own SDKs.
+
+#[path = "../chaos/mod.rs"]
+mod chaos;
+mod command;
+#[path = "../fakes/mod.rs"]
+mod fakes;
+mod fakes_base;
+mod fakes_voice;
+mod faults;
+mod faults_in_calls;
+mod llm;
+mod pipelines;
+mod realtime;
+mod sdk;
+mod sdk_llm;
+mod sdk_realtime;
+mod sdk_stt;
+mod sdk_tts;
+mod stt;
+#[path = "../support/mod.rs"]
+mod support;
+mod tts;

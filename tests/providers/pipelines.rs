@@ -1,0 +1,319 @@
+//! Whole calls through every pipeline of vendors: real SIP and RTP, our adapters over TLS, vendors that are faked from
+//! their documentation. The caller's words are tones that the recognisers know; the voices answer in the same language,
+//! so what the caller hears is compared word by word.
+
+use crate::fakes::voice::{self, Voice};
+use crate::fakes::{FakeServer, Vendor};
+use crate::support::{Phone, TestServer};
+use offhook::base::Pii;
+use offhook::call::{CallEvent, Engines};
+use offhook::providers::registry::{Local, ProviderSpec, Registry};
+use offhook::providers::tts::PhraseCache;
+use offhook::providers::{Meter, Network};
+use offhook::sip::event::EndCause;
+use offhook::tools::EgressPolicy;
+use std::sync::Arc;
+use std::time::Duration;
+
+const CALLER: [u8; 4] = [127, 0, 0, 1];
+
+/// A fake of a vendor and the provider that is configured for it.
+struct Account {
+    server: FakeServer,
+    spec: ProviderSpec,
+}
+
+fn account(vendor: &str, key: &str, path: &str, fake: impl Vendor) -> Account {
+    let server = FakeServer::start(fake);
+    let spec = ProviderSpec {
+        key: Some(Pii::new(key.to_owned())),
+        url: Some(server.http_url(path)),
+        ..ProviderSpec::of_vendor(vendor)
+    };
+    Account { server, spec }
+}
+
+/// The stages of an agent, by the lines of its file.
+struct Pipeline {
+    lines: String,
+    accounts: Vec<Account>,
+}
+
+impl Pipeline {
+    fn agent(&self) -> String {
+        format!(
+            "
+agent: assistant
+start: talk
+{}
+nodes:
+  talk:
+    converse: You answer the telephone of a restaurant.
+    speak_first: false
+    exits: {{done: bye}}
+  bye: {{hangup: done, say: Goodbye then., completed: true}}
+",
+            self.lines
+        )
+    }
+
+    fn registry(&self) -> Registry {
+        let network = Network::new(self.accounts[0].server.ca_pem().as_bytes()).unwrap();
+        let specs = self.accounts.iter().map(|account| account.spec.clone()).collect();
+        Registry::new(specs, network, Box::new(|_| None), Local::default())
+    }
+
+    async fn serve(&self) -> (TestServer, Arc<Registry>, Vec<Arc<Meter>>) {
+        let registry = Arc::new(self.registry());
+        let agent = offhook::agent::Agent::parse("agent.yaml", &self.agent(), &[]).unwrap_or_else(|e| panic!("{e}"));
+        let speech = agent.speech.clone();
+        let mut meters = Vec::new();
+        let equip = |engines: &mut Engines| {
+            let local = |names: &[String]| names.iter().any(|name| name == "local");
+            if !local(&speech.stt.providers) {
+                let (stt, home) = (&speech.stt, &agent.language);
+                engines.stt = registry
+                    .speech_to_text_by_language(&stt.providers, stt.language.as_deref(), home, &stt.languages)
+                    .unwrap();
+                meters.extend(engines.stt.meter());
+            }
+            if !local(&speech.tts.providers) {
+                engines.tts = registry.text_to_speech(&speech.tts.providers).unwrap();
+                meters.extend(engines.tts.meter());
+            }
+            engines.llm =
+                speech.llm.as_ref().map(|llm| registry.language_model(&llm.providers, llm.temperature).unwrap());
+            engines.realtime = speech.realtime.as_ref().map(|r| registry.speech_to_speech(&r.providers).unwrap());
+            meters.extend(engines.realtime.as_ref().and_then(|realtime| realtime.meter()));
+        };
+        let server = TestServer::start_thinking(&self.agent(), &[], EgressPolicy::default(), equip, |_| ()).await;
+        (server, registry, meters)
+    }
+
+    fn assert_no_complaints(&self) {
+        for account in &self.accounts {
+            assert_eq!(account.server.complaints(), Vec::<String>::new(), "{}", account.spec.name);
+        }
+    }
+}
+
+/// The caller's voice: words long enough for turn-taking to take them for speech.
+fn caller_says(text: &str) -> Vec<i16> {
+    let voice = Voice { word: Duration::from_millis(140), gap: Duration::from_millis(60) };
+    voice.speak(text, 8_000)
+}
+
+/// The agent's answer: everything up to 600 ms of silence.
+async fn answer(phone: &mut Phone) -> Vec<i16> {
+    phone.heard = Some(Vec::new());
+    phone.wait_for(true, 2).await;
+    phone.wait_for(false, 30).await;
+    phone.heard.take().unwrap_or_default()
+}
+
+async fn call_through(pipeline: &Pipeline) -> (TestServer, Vec<Arc<Meter>>) {
+    let (mut server, _registry, meters) = pipeline.serve().await;
+    let mut phone = Phone::call(&server.server, CALLER).await.unwrap();
+    phone.play(&caller_says("table for two friday please")).await;
+    let heard = answer(&mut phone).await;
+    assert!(voice::says(&heard, 8_000, "Hello there. How can I help?"), "{:?}", voice::hear(&heard, 8_000));
+    let said = server
+        .event("the caller's words", |e| match e {
+            CallEvent::CallerSaid { text, .. } => Some(text.expose().to_lowercase()),
+            _ => None,
+        })
+        .await;
+    assert_eq!(said.trim_end_matches('.'), "table for two friday please");
+    let record = server
+        .event("a latency record", |e| match e {
+            CallEvent::TurnLatency { record, .. } => Some(record.clone()),
+            _ => None,
+        })
+        .await;
+    let stages: Vec<_> = record.stages.iter().map(|(stage, _)| stage.name()).collect();
+    for stage in ["caller_silent", "transcript", "end_of_turn", "first_token", "first_audio", "first_packet"] {
+        assert!(stages.contains(&stage), "{stage} is not among {stages:?}");
+    }
+    phone.play(&caller_says("thanks")).await;
+    assert_eq!(phone.ended().await, EndCause::Remote);
+    let completed = server
+        .event("the end", |e| if let CallEvent::CallEnded { completed, .. } = e { Some(*completed) } else { None })
+        .await;
+    assert!(completed);
+    pipeline.assert_no_complaints();
+    (server, meters)
+}
+
+/// A G.711 line met the vendors in its own form: no frame changed its rate.
+fn assert_passed_through(meters: &[Arc<Meter>]) {
+    for meter in meters {
+        let conversions = &meter.conversions;
+        assert!(conversions.passed() > 0);
+        assert_eq!(conversions.resampled(), 0);
+    }
+}
+
+fn openai_chat() -> Account {
+    let fake =
+        crate::fakes::llm_openai::OpenAi { key: "key-of-openai", flavour: crate::fakes::llm_openai::Flavour::OpenAi };
+    account("openai", "key-of-openai", "/v1", fake)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn deepgram_openai_and_elevenlabs_hold_a_call() {
+    let accounts = vec![
+        account("deepgram", "good-key", "", crate::fakes::stt_deepgram::Deepgram { patience: Duration::from_secs(10) }),
+        openai_chat(),
+        account("elevenlabs", crate::fakes::tts_elevenlabs::KEY, "", crate::fakes::tts_elevenlabs::ElevenLabs),
+    ];
+    let lines = "speech_to_text: deepgram\nlanguage_model: openai\ntext_to_speech: elevenlabs";
+    let pipeline = Pipeline { lines: lines.into(), accounts };
+    let (_server, meters) = call_through(&pipeline).await;
+    assert_passed_through(&meters);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn assemblyai_anthropic_and_cartesia_hold_a_call() {
+    let accounts = vec![
+        account("assemblyai", "good-key", "", crate::fakes::stt_assemblyai::AssemblyAi),
+        account(
+            "anthropic",
+            "key-of-anthropic",
+            "/v1",
+            crate::fakes::llm_anthropic::Anthropic { key: "key-of-anthropic" },
+        ),
+        account("cartesia", crate::fakes::tts_cartesia::KEY, "", crate::fakes::tts_cartesia::Cartesia),
+    ];
+    let lines = "speech_to_text: assemblyai\nlanguage_model: anthropic\ntext_to_speech: cartesia";
+    let pipeline = Pipeline { lines: lines.into(), accounts };
+    let (_server, meters) = call_through(&pipeline).await;
+    assert_passed_through(&meters);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn flux_groq_and_aura_hold_a_call() {
+    let groq =
+        crate::fakes::llm_openai::OpenAi { key: "key-of-groq", flavour: crate::fakes::llm_openai::Flavour::Groq };
+    let mut aura = account("deepgram", crate::fakes::tts_deepgram::KEY, "", crate::fakes::tts_deepgram::Deepgram);
+    aura.spec.name = "aura".into();
+    let accounts = vec![
+        account(
+            "deepgram-flux",
+            "good-key",
+            "",
+            crate::fakes::stt_deepgram::Deepgram { patience: Duration::from_secs(10) },
+        ),
+        account("groq", "key-of-groq", "/v1", groq),
+        aura,
+    ];
+    let lines = "speech_to_text: deepgram-flux\nlanguage_model: groq\ntext_to_speech: aura";
+    let pipeline = Pipeline { lines: lines.into(), accounts };
+    let (_server, meters) = call_through(&pipeline).await;
+    assert_passed_through(&meters);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn openai_realtime_holds_a_call() {
+    let log = crate::fakes::realtime_script::Log::default();
+    let fake = crate::fakes::realtime_openai::OpenAiRealtime { key: "key-of-openai", log: log.clone() };
+    let accounts = vec![account("openai", "key-of-openai", "/v1", fake)];
+    let pipeline = Pipeline { lines: "speech_to_speech: openai".into(), accounts };
+    let (mut server, _registry, meters) = pipeline.serve().await;
+    let mut phone = Phone::call(&server.server, CALLER).await.unwrap();
+    phone.wait_for(false, 10).await;
+    phone.play(&caller_says("hello there")).await;
+    let heard = answer(&mut phone).await;
+    assert!(voice::says(&heard, 8_000, "you said hello there"), "{:?}", voice::hear(&heard, 8_000));
+    let record = server
+        .event("a latency record", |e| match e {
+            CallEvent::TurnLatency { record, .. } => Some(record.clone()),
+            _ => None,
+        })
+        .await;
+    assert!(record.total().is_some());
+    phone.play(&caller_says("stop")).await;
+    phone.play(&voice::silence(Duration::from_millis(600), 8_000)).await;
+    assert_eq!(phone.ended().await, EndCause::Remote);
+    let completed = server
+        .event("the end", |e| if let CallEvent::CallEnded { completed, .. } = e { Some(*completed) } else { None })
+        .await;
+    assert!(completed);
+    pipeline.assert_no_complaints();
+    assert_passed_through(&meters);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_caller_who_goes_on_in_another_language_is_understood_from_the_first_word_of_it() {
+    let ears = |name: &str| {
+        let mut account = account("cartesia", "good-key", "", crate::fakes::stt_cartesia::Cartesia);
+        account.spec.name = name.into();
+        account
+    };
+    let voice = account("elevenlabs", crate::fakes::tts_elevenlabs::KEY, "", crate::fakes::tts_elevenlabs::ElevenLabs);
+    let accounts = vec![ears("ears"), ears("ears-de"), openai_chat(), voice];
+    let lines = "speech_to_text: {use: ears, languages: {de: ears-de}}\nlanguage_model: openai\n\
+                 text_to_speech: elevenlabs";
+    let pipeline = Pipeline { lines: lines.into(), accounts };
+    let (mut server, _registry, meters) = pipeline.serve().await;
+    let mut phone = Phone::call(&server.server, CALLER).await.unwrap();
+    phone.play(&caller_says("guten danke")).await;
+    let to = phone.while_talking(server.event("another provider", |e| match e {
+        CallEvent::ProviderChanged { stage: "speech_to_text", to, .. } => Some(to.clone()),
+        _ => None,
+    }));
+    assert_eq!(to.await, "ears-de");
+    let said = phone.while_talking(server.event("the caller's words", |e| match e {
+        CallEvent::CallerSaid { text, .. } => Some(text.expose().clone()),
+        _ => None,
+    }));
+    assert_eq!(said.await, "guten danke");
+    let heard = answer(&mut phone).await;
+    assert!(voice::says(&heard, 8_000, "Hello there. How can I help?"), "{:?}", voice::hear(&heard, 8_000));
+    let german = &pipeline.accounts[1].server;
+    assert_eq!(german.requests()[0].param("language"), Some("de"));
+    drop(phone);
+    pipeline.assert_no_complaints();
+    assert_passed_through(&meters);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_lines_of_an_agent_file_are_asked_of_the_vendor_once_and_those_of_a_call_each_time() {
+    let agent = "agent: practice\nstart: hello\ntext_to_speech: openai\nnodes:\n  \
+                 hello: {say: Good morning to you, next: number}\n  \
+                 number: {say: \"Your number is {{ call.caller_number }} indeed\", next: bye}\n  \
+                 bye: {hangup: done, say: Goodbye then, completed: true}\n";
+    let voice = account("openai", crate::fakes::tts_servers::KEY, "/v1", crate::fakes::tts_servers::OpenAi);
+    let place = tempfile::tempdir().unwrap();
+    for _ in 0..2 {
+        // A server that has just been started: it knows of the other's lines by the directory alone.
+        let network = Network::new(voice.server.ca_pem().as_bytes()).unwrap();
+        let cache = Arc::new(PhraseCache::open(place.path(), 1 << 20).unwrap());
+        let registry = Registry::new(vec![voice.spec.clone()], network, Box::new(|_| None), Local::default());
+        let tts = registry.with_phrases(cache).text_to_speech(&["openai".to_owned()]).unwrap();
+        let equip = |engines: &mut Engines| engines.tts = tts;
+        let server = TestServer::start_thinking(agent, &[], EgressPolicy::default(), equip, |_| ()).await;
+        let mut phone = Phone::call(&server.server, CALLER).await.unwrap();
+        phone.heard = Some(Vec::new());
+        phone.wait_for(true, 2).await;
+        for _ in 0..20 {
+            phone.pass_frame().await;
+        }
+        let heard = phone.heard.take().unwrap_or_default();
+        assert!(voice::says(&heard, 8_000, "morning to you"), "{:?}", voice::hear(&heard, 8_000));
+        assert_eq!(phone.ended().await, EndCause::Remote);
+    }
+    let mut asked: Vec<String> = voice
+        .server
+        .requests()
+        .iter()
+        .filter(|request| request.method == "POST")
+        .map(|request| request.json()["input"].as_str().unwrap_or_default().to_owned())
+        .collect();
+    asked.sort_unstable();
+    assert_eq!(
+        asked,
+        ["Good morning to you", "Goodbye then", "Your number is phone indeed", "Your number is phone indeed"]
+    );
+    assert_eq!(std::fs::read_dir(place.path()).unwrap().count(), 2, "nothing of the call is on the disk");
+    assert_eq!(voice.server.complaints(), Vec::<String>::new());
+}
