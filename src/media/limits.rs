@@ -8,9 +8,9 @@ pub const TAP_FRAMES: usize = 100;
 /// Caller audio waiting for the call, in frames of 20 ms: 640 ms ride out a busy runtime; when it is full further frames are
 /// dropped and counted. Every call that listens keeps all of it in memory.
 pub const UPLINK_FRAMES: usize = 32;
-/// Agent audio waiting to be sent, in frames of 20 ms: 800 ms, four times as long as a call may look away from it, so that
+/// Agent audio waiting to be sent, in frames of 20 ms: 1.04 s, five times as long as a call may look away from it, so that
 /// the line never starves. Depth costs no barge-in latency, as a flush drops everything at once, but memory on every call.
-pub const DOWNLINK_FRAMES: usize = 40;
+pub const DOWNLINK_FRAMES: usize = 52;
 /// Ring slots kept for the ends of turns, so that [`super::Downlink::end_of_turn`] does not fail on a full ring.
 pub const DOWNLINK_RESERVE: usize = 8;
 /// Events waiting for the call; a caller pressing keys as fast as possible makes some 20 a second.

@@ -61,6 +61,8 @@ struct Resident {
     until_aligned: u32,
     /// Its turn is half done.
     speaks: bool,
+    /// Its turns are done in halves.
+    is_halved: bool,
     /// Its call keeps time.
     beats: bool,
 }
@@ -149,7 +151,15 @@ impl Worker {
                 .unwrap_or(current + 1);
             if let Some(slot) = wheel.slots.get_mut(slot_of(emptiest)) {
                 let until_aligned = ALIGN_FIRST;
-                slot.push(Resident { engine, voice, due: emptiest, until_aligned, speaks: false, beats: false });
+                slot.push(Resident {
+                    engine,
+                    voice,
+                    due: emptiest,
+                    until_aligned,
+                    speaks: false,
+                    is_halved: false,
+                    beats: false,
+                });
             }
         }
     }
@@ -216,7 +226,9 @@ impl Worker {
                 wake |= self.ring(&resident.engine.shared);
             }
             resident.speaks = resident.engine.has_to_speak();
-            resident.beats = resident.engine.keeps_time();
+            if half == Half::Hear {
+                (resident.is_halved, resident.beats) = (resident.speaks, resident.engine.keeps_time());
+            }
             // A call that ends between the halves is let go by the next first one, which says goodbye to the peer.
             let is_over = half == Half::Hear && resident.engine.is_closed();
             if survived.is_err() || is_over {
@@ -324,7 +336,7 @@ impl Wheel {
         let legs = |number: usize| self.slots.get(number).into_iter().flatten().filter(|resident| resident.beats);
         // A leg that is served in one piece speaks in its own slot.
         let half = legs(speaking_slot(then)).filter(|resident| resident.speaks);
-        half.chain(legs(slot_of(then)).filter(move |resident| !resident.speaks && resident.due == then))
+        half.chain(legs(slot_of(then)).filter(move |resident| !resident.is_halved && resident.due == then))
     }
 
     /// The first tick from `from` on at which there is work.
