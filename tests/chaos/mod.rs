@@ -4,17 +4,21 @@ use super::fakes::{FakeServer, Misbehaviour, Vendor, voice};
 use offhook::base::Pii;
 use offhook::providers::Network;
 use offhook::providers::registry::{Local, ProviderSpec, Registry};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 /// Calls at once.
 pub const CALLS: usize = 50;
-/// From the request to the fallback's first piece: 1.5 s, and half as much again for a machine that is busy with other
-/// things. The measured figures are printed.
-pub const MOVED: Duration = Duration::from_millis(2_250);
+/// Cases whose calls run at the same time.
+const AT_ONCE: usize = 2;
+/// From the request to the fallback's first piece, on a machine that is not busy with other things; how busy it is, a case
+/// without fault shows. The measured figures are printed.
+pub const MOVED: Duration = Duration::from_millis(1_500);
 /// From the request to the end of the answer, whoever gives it.
 const WHOLE: Duration = Duration::from_millis(4_500);
 /// A call that takes longer is stuck.
@@ -99,119 +103,194 @@ pub fn pitches(heard: impl Iterator<Item = u32>) -> String {
     all.join(" ")
 }
 
-/// One stage with two providers.
+/// A call: what it does with the two providers of a registry.
+pub type Call = Arc<dyn Fn(Arc<Registry>, Vec<String>) -> Calling + Send + Sync>;
+type Calling = Pin<Box<dyn Future<Output = Result<Heard, String>> + Send>>;
+
+/// Boxes a call.
+pub fn call<F>(call: impl Fn(Arc<Registry>, Vec<String>) -> F + Send + Sync + 'static) -> Call
+where
+    F: Future<Output = Result<Heard, String>> + Send + 'static,
+{
+    Arc::new(move |registry, names| Box::pin(call(registry, names)))
+}
+
+/// One fault, fifty calls.
+pub struct Case {
+    pub name: String,
+    pub primary: fn() -> Account,
+    pub fallback: fn() -> Account,
+    /// Sets the fault on the first.
+    pub spoil: Box<dyn FnOnce(&FakeServer) + Send>,
+    pub expected: Expected,
+    /// What every call has to hear.
+    pub words: String,
+    pub call: Call,
+}
+
+/// What became of a case.
+struct Outcome {
+    line: String,
+    worst: Duration,
+    wrong: Vec<String>,
+}
+
+/// One stage and its faults. Each case has a runtime of its own, so that what it leaves behind is seen; their calls run
+/// few cases at a time, so that they are no load for each other, and all wait together for connections to close.
 pub struct Matrix {
     stage: &'static str,
-    pub primary: fn() -> Account,
+    primary: fn() -> Account,
     fallback: fn() -> Account,
     /// The slowest first piece without any fault, which says how busy the machine is.
     healthy: Duration,
-    faults: Vec<String>,
+    wrong: Vec<String>,
+    cases: Vec<Case>,
 }
 
 impl Matrix {
     pub fn new(stage: &'static str, primary: fn() -> Account, fallback: fn() -> Account) -> Self {
         println!("{stage}: {CALLS} calls each; first piece p50/max, whole max, ms");
-        Self { stage, primary, fallback, healthy: Duration::ZERO, faults: Vec::new() }
+        let (healthy, wrong, cases) = (Duration::ZERO, Vec::new(), Vec::new());
+        Self { stage, primary, fallback, healthy, wrong, cases }
     }
 
     /// Runs without any fault, to know the machine.
-    pub async fn warm_up<F>(&mut self, words: &str, call: impl Fn(Arc<Registry>, Vec<String>) -> F)
-    where
-        F: Future<Output = Result<Heard, String>> + Send + 'static,
-    {
-        self.healthy = self.run(|_| (), "none", Expected::Either, words, call).await;
+    pub fn warm_up(&mut self, words: &str, call: &Call) {
+        let case = self.case("none", |_| (), Expected::Either, words, call);
+        let outcome = run(case, Duration::ZERO, &Semaphore::new(1));
+        println!("{}", outcome.line);
+        self.healthy = outcome.worst;
+        self.wrong.extend(outcome.wrong);
     }
 
-    /// Runs one fault, which `spoil` sets, and notes what was wrong.
-    pub async fn run<F>(
-        &mut self,
-        spoil: impl FnOnce(&FakeServer),
+    fn case(
+        &self,
         name: &str,
+        spoil: impl FnOnce(&FakeServer) + Send + 'static,
         expected: Expected,
         words: &str,
-        call: impl Fn(Arc<Registry>, Vec<String>) -> F,
-    ) -> Duration
-    where
-        F: Future<Output = Result<Heard, String>> + Send + 'static,
-    {
-        let before = Handle::current().metrics().num_alive_tasks();
-        let (primary, mut fallback) = ((self.primary)(), (self.fallback)());
-        (fallback.spec.connect_timeout, fallback.spec.first_timeout) = (Some(PATIENT), Some(PATIENT));
-        fallback.spec.stall_timeout = Some(PATIENT);
-        spoil(&primary.server);
-        let network = Network::new(primary.server.ca_pem().as_bytes()).expect("a network");
-        let names = vec![primary.spec.name.clone(), fallback.spec.name.clone()];
-        let specs = vec![primary.spec.clone(), fallback.spec.clone()];
-        let registry = Arc::new(Registry::new(specs, network, Box::new(|_| None), Local::default()));
-        let mut calls = JoinSet::new();
-        for _ in 0..CALLS {
-            calls.spawn(timeout(STUCK, call(Arc::clone(&registry), names.clone())));
+        call: &Call,
+    ) -> Case {
+        Case {
+            name: name.to_owned(),
+            primary: self.primary,
+            fallback: self.fallback,
+            spoil: Box::new(spoil),
+            expected,
+            words: words.to_owned(),
+            call: Arc::clone(call),
         }
-        drop(registry);
-        let outcomes: Vec<_> = calls.join_all().await;
-        let moved = fallback.server.requests().len();
-        let stuck = outcomes.iter().filter(|outcome| outcome.is_err()).count();
-        let failed: Vec<_> = outcomes.iter().flatten().filter_map(|outcome| outcome.as_ref().err()).collect();
-        let mut heard: Vec<_> = outcomes.iter().flatten().flatten().cloned().collect();
-        for heard in heard.iter_mut().filter(|heard| !heard.samples.is_empty()) {
-            heard.words =
-                pitches(voice::hear(&std::mem::take(&mut heard.samples), 8_000).iter().map(|(pitch, ..)| *pitch));
-        }
-        let mut first: Vec<_> = heard.iter().map(|heard| heard.first).collect();
-        first.sort_unstable();
-        let slowest = heard.iter().map(|heard| heard.whole).max().unwrap_or_default();
-        let (median, worst) = (first.get(first.len() / 2).copied(), first.last().copied());
-        let ms = |time: Option<Duration>| time.map_or_else(|| "-".into(), |time| time.as_millis().to_string());
-        println!(
-            "  {name:44} {:>5} {:>5} {:>5}  requests to the second: {moved}",
-            ms(median),
-            ms(worst),
-            ms(Some(slowest))
-        );
-        let busy = self.healthy * 3;
-        let mut wrong = |what: String| self.faults.push(format!("{name}: {what}"));
-        if stuck > 0 {
-            wrong(format!("{stuck} calls are stuck"));
-        }
-        if let Some(error) = failed.first() {
-            wrong(format!("{} calls got no answer: {error}", failed.len()));
-        }
-        let other: Vec<_> = heard.iter().filter(|heard| heard.words != words).collect::<Vec<_>>();
-        if let Some(one) = other.first() {
-            wrong(format!("{} calls heard otherwise: {one:?}", other.len()));
-        }
-        if worst.is_some_and(|worst| worst > MOVED + busy) || slowest > WHOLE + busy {
-            wrong(format!("too late: {worst:?}, whole {slowest:?}"));
-        }
-        match expected {
-            Expected::Moves if moved == 0 => wrong("nobody asked the second".into()),
-            Expected::Tolerated if moved > 0 => wrong(format!("{moved} requests to the second")),
-            _ => {}
-        }
-        let began = Instant::now();
-        let gone = |server: &FakeServer| server.open_connections() == 0;
-        let closed = primary.server.until(LEFT, gone).await && fallback.server.until(LEFT, gone).await;
-        if !closed {
-            let (first, second) = (primary.server.open_connections(), fallback.server.open_connections());
-            wrong(format!("{first} and {second} connections are open"));
-        }
-        while Handle::current().metrics().num_alive_tasks() > before && began.elapsed() < LEFT {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        let after = Handle::current().metrics().num_alive_tasks();
-        if after > before {
-            wrong(format!("{} tasks are left", after - before));
-        }
-        let complaints = fallback.server.complaints();
-        if !complaints.is_empty() {
-            wrong(format!("the second complains: {complaints:?}"));
-        }
-        worst.unwrap_or_default()
     }
 
-    /// Fails with everything that was wrong.
-    pub fn finish(self) {
-        assert!(self.faults.is_empty(), "{}:\n{}", self.stage, self.faults.join("\n"));
+    /// Adds a fault that holds from the beginning.
+    pub fn fault(&mut self, fault: Misbehaviour, expected: Expected, words: &str, call: &Call) {
+        let spoil = move |primary: &FakeServer| primary.misbehave(fault);
+        self.cases.push(self.case(&format!("{fault:?}"), spoil, expected, words, call));
     }
+
+    /// Adds a fault of connections that have seemed well for so long.
+    pub fn later(&mut self, age: Duration, fault: Misbehaviour, words: &str, call: &Call) {
+        let spoil = move |primary: &FakeServer| primary.misbehave_after(age, fault);
+        self.cases.push(self.case(&format!("{fault:?}"), spoil, Expected::Either, words, call));
+    }
+
+    /// Makes the last case one of another first provider, and says so.
+    pub fn of(&mut self, primary: fn() -> Account, whose: &str) {
+        let case = self.cases.last_mut().expect("a case");
+        case.primary = primary;
+        case.name.push_str(whose);
+    }
+
+    /// Runs all of them, and fails with everything that was wrong.
+    pub fn finish(mut self) {
+        let (places, healthy) = (Semaphore::new(AT_ONCE), self.healthy);
+        let cases = std::mem::take(&mut self.cases);
+        std::thread::scope(|scope| {
+            let running: Vec<_> = cases.into_iter().map(|case| scope.spawn(|| run(case, healthy, &places))).collect();
+            for running in running {
+                let outcome = running.join().expect("a case that does not panic");
+                println!("{}", outcome.line);
+                self.wrong.extend(outcome.wrong);
+            }
+        });
+        assert!(self.wrong.is_empty(), "{}:\n{}", self.stage, self.wrong.join("\n"));
+    }
+}
+
+fn run(case: Case, healthy: Duration, places: &Semaphore) -> Outcome {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(judge(case, healthy, places))
+}
+
+async fn judge(case: Case, healthy: Duration, places: &Semaphore) -> Outcome {
+    let place = places.acquire().await.expect("a semaphore that is never closed");
+    let (primary, mut fallback) = ((case.primary)(), (case.fallback)());
+    (fallback.spec.connect_timeout, fallback.spec.first_timeout) = (Some(PATIENT), Some(PATIENT));
+    fallback.spec.stall_timeout = Some(PATIENT);
+    (case.spoil)(&primary.server);
+    let network = Network::new(primary.server.ca_pem().as_bytes()).expect("a network");
+    let names = vec![primary.spec.name.clone(), fallback.spec.name.clone()];
+    let specs = vec![primary.spec.clone(), fallback.spec.clone()];
+    let registry = Arc::new(Registry::new(specs, network, Box::new(|_| None), Local::default()));
+    let mut calls = JoinSet::new();
+    for _ in 0..CALLS {
+        calls.spawn(timeout(STUCK, (case.call)(Arc::clone(&registry), names.clone())));
+    }
+    drop(registry);
+    let outcomes: Vec<_> = calls.join_all().await;
+    let moved = fallback.server.requests().len();
+    let stuck = outcomes.iter().filter(|outcome| outcome.is_err()).count();
+    let failed: Vec<_> = outcomes.iter().flatten().filter_map(|outcome| outcome.as_ref().err()).collect();
+    let mut heard: Vec<_> = outcomes.iter().flatten().flatten().cloned().collect();
+    for heard in heard.iter_mut().filter(|heard| !heard.samples.is_empty()) {
+        heard.words = pitches(voice::hear(&std::mem::take(&mut heard.samples), 8_000).iter().map(|(pitch, ..)| *pitch));
+    }
+    drop(place);
+    let mut first: Vec<_> = heard.iter().map(|heard| heard.first).collect();
+    first.sort_unstable();
+    let slowest = heard.iter().map(|heard| heard.whole).max().unwrap_or_default();
+    let (median, worst) = (first.get(first.len() / 2).copied(), first.last().copied());
+    let ms = |time: Option<Duration>| time.map_or_else(|| "-".into(), |time| time.as_millis().to_string());
+    let (name, whole) = (&case.name, ms(Some(slowest)));
+    let line = format!("  {name:44} {:>5} {:>5} {whole:>5}  requests to the second: {moved}", ms(median), ms(worst));
+    let busy = healthy * 3;
+    let mut faults = Vec::new();
+    let mut wrong = |what: String| faults.push(format!("{name}: {what}"));
+    if stuck > 0 {
+        wrong(format!("{stuck} calls are stuck"));
+    }
+    if let Some(error) = failed.first() {
+        wrong(format!("{} calls got no answer: {error}", failed.len()));
+    }
+    let other: Vec<_> = heard.iter().filter(|heard| heard.words != case.words).collect();
+    if let Some(one) = other.first() {
+        wrong(format!("{} calls heard otherwise: {one:?}", other.len()));
+    }
+    if worst.is_some_and(|worst| worst > MOVED + busy) || slowest > WHOLE + busy {
+        wrong(format!("too late: {worst:?}, whole {slowest:?}"));
+    }
+    match case.expected {
+        Expected::Moves if moved == 0 => wrong("nobody asked the second".into()),
+        Expected::Tolerated if moved > 0 => wrong(format!("{moved} requests to the second")),
+        _ => {}
+    }
+    let began = Instant::now();
+    let gone = |server: &FakeServer| server.open_connections() == 0;
+    let closed = primary.server.until(LEFT, gone).await && fallback.server.until(LEFT, gone).await;
+    if !closed {
+        let (first, second) = (primary.server.open_connections(), fallback.server.open_connections());
+        wrong(format!("{first} and {second} connections are open"));
+    }
+    let tasks = || Handle::current().metrics().num_alive_tasks();
+    while tasks() > 0 && began.elapsed() < LEFT {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    if tasks() > 0 {
+        wrong(format!("{} tasks are left", tasks()));
+    }
+    let complaints = fallback.server.complaints();
+    if !complaints.is_empty() {
+        wrong(format!("the second complains: {complaints:?}"));
+    }
+    Outcome { line, worst: worst.unwrap_or_default(), wrong: faults }
 }

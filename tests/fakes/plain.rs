@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{Context, Conversation, Message, Misbehaviour, Reply, Request, Say, Vendor};
+use super::{Context, Conversation, Message, Misbehaviour, Reply, Request, Say, Vendor, voice::from_base64};
 
 /// What every caller says.
 pub const WORDS: &str = "table for two";
@@ -212,6 +212,85 @@ impl Conversation for Turns {
     fn closed(&mut self, _: Option<u16>) {
         if !self.left {
             self.context.complain("it left without Terminate: the session goes on and is billed");
+        }
+    }
+}
+
+/// OpenAI's transcription over the realtime interface, in µ-law.
+pub struct OpenAi;
+
+impl Vendor for OpenAi {
+    fn websocket(&self, request: &Request) -> Result<Box<dyn Conversation>, Reply> {
+        if request.path != "/v1/realtime" {
+            return Err(self.http(request));
+        }
+        let (context, clock) = (request.context.clone(), Clock::default());
+        Ok(Box::new(Transcription { context, clock, item: 1, held: None }))
+    }
+}
+
+struct Transcription {
+    context: Context,
+    clock: Clock,
+    /// The ordinal of the item that is not committed yet.
+    item: u64,
+    /// A completion that comes behind the next one.
+    held: Option<Say>,
+}
+
+/// What every caller says after a pause.
+pub const AFTER_A_PAUSE: &str = "please";
+
+impl Transcription {
+    /// The words of the present item, where it has any.
+    fn of_item(&self, words: String) -> String {
+        if self.item > 1 && !words.is_empty() { AFTER_A_PAUSE.into() } else { words }
+    }
+
+    fn event(&self, kind: &str, field: &str, words: &str) -> Say {
+        let kind = format!("conversation.item.input_audio_transcription.{kind}");
+        Say::json(&json!({"type": kind, "item_id": format!("item-{}", self.item), "content_index": 0, field: words}))
+    }
+}
+
+impl Conversation for Transcription {
+    fn opened(&mut self) -> Vec<Say> {
+        vec![Say::json(&json!({"type": "session.created", "session": {"type": "transcription"}}))]
+    }
+
+    fn heard(&mut self, message: Message) -> Vec<Say> {
+        let json = message.json();
+        match json["type"].as_str() {
+            Some("session.update") => vec![Say::json(&json!({"type": "session.updated", "session": json["session"]}))],
+            Some("input_audio_buffer.append") => {
+                let octets = json["audio"].as_str().and_then(from_base64).unwrap_or_default();
+                self.clock.take(&octets);
+                let words = if self.clock.news() { joined(&self.clock.words()) } else { String::new() };
+                let words = self.of_item(words);
+                if words.is_empty() { Vec::new() } else { vec![self.event("delta", "delta", &words)] }
+            }
+            Some("input_audio_buffer.commit") => {
+                let words = joined(&self.clock.report());
+                let words = self.of_item(words);
+                let previous = (self.item > 1).then(|| format!("item-{}", self.item - 1));
+                let item = format!("item-{}", self.item);
+                let committed =
+                    json!({"type": "input_audio_buffer.committed", "item_id": item, "previous_item_id": previous});
+                let completed = self.event("completed", "transcript", &words);
+                self.item += 1;
+                let mut says = vec![Say::json(&committed)];
+                if self.context.misbehaves(Misbehaviour::OutOfOrderFinals) && self.held.is_none() && self.item == 2 {
+                    self.held = Some(completed);
+                    return says;
+                }
+                says.push(completed.clone());
+                says.extend(self.held.take());
+                if self.context.misbehaves(Misbehaviour::DuplicateFinals) {
+                    says.push(completed);
+                }
+                says
+            }
+            _ => Vec::new(),
         }
     }
 }

@@ -35,6 +35,7 @@ impl Vendor for OpenAiRealtime {
             ear: Ear::new(8_000),
             active: None,
             responses: 0,
+            turns: 0,
             sent_ms: 0,
             calls: Vec::new(),
             last_words: String::new(),
@@ -50,6 +51,8 @@ struct Talk {
     /// The response under way, and when it is done.
     active: Option<(u32, Instant)>,
     responses: u32,
+    /// Turns of the caller that were transcribed.
+    turns: u32,
     /// Audio of the last item.
     sent_ms: u64,
     calls: Vec<String>,
@@ -151,10 +154,18 @@ impl Talk {
     fn turn(&mut self, words: &str) -> Vec<Say> {
         self.last_words = words.to_owned();
         let mut says = self.respond(answer(words));
-        says.push(Say::json(&json!({
-            "type": "conversation.item.input_audio_transcription.completed", "item_id": "u", "transcript": words,
-        })));
+        says.extend(self.transcript(words));
         says
+    }
+
+    /// The caller's words, under the name of their item.
+    fn transcript(&mut self, words: &str) -> Vec<Say> {
+        self.turns += 1;
+        let say = Say::json(&json!({
+            "type": "conversation.item.input_audio_transcription.completed", "item_id": format!("u{}", self.turns),
+            "content_index": 0, "transcript": words,
+        }));
+        if self.context.misbehaves(Misbehaviour::DuplicateFinals) { vec![say.clone(), say] } else { vec![say] }
     }
 
     fn is_active(&self) -> bool {
@@ -223,13 +234,10 @@ impl Conversation for Talk {
                     return vec![self.error("input_audio_buffer_commit_empty", &event)];
                 }
                 self.last_words = self.ear.take();
-                vec![
-                    Say::json(&json!({"type": "input_audio_buffer.committed", "item_id": "u"})),
-                    Say::json(&json!({
-                        "type": "conversation.item.input_audio_transcription.completed", "item_id": "u",
-                        "transcript": self.last_words,
-                    })),
-                ]
+                let committed =
+                    json!({"type": "input_audio_buffer.committed", "item_id": format!("u{}", self.turns + 1)});
+                let words = self.last_words.clone();
+                std::iter::once(Say::json(&committed)).chain(self.transcript(&words)).collect()
             }
             "response.create" => {
                 if self.is_active() {

@@ -3,7 +3,11 @@
 //! A word is told by its letters and digits alone; `Hello,` and `hello` sound the same. There are 48 pitches, so one
 //! word in 48 sounds like another: tell texts by several words, or look at [`pitch`].
 
-use std::{f64::consts::TAU, time::Duration};
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::f64::consts::TAU;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::time::Duration;
 
 /// The lowest pitch, in hertz.
 const LOWEST: u32 = 300;
@@ -87,6 +91,16 @@ impl Voice {
 
     /// Speaks the text, at `rate` samples a second.
     pub fn speak(&self, text: &str, rate: u32) -> Vec<i16> {
+        let key = (text.to_owned(), rate, self.word, self.gap);
+        SPOKEN.with_borrow_mut(|spoken| {
+            if spoken.len() >= SPOKEN_MAX {
+                spoken.clear();
+            }
+            spoken.entry(key).or_insert_with(|| self.synthesise(text, rate)).clone()
+        })
+    }
+
+    fn synthesise(&self, text: &str, rate: u32) -> Vec<i16> {
         let mut samples = silence(self.duration(text), rate);
         for word in self.words(text) {
             let place = position(word.start, rate)..position(word.end, rate);
@@ -101,6 +115,14 @@ impl Voice {
         samples
     }
 }
+
+type Spoken = (String, u32, Duration, Duration);
+thread_local! {
+    /// What was said before.
+    static SPOKEN: RefCell<HashMap<Spoken, Vec<i16>>> = RefCell::default();
+}
+/// Texts kept in [`SPOKEN`].
+const SPOKEN_MAX: usize = 64;
 
 /// Silence of this length.
 pub fn silence(length: Duration, rate: u32) -> Vec<i16> {
@@ -158,15 +180,35 @@ pub fn says(samples: &[i16], rate: u32, text: &str) -> bool {
     wanted.is_empty() || heard.windows(wanted.len()).any(|part| part == wanted)
 }
 
-/// The strongest of the pitches (Goertzel's algorithm).
+thread_local! {
+    /// The pitches of sounds that were heard before: many calls say the same.
+    static KNOWN: RefCell<HashMap<u64, u32>> = RefCell::default();
+}
+/// Sounds kept in [`KNOWN`].
+const KNOWN_MAX: usize = 4_096;
+
+/// The strongest of the pitches.
 fn strongest(samples: &[i16], rate: u32) -> u32 {
+    let mut hasher = DefaultHasher::new();
+    (samples, rate).hash(&mut hasher);
+    let sound = hasher.finish();
+    KNOWN.with_borrow_mut(|known| {
+        if known.len() >= KNOWN_MAX {
+            known.clear();
+        }
+        *known.entry(sound).or_insert_with(|| measured(samples, rate))
+    })
+}
+
+/// The strongest of the pitches (Goertzel's algorithm).
+fn measured(samples: &[i16], rate: u32) -> u32 {
     let power = |pitch: u32| {
         let k = 2.0 * (TAU * f64::from(pitch) / f64::from(rate)).cos();
         let (a, b) = samples.iter().fold((0.0, 0.0), |(a, b), s| (f64::from(*s) + k * a - b, a));
         a * a + b * b - k * a * b
     };
-    let pitches = (0..PITCHES).map(|n| LOWEST + n * STEP);
-    pitches.max_by(|a, b| power(*a).total_cmp(&power(*b))).unwrap_or(LOWEST)
+    let pitches = (0..PITCHES).map(|n| LOWEST + n * STEP).map(|pitch| (pitch, power(pitch)));
+    pitches.max_by(|(_, a), (_, b)| a.total_cmp(b)).map_or(LOWEST, |(pitch, _)| pitch)
 }
 
 /// The sample at a time.

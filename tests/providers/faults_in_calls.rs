@@ -1,16 +1,19 @@
 //! What a caller notices when vendors fail: whole calls over SIP and RTP, through a second vendor of each stage.
 
 use crate::fakes::voice::{self, Voice};
-use crate::fakes::{FakeServer, Misbehaviour, Vendor, llm_anthropic, llm_openai, stt_assemblyai, stt_deepgram};
+use crate::fakes::{FakeServer, Misbehaviour, Vendor, llm_anthropic, llm_openai, plain, stt_assemblyai, stt_deepgram};
 use crate::fakes::{tts_cartesia, tts_elevenlabs};
 use crate::support::{Phone, TestServer};
+use futures_util::future::join_all;
 use offhook::base::Pii;
-use offhook::call::{CallEvent, Engines};
+use offhook::call::{CallEvent, Engines, LineError, Unanswered};
 use offhook::providers::Network;
 use offhook::providers::registry::{Local, ProviderSpec, Registry};
 use offhook::sip::event::EndCause;
 use offhook::tools::EgressPolicy;
-use std::time::Duration;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+use tokio::runtime::Handle;
 
 const CALLER: [u8; 4] = [127, 0, 0, 1];
 const AGENT: &str = "
@@ -35,6 +38,12 @@ struct Vendors {
 }
 
 impl Vendors {
+    /// Recognisers that know the words by the length of the audio alone, for many calls at once.
+    fn lean() -> Self {
+        let ears = [FakeServer::start(plain::Deepgram), FakeServer::start(plain::AssemblyAi)];
+        Self { ears, ..Self::start() }
+    }
+
     fn start() -> Self {
         let patience = Duration::from_secs(10);
         let open_ai = llm_openai::OpenAi { key: "key", flavour: llm_openai::Flavour::OpenAi };
@@ -139,4 +148,131 @@ async fn a_voice_that_dies_in_the_middle_of_a_word_is_followed_by_the_next() {
     assert_eq!(heard, pitches(ANSWER));
     assert!(!vendors.voices[1].requests().is_empty());
     goodbye(&mut phone, &mut server).await;
+}
+
+/// Whole calls at once, as many as a small machine that is busy with other tests carries besides the vendors;
+/// `OFFHOOK_FAULTY_CALLS` names another number.
+const CALLS: usize = 20;
+/// Before a caller who was turned away calls again.
+const AGAIN: Duration = Duration::from_millis(500);
+/// From the caller's last sound to the agent's first.
+const HEARD: Duration = Duration::from_secs(3);
+/// Time for connections to be closed and tasks to end.
+const LEFT: Duration = Duration::from_secs(15);
+
+/// One turn of a call that is up: how long the caller waited, and what was heard.
+async fn turn(phone: &mut Phone, words: &[i16]) -> (Duration, Vec<u32>) {
+    phone.play(words).await;
+    let silent_since = Instant::now();
+    phone.heard = Some(Vec::new());
+    phone.wait_for(true, 2).await;
+    let waited = silent_since.elapsed();
+    // The next sentence may have to find its way to another voice.
+    phone.wait_for(false, 70).await;
+    let heard = phone.heard.take().unwrap_or_default();
+    (waited, voice::hear(&heard, 8_000).iter().map(|(pitch, ..)| *pitch).collect())
+}
+
+/// A call that is up; a server that asks to be called again is.
+async fn dial(phone: &Phone, target: SocketAddr) -> Phone {
+    loop {
+        let mut phone = phone.dial_also(target).await;
+        match phone.line.answered().await {
+            Ok(_) => return phone,
+            Err(LineError::NotAnswered(Unanswered::Unavailable { retry_after: Some(_), .. })) => {
+                tokio::time::sleep(AGAIN).await;
+            }
+            Err(other) => panic!("{other}"),
+        }
+    }
+}
+
+/// As many whole calls at once, each with one turn, while the first vendor of a stage has this fault; nothing of them is
+/// left behind.
+async fn all_are_answered(stage: &str, fault: Misbehaviour, whose: fn(&Vendors) -> &[FakeServer; 2]) {
+    let calls = std::env::var("OFFHOOK_FAULTY_CALLS").ok().and_then(|calls| calls.parse().ok()).unwrap_or(CALLS);
+    let vendors = Vendors::lean();
+    let [first, second] = whose(&vendors);
+    first.misbehave(fault);
+    let server = vendors.serve().await;
+    let words = caller_says("table for two friday");
+    let target = server.server.sip.local_addr();
+    let mut one = Phone::call(&server.server, CALLER).await.unwrap();
+    one.line.hang_up();
+    one.ended().await;
+    let before = vendors.until(|left| left.ears == 0).await;
+    let answered = join_all((0..calls).map(|_| async {
+        let mut phone = dial(&one, target).await;
+        let turn = turn(&mut phone, &words).await;
+        phone.line.hang_up();
+        (turn, phone.ended().await)
+    }))
+    .await;
+    let mut waits: Vec<_> = answered.iter().map(|((waited, _), _)| *waited).collect();
+    waits.sort_unstable();
+    let (median, worst) = (waits[waits.len() / 2], waits[waits.len() - 1]);
+    println!("{stage}, {fault:?}: {calls} calls, heard after {median:?} at the median, {worst:?} at the most");
+    for ((_, heard), end) in &answered {
+        assert_eq!((heard, end), (&pitches(ANSWER), &EndCause::Local), "{stage}");
+    }
+    assert!(worst <= HEARD, "{stage}: {worst:?}");
+    assert!(!second.requests().is_empty(), "{stage}: nobody asked the second");
+    // A connection that is kept for later calls is a descriptor at each end, and at most two tasks.
+    let is_clean = |left: &Left| {
+        let kept = 2 * left.kept.saturating_sub(before.kept) as usize;
+        left.ears == 0 && left.tasks <= before.tasks + kept && left.descriptors <= before.descriptors + kept
+    };
+    let after = vendors.until(is_clean).await;
+    println!("  left before and after: {before:?}, {after:?}");
+    assert!(is_clean(&after), "{stage}: {before:?}, {after:?}");
+}
+
+/// What there is while no call is up.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Left {
+    /// Connections of recognisers, each of which belongs to a call.
+    ears: u64,
+    /// Connections that are kept for later calls.
+    kept: u64,
+    tasks: usize,
+    descriptors: usize,
+}
+
+impl Vendors {
+    fn left(&self) -> Left {
+        let open = |servers: &[FakeServer; 2]| servers.iter().map(FakeServer::open_connections).sum::<u64>();
+        Left {
+            ears: open(&self.ears),
+            kept: open(&self.minds) + open(&self.voices),
+            tasks: Handle::current().metrics().num_alive_tasks(),
+            descriptors: std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count),
+        }
+    }
+
+    /// What there is once it is as it should be, or after [`LEFT`].
+    async fn until(&self, holds: impl Fn(&Left) -> bool) -> Left {
+        let began = Instant::now();
+        loop {
+            let left = self.left();
+            if holds(&left) || began.elapsed() >= LEFT {
+                return left;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_calls_are_answered_while_the_first_recogniser_hears_nothing() {
+    all_are_answered("speech_to_text", Misbehaviour::StallAfterUpgrade, |vendors| &vendors.ears).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_calls_are_answered_while_the_first_model_says_nothing() {
+    all_are_answered("language_model", Misbehaviour::Silence, |vendors| &vendors.minds).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_calls_are_answered_while_the_first_voice_cannot_be_reached() {
+    all_are_answered("text_to_speech", Misbehaviour::StallInTls, |vendors| &vendors.voices).await;
 }

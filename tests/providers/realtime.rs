@@ -504,7 +504,7 @@ async fn a_vendor_does_what_it_is_said_to_and_is_told_nothing_that_it_does_not_u
             }
         };
         call.stream.interrupt(answer, Duration::from_millis(100));
-        // Under way to the vendor before what follows.
+        let connections = rig.server.connections();
         call.stream.update("Be brief.", &[]);
         let is_told = |rig: &Rig| rig.log.all().iter().any(|message| message.to_string().contains("Be brief."));
         let deadline = std::time::Instant::now() + LIMIT;
@@ -512,9 +512,10 @@ async fn a_vendor_does_what_it_is_said_to_and_is_told_nothing_that_it_does_not_u
             sleep(Duration::from_millis(10)).await;
         }
         if has.update {
-            assert!(is_told(&rig) && rig.server.connections() == 1, "{which:?}: within the session");
+            assert!(is_told(&rig) && rig.server.connections() == connections, "{which:?}: within the session");
         } else {
-            assert!(rig.server.until(LIMIT, |server| server.connections() == 2).await, "{which:?}: over a fresh one");
+            let is_fresh = rig.server.until(LIMIT, |server| server.connections() > connections);
+            assert!(is_fresh.await, "{which:?}: over a fresh one");
         }
         let told = rig.log.all().iter().any(|message| message["type"] == "conversation.item.truncate");
         assert_eq!(told, has.truncate, "{which:?}");

@@ -635,6 +635,9 @@ async fn a_vendor_hints_at_what_it_is_said_to_and_at_nothing_else() {
         assert!(has.partials || !said(&|event| matches!(event, SttEvent::Partial { .. })), "{name}");
         assert!(has.end_of_turn || !said(&is_end), "{name}");
         assert!(has.detects_language || !said(&|event| matches!(event, SttEvent::Language { .. })), "{name}");
+        // Each of these has a test beside its adapter in which words come with their times.
+        let timed = ["deepgram", "deepgram-flux", "assemblyai", "azure", "vosk"];
+        assert_eq!(has.timestamps, timed.contains(&case.vendor), "{name}");
     }
 }
 

@@ -100,6 +100,7 @@ impl RealtimeVendor for OpenAi {
             active: None,
             responses: VecDeque::new(),
             items: VecDeque::new(),
+            transcribed: VecDeque::new(),
             events: 0,
         }))
     }
@@ -130,6 +131,8 @@ struct Connection {
     responses: VecDeque<Response>,
     /// The spoken item of each answer.
     items: VecDeque<(AnswerId, String, u64)>,
+    /// The caller's items whose words were told.
+    transcribed: VecDeque<String>,
     events: u64,
 }
 
@@ -331,8 +334,13 @@ impl RealtimeProtocol for Connection {
             }
             "input_audio_buffer.speech_stopped" => events.push(Answered::SpeechStopped),
             "conversation.item.input_audio_transcription.completed" => {
-                let words = json::text(&event, "/transcript").trim();
-                if !words.is_empty() {
+                let (item, words) = (json::text(&event, "/item_id"), json::text(&event, "/transcript").trim());
+                let is_known = !item.is_empty() && self.transcribed.iter().any(|known| known == item);
+                if !words.is_empty() && !is_known {
+                    self.transcribed.push_back(item.to_owned());
+                    if self.transcribed.len() > REMEMBERED {
+                        self.transcribed.pop_front();
+                    }
                     events.push(Answered::CallerSaid(Pii::new(words.to_owned())));
                 }
             }

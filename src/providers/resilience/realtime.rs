@@ -436,7 +436,7 @@ impl Relay {
     }
 
     /// Hands an event of the provider in use to the call. False when the call has left.
-    async fn deliver(&mut self, mut event: RealtimeEvent) -> bool {
+    async fn deliver(&self, mut event: RealtimeEvent) -> bool {
         self.number(&mut event);
         self.note(&event);
         matches!(event, RealtimeEvent::BrokeOff { .. }) || self.events.send(event).await.is_ok()

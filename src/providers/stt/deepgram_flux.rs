@@ -271,8 +271,8 @@ mod tests {
 
     fn turn(machine: &mut dyn SttProtocol, event: &str) -> Vec<Heard> {
         let mut heard = Vec::new();
-        let message =
-            json!({"type": "TurnInfo", "event": event, "transcript": "hello", "words": [{"confidence": 0.5}]});
+        let message = json!({"type": "TurnInfo", "event": event, "transcript": "hello", "words": [{"confidence": 0.5}],
+                "audio_window_start": 1.0, "audio_window_end": 1.5});
         machine.received(Frame::Text(message.to_string()), &mut Outbox::default(), &mut heard).expect("a good message");
         heard
     }
@@ -284,7 +284,10 @@ mod tests {
         assert!(matches!(turn(machine.as_mut(), "EagerEndOfTurn")[..], [_, Heard::EndOfTurn { eager: true }]));
         assert!(matches!(turn(machine.as_mut(), "TurnResumed")[..], [Heard::TurnResumed, _]));
         let end = turn(machine.as_mut(), "EndOfTurn");
-        assert!(matches!(end[..], [Heard::Final { confidence: Some(0.5), .. }, Heard::EndOfTurn { eager: false }]));
+        assert!(matches!(
+            end[..],
+            [Heard::Final { confidence: Some(0.5), span: Some(_), .. }, Heard::EndOfTurn { eager: false }]
+        ));
         assert_eq!(turn(machine.as_mut(), "Tomorrow"), []);
     }
 
