@@ -116,6 +116,35 @@ fn silence_is_paced_without_gap_from_the_moment_of_configuration() {
 }
 
 #[test]
+fn a_call_that_keeps_time_hears_of_every_turn_even_of_a_silent_peer() {
+    let workers = workers(free_range(10));
+    let peer = Peer::new();
+    let mut leg = workers.open(LegMode::Agent).unwrap();
+    leg.configure(media(peer.address())).unwrap();
+    peer.receive();
+    assert!(!leg.take_beat(), "nobody asked");
+    leg.keep_time(true);
+    let (mut beats, before) = (0, leg.stats().sent);
+    while beats < 20 {
+        wait_for(&mut leg);
+        beats += u64::from(leg.take_beat());
+    }
+    let turns = leg.stats().sent - before;
+    assert!(turns >= 15, "{turns} turns, more beats than that");
+    leg.keep_time(false);
+    // What is under way may still come.
+    while leg.stats().sent < before + turns + 3 {
+        peer.receive();
+    }
+    leg.take_beat();
+    let sent = leg.stats().sent;
+    while leg.stats().sent < sent + 3 {
+        peer.receive();
+    }
+    assert!(!leg.take_beat(), "nobody wants it any more");
+}
+
+#[test]
 fn two_legs_hear_each_other_whole() {
     let workers = workers(21_100..=21_199);
     let (mut speaker, mut listener) = (workers.open(LegMode::Agent).unwrap(), workers.open(LegMode::Agent).unwrap());

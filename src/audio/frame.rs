@@ -92,7 +92,16 @@ impl std::fmt::Debug for Frame {
 /// Root mean square of `samples` in dB below full scale; −96 when there is nothing or only zeros.
 #[must_use]
 pub fn level_dbfs(samples: &[i16]) -> f32 {
-    let energy: f32 = samples.iter().map(|s| f32::from(*s) * f32::from(*s)).sum();
+    // In lanes: one sum waits for each addition before the next.
+    let (whole, rest) = samples.as_chunks::<8>();
+    let mut sums = [0.0_f32; 8];
+    for chunk in whole {
+        for (sum, sample) in sums.iter_mut().zip(chunk) {
+            *sum += f32::from(*sample) * f32::from(*sample);
+        }
+    }
+    let rest = rest.iter().map(|sample| f32::from(*sample) * f32::from(*sample));
+    let energy = sums.into_iter().chain(rest).sum::<f32>();
     if samples.is_empty() || energy <= 0.0 {
         return -96.0;
     }

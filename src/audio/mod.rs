@@ -9,6 +9,7 @@ pub mod echo_guard;
 pub mod frame;
 pub mod g711;
 pub mod gain;
+mod half_band;
 pub mod noise;
 pub mod noise_suppression;
 pub mod plc;

@@ -78,6 +78,11 @@ pub(super) enum FarEvent {
 }
 
 impl FarSide {
+    /// Whether nothing will come from there.
+    pub(super) const fn is_idle(&self) -> bool {
+        self.placing.is_none() && self.line.is_none()
+    }
+
     /// The next thing from there. Pending while there is nothing. Cancel-safe.
     pub(super) async fn next(&mut self) -> FarEvent {
         if let Some(placing) = &mut self.placing {

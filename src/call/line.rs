@@ -396,6 +396,19 @@ impl Line {
         }
     }
 
+    /// Whether everything that [`Self::next`] waits for is [`Self::next_signal`] and [`Leg::ready`].
+    pub(super) fn is_settled(&self) -> bool {
+        self.handshake.is_none() && self.is_up
+    }
+
+    /// As [`Self::next`] without the media leg, for a line that [is settled](Self::is_settled); `None` when it has seen to
+    /// something itself and may be settled no more. Cancel-safe.
+    pub(super) async fn next_signal(&mut self) -> Option<LineEvent> {
+        let Some(event) = self.signals.next().await else { return Some(LineEvent::Ended(EndCause::Transport)) };
+        self.leg = self.signals.leg;
+        self.take(event)
+    }
+
     /// Lets the handshake go on; with its keys media begins.
     fn drive_handshake(&mut self) -> Option<LineEvent> {
         let Some(handshake) = &mut self.handshake else {

@@ -1,6 +1,6 @@
 //! Takes calls in, places them, and knows all that are up.
 
-use super::bot::{BotCall, Connecting};
+use super::bot::{BotCall, BotThreads, Connecting};
 use super::dial_policy::{Approved, Callee};
 use super::gateway::CallerIdentity;
 use super::legs::{Counterpart, Legs};
@@ -65,6 +65,7 @@ pub struct Supervisor {
     neighbours: HashMap<String, Vec<String>>,
     registrations: Mutex<HashMap<RegistrationId, Route>>,
     states: Mutex<HashMap<String, RegistrationState>>,
+    bots: BotThreads,
     next_call: AtomicU64,
     active: AtomicUsize,
     changed: Notify,
@@ -82,6 +83,7 @@ impl Supervisor {
             neighbours: config.neighbours,
             registrations: Mutex::default(),
             states: Mutex::default(),
+            bots: BotThreads::default(),
             next_call: AtomicU64::new(1),
             active: AtomicUsize::new(0),
             changed: Notify::new(),
@@ -462,7 +464,7 @@ impl Supervisor {
             Program::Bot(bot) => {
                 let legs = Legs::new(line, facts, counterpart, switchboard, events);
                 let bot = Box::new(BotCall::new(legs, bot, begun, direction, &variables));
-                Box::pin(bot.run())
+                Box::pin(self.bots.host(Box::pin(bot.run())))
             }
             Program::Echo => Box::pin(echo(Box::new(line), facts, switchboard, events)),
         }

@@ -183,6 +183,11 @@ impl Engine {
         self.shared.closed.load(Ordering::Acquire)
     }
 
+    /// Whether the call wants beats.
+    pub(super) fn keeps_time(&self) -> bool {
+        self.shared.keeps_time.load(Ordering::Relaxed)
+    }
+
     /// Whether the peer's audio has begun.
     pub(super) fn hears(&self) -> bool {
         self.receiver.hears()

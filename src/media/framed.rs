@@ -67,8 +67,12 @@ impl<H: Copy> FrameConsumer<H> {
         let len = usize::from(len);
         if let Ok(chunk) = self.samples.read_chunk(len) {
             let (first, second) = chunk.as_slices();
-            for (slot, sample) in out.iter_mut().zip(first.iter().chain(second)) {
-                *slot = *sample;
+            let (head, tail) = out.split_at_mut(first.len().min(out.len()));
+            for (out, samples) in [(head, first), (tail, second)] {
+                let len = out.len().min(samples.len());
+                if let (Some(out), Some(samples)) = (out.get_mut(..len), samples.get(..len)) {
+                    out.copy_from_slice(samples);
+                }
             }
             chunk.commit_all();
         }

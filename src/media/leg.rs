@@ -297,7 +297,19 @@ impl Leg {
         Ok(())
     }
 
-    /// Resolves when [`Self::uplink`], [`Self::events`] or [`Self::next_datagram`] has something. Only one task may wait.
+    /// Whether [`Self::ready`] is to resolve once in every 20 ms, 4 ms before the leg speaks ([`Self::take_beat`]): for a
+    /// call whose agent is another process, which is asked then whether it has said something. Begins within 20 ms.
+    pub fn keep_time(&self, on: bool) {
+        self.shared.keeps_time.store(on, Ordering::Relaxed);
+    }
+
+    /// Whether a beat ([`Self::keep_time`]) has come since this was asked last. [`Self::ready`] resolves until it is.
+    pub fn take_beat(&self) -> bool {
+        self.shared.beat.swap(false, Ordering::AcqRel)
+    }
+
+    /// Resolves when [`Self::uplink`], [`Self::events`] or [`Self::next_datagram`] has something, or a beat has come. Only
+    /// one task may wait.
     pub async fn ready(&mut self) {
         std::future::poll_fn(move |cx| {
             self.shared.waker.register(cx.waker());
@@ -305,7 +317,8 @@ impl Leg {
             // Pairs with the fence of the worker: it sees us waiting, or we see what it pushed.
             fence(Ordering::SeqCst);
             let no_datagram = self.handshake.as_ref().is_none_or(Consumer::is_empty);
-            let idle = self.uplink.is_empty() && self.events.ring.is_empty() && no_datagram;
+            let no_beat = !self.shared.beat.load(Ordering::Acquire);
+            let idle = self.uplink.is_empty() && self.events.ring.is_empty() && no_datagram && no_beat;
             if idle { Poll::Pending } else { Poll::Ready(()) }
         })
         .await;

@@ -8,9 +8,9 @@ pub const TAP_FRAMES: usize = 100;
 /// Caller audio waiting for the call, in frames of 20 ms: 640 ms ride out a busy runtime; when it is full further frames are
 /// dropped and counted. Every call that listens keeps all of it in memory.
 pub const UPLINK_FRAMES: usize = 32;
-/// Agent audio waiting to be sent, in frames of 20 ms: 1.28 s, so that bursty speech synthesis never starves
-/// the line. Depth costs no barge-in latency: a flush drops everything at once.
-pub const DOWNLINK_FRAMES: usize = 64;
+/// Agent audio waiting to be sent, in frames of 20 ms: 1.04 s, five times as long as a call may look away from it, so that
+/// the line never starves. Depth costs no barge-in latency, as a flush drops everything at once, but memory on every call.
+pub const DOWNLINK_FRAMES: usize = 52;
 /// Ring slots kept for the ends of turns, so that [`super::Downlink::end_of_turn`] does not fail on a full ring.
 pub const DOWNLINK_RESERVE: usize = 8;
 /// Events waiting for the call; a caller pressing keys as fast as possible makes some 20 a second.
@@ -34,6 +34,9 @@ pub const SLOTS: usize = 10;
 /// Slots between the two halves of a turn of a leg whose call listens: 10 ms, in which an answer to what was just heard
 /// comes back from a call, its bot in another process included. One that takes longer leaves 20 ms later.
 pub const SPEAK_AFTER: usize = 5;
+/// Slots between the beat of a leg whose call keeps time ([`super::Leg::keep_time`]) and what it says next: 4 ms, in which
+/// the call reads what its bot has sent.
+pub const BEAT_BEFORE: usize = 2;
 /// One slot of the wheel.
 pub const SLOT: Duration = Duration::from_millis(2);
 /// One turn of the wheel.

@@ -297,7 +297,7 @@ impl Receiver {
         } else {
             let playout = self.jitter.pull(now, self.quiet);
             self.note(&playout);
-            ear.hear(&playout, self.jitter.next_octets(), out);
+            ear.hear(&playout, self.jitter.beyond(), out);
             self.look_at_clock(ear);
         }
         let Played { timestamp, arrived, is_idle: idle, is_whole } = self.played;
@@ -326,7 +326,7 @@ impl Receiver {
             self.jitter.follow_clock(ear.pace.held_us());
             let playout = self.jitter.pull(now, self.quiet);
             self.note(&playout);
-            ear.keep(&playout, self.jitter.next_octets());
+            ear.keep(&playout, self.jitter.beyond());
         }
         self.jitter.follow_clock(ear.pace.held_us());
         if self.jitter.is_playing() {

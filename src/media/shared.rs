@@ -20,6 +20,10 @@ pub(super) struct Shared {
     pub(super) tones: AtomicU32,
     /// The call waits for the waker.
     pub(super) waiting: AtomicBool,
+    /// The call wants to hear of each turn, shortly before the leg speaks.
+    pub(super) keeps_time: AtomicBool,
+    /// It is that time.
+    pub(super) beat: AtomicBool,
     /// No more audio will come of turns below this number.
     pub(super) ended_below: AtomicU64,
     /// `turn << 32 | samples sent`, by turn modulo [`PLAYED_TURNS`].

@@ -2,15 +2,16 @@
 //!
 //! The wheel turns once in 20 ms and has ten slots of 2 ms. Each leg sits in one slot, chosen so that it is
 //! served just after its peer's packet arrived. A leg whose call listens is served in two halves: it hears in its own
-//! slot and speaks a few slots later, so that an answer to what was heard leaves in the same turn. The worker sleeps until
-//! the next slot that has work; slots that it slept through are served at once, each leg once, however late it is.
+//! slot and speaks a few slots later, so that an answer to what was heard leaves in the same turn. A call that keeps time
+//! gets a beat a little before its leg speaks. The worker sleeps until the next slot that has work; slots that it slept
+//! through are served at once, each leg once, however late it is.
 //!
 //! The bell wakes the calls whose rings have something and frees what ended legs leave behind, so that the
 //! wheel takes no lock of a runtime or of the allocator.
 
 use super::admission::{Admission, LatenessGauge};
 use super::engine::{Engine, Scratch, Turn};
-use super::limits::{LEGS_PER_WORKER, SLOT, SLOTS, SPEAK_AFTER};
+use super::limits::{BEAT_BEFORE, LEGS_PER_WORKER, SLOT, SLOTS, SPEAK_AFTER};
 use super::setup::Retired;
 use super::shared::Shared;
 use super::sys::{Datagrams, raise_priority, thread_cpu_time};
@@ -60,6 +61,10 @@ struct Resident {
     until_aligned: u32,
     /// Its turn is half done.
     speaks: bool,
+    /// Its turns are done in halves.
+    is_halved: bool,
+    /// Its call keeps time.
+    beats: bool,
 }
 
 /// What is done for a leg in a slot.
@@ -145,7 +150,16 @@ impl Worker {
                 .min_by_key(|tick| wheel.slots.get(slot_of(*tick)).map_or(usize::MAX, Vec::len))
                 .unwrap_or(current + 1);
             if let Some(slot) = wheel.slots.get_mut(slot_of(emptiest)) {
-                slot.push(Resident { engine, voice, due: emptiest, until_aligned: ALIGN_FIRST, speaks: false });
+                let until_aligned = ALIGN_FIRST;
+                slot.push(Resident {
+                    engine,
+                    voice,
+                    due: emptiest,
+                    until_aligned,
+                    speaks: false,
+                    is_halved: false,
+                    beats: false,
+                });
             }
         }
     }
@@ -155,10 +169,20 @@ impl Worker {
             return;
         }
         self.note_slot(epoch, tick, &mut wheel.lateness);
-        let woken = [Half::Speak, Half::Hear].map(|half| self.run_half(wheel, tick, half));
-        if woken.contains(&true) {
+        let [spoke, heard] = [Half::Speak, Half::Hear].map(|half| self.run_half(wheel, tick, half));
+        if self.beat(wheel, tick) || spoke || heard {
             self.bell.unpark();
         }
+    }
+
+    /// Tells the calls that keep time that their legs speak soon; true when the bell must be woken.
+    fn beat(&mut self, wheel: &Wheel, tick: u64) -> bool {
+        let mut wake = false;
+        for resident in wheel.beating(tick) {
+            resident.engine.shared.beat.store(true, Ordering::Release);
+            wake |= self.ring(&resident.engine.shared);
+        }
+        wake
     }
 
     /// Serves the legs of a slot whose half is due at this tick; true when the bell must be woken.
@@ -202,6 +226,9 @@ impl Worker {
                 wake |= self.ring(&resident.engine.shared);
             }
             resident.speaks = resident.engine.has_to_speak();
+            if half == Half::Hear {
+                (resident.is_halved, resident.beats) = (resident.speaks, resident.engine.keeps_time());
+            }
             // A call that ends between the halves is let go by the next first one, which says goodbye to the peer.
             let is_over = half == Half::Hear && resident.engine.is_closed();
             if survived.is_err() || is_over {
@@ -300,6 +327,16 @@ impl Wheel {
     fn has_work(&self, tick: u64) -> bool {
         self.slots.get(slot_of(tick)).is_some_and(|slot| !slot.is_empty())
             || self.slots.get(speaking_slot(tick)).is_some_and(|slot| slot.iter().any(|resident| resident.speaks))
+            || self.beating(tick).next().is_some()
+    }
+
+    /// The legs that speak soon after this tick and whose calls keep time.
+    fn beating(&self, tick: u64) -> impl Iterator<Item = &Resident> {
+        let then = tick + BEAT_BEFORE as u64;
+        let legs = |number: usize| self.slots.get(number).into_iter().flatten().filter(|resident| resident.beats);
+        // A leg that is served in one piece speaks in its own slot.
+        let half = legs(speaking_slot(then)).filter(|resident| resident.speaks);
+        half.chain(legs(slot_of(then)).filter(move |resident| !resident.is_halved && resident.due == then))
     }
 
     /// The first tick from `from` on at which there is work.

@@ -1,7 +1,7 @@
 //! The jitter buffer: packets in as they come, one frame out every 20 ms.
 //!
 //! It is a time line of encoded octets for codecs with one octet per tick of an 8 kHz clock (G.711, G.722),
-//! cut into granules of 10 ms. Packets of any length between 10 and 120 ms are laid on it by timestamp, so
+//! cut into granules of 10 ms. Packets of any length up to 120 ms are laid on it by timestamp, so
 //! order, repetition and packet time of the sender do not matter. The playout point follows the delay that
 //! [`DelayEstimate`] learns; it moves by whole playouts, while the caller is quiet when it can. Finer steps
 //! are the asker's: see [`JitterBuffer::excess_us`].
@@ -83,6 +83,8 @@ pub struct Playout {
     pub octets: [u8; PLAYOUT],
     /// Of the first and the second 10 ms.
     pub halves: [Source; 2],
+    /// So many halves at the beginning are [`Source::Lost`] because the line waits: no packet is missing.
+    pub repeated: usize,
     /// Timestamp of the first octet.
     pub timestamp: u32,
     /// When the packet of the first audio half came; `None` without audio.
@@ -142,6 +144,8 @@ pub struct JitterBuffer {
     jumped: bool,
     /// Granules per packet, and the granule at which one began.
     packet: i64,
+    /// What the newest packet lacks of a granule, in microseconds: others have to come until one can be played.
+    lacks_us: i64,
     packet_began: i64,
     /// Playouts in a row that were too late.
     impatience: u32,
@@ -171,6 +175,7 @@ impl JitterBuffer {
             since_move: 0,
             jumped: false,
             packet: 2,
+            lacks_us: 0,
             packet_began: 0,
             impatience: 0,
             paused: false,
@@ -216,7 +221,7 @@ impl JitterBuffer {
 
     /// The delay that is wanted, in microseconds.
     fn wanted_us(&self) -> i64 {
-        self.delay.target_us() + if self.following.is_some() { FOLLOWING_US } else { 0 }
+        self.delay.target_us() + self.lacks_us + if self.following.is_some() { FOLLOWING_US } else { 0 }
     }
 
     fn clear_line(&mut self) {
@@ -277,6 +282,7 @@ impl JitterBuffer {
             self.mark_silent(self.newest, start);
         }
         self.packet = (payload.len() as i64).div_euclid(GRANULE as i64).max(1);
+        self.lacks_us = GRANULE.saturating_sub(payload.len()) as i64 * TICK_US;
         self.packet_began = (start - self.anchor).div_euclid(GRANULE as i64);
         self.lay(start, arrival_us, payload);
         self.newest = self.newest.max(end);
@@ -290,6 +296,7 @@ impl JitterBuffer {
         let mut playout = Playout {
             octets: [0; PLAYOUT],
             halves: [Source::Idle; 2],
+            repeated: 0,
             timestamp: 0,
             arrived: None,
             held: Duration::ZERO,
@@ -299,6 +306,7 @@ impl JitterBuffer {
         }
         let repeated = if self.state == State::Playing { self.move_towards_target(now, quiet) } else { 0 };
         let now_us = now.saturating_duration_since(self.epoch).as_micros() as i64;
+        playout.repeated = repeated;
         playout.timestamp = self.timestamp_at(self.cursor);
         for (n, (half, octets)) in playout.halves.iter_mut().zip(playout.octets.chunks_exact_mut(GRANULE)).enumerate() {
             if n < repeated {
@@ -409,11 +417,18 @@ impl JitterBuffer {
         0
     }
 
-    /// The octets behind the last playout, when they have come.
+    /// What has come behind the last playout: how many granules are missing first, fewer than those of the longest packet,
+    /// and the octets after them.
     #[must_use]
-    pub fn next_octets(&self) -> Option<&[u8]> {
-        let granule = self.line.get(self.cursor.rem_euclid(GRANULES as i64) as usize)?;
-        (granule.number == self.cursor && granule.is_full()).then_some(&granule.octets[..])
+    pub fn beyond(&self) -> Option<(usize, &[u8; GRANULE])> {
+        for missing in 0..MAX_PAYLOAD / GRANULE {
+            let number = self.cursor + missing as i64;
+            let granule = self.line.get(number.rem_euclid(GRANULES as i64) as usize)?;
+            if granule.number == number && (granule.is_full() || granule.silent) {
+                return granule.is_full().then_some((missing, &granule.octets));
+            }
+        }
+        None
     }
 
     /// The sender says that it is silent from here on (RFC 3389): nothing is made up for what does not come.

@@ -239,9 +239,10 @@ impl Decoder {
         }
     }
 
-    /// The audio of a lost packet from the copy that the packet after it, `following`, carries: fills `out`, as long
-    /// as the lost packet was, and says how many samples it wrote. 0 where there is no copy: then
-    /// [`Decoder::conceal`]. To be called before `following` itself is decoded.
+    /// The audio of a lost packet from the copy that the packet after it, `following`, carries: fills `out`, all of the
+    /// gap before `following` that has not been [concealed](Decoder::conceal), and says how many samples it wrote. The
+    /// lost packet may have been longer or shorter than `following`; of a longer gap the beginning is made up. 0 where there
+    /// is no copy: then [`Decoder::conceal`]. To be called before `following` itself is decoded.
     pub fn recover(&mut self, following: &[u8], out: &mut [i16]) -> usize {
         match &mut self.state {
             DecoderState::G711(..) | DecoderState::G722(..) => 0,

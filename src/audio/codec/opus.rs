@@ -11,6 +11,8 @@ const DTX_OCTETS: usize = 2;
 const UNITS_PER_SECOND: u32 = 400;
 /// Samples that one [`Decoder::conceal`] makes up at most: 20 ms at 48 kHz.
 const CONCEALED_MAX: usize = 960;
+/// Samples of the longest copy of a packet: 60 ms at 48 kHz.
+const COPY_MAX: usize = 2_880;
 /// libopus makes up noise for ever. A loss this long begins to fade, since it is an outage …
 const FADES_AFTER_MS: u32 = 120;
 /// … and is silent after this.
@@ -109,10 +111,26 @@ impl Decoder {
     pub(super) fn recover(&mut self, following: &[u8], out: &mut [i16]) -> usize {
         let frame = frame_ms_tenths(following).map_or(usize::MAX, |t| self.rate.samples_in_ms(u32::from(t)) / 10);
         let whole = out.len() - out.len() % self.unit();
-        let Some(out) = out.get_mut(..whole).filter(|out| out.len() >= frame && carries_copy(following)) else {
+        let Some(out) = out.get_mut(..whole).filter(|out| !out.is_empty() && carries_copy(following)) else {
             return 0;
         };
-        self.decoder.decode(following, out, true).unwrap_or(0)
+        let missing = std::mem::take(&mut self.missing);
+        if out.len() >= frame {
+            // What lies before the copy is made up.
+            return self.decoder.decode(following, out, true).unwrap_or(0);
+        }
+        // The copy lasts as long as the packet that carries it, or as the one that was lost where that was shorter: then it
+        // stands first. Of its time a part may have passed.
+        let mut copy = [0; COPY_MAX];
+        let Some(copy) = copy.get_mut(..frame) else { return 0 };
+        if self.decoder.decode(following, copy, true).unwrap_or(0) != frame {
+            return 0;
+        }
+        let passed = missing.min(frame - out.len());
+        for (sample, copied) in out.iter_mut().zip(copy.iter().skip(passed)) {
+            *sample = *copied;
+        }
+        out.len()
     }
 
     pub(super) fn conceal(&mut self, out: &mut [i16]) {

@@ -3,6 +3,7 @@
 use super::limits::{READ_BUFFER_BYTES, WRITE_BUFFER_BYTES, WRITE_CHUNK_BYTES};
 use super::setup::BotSetup;
 use super::socket::Socket;
+use super::stream::BotStream;
 use crate::providers::bot::SUBPROTOCOL;
 use crate::providers::bot::limits::MESSAGE_BYTES;
 use crate::tools::Refusal;
@@ -47,8 +48,18 @@ pub enum ConnectError {
 /// A connection, in clear or inside TLS.
 #[derive(Debug)]
 pub(super) enum Connection {
-    Clear(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
+    Clear(BotStream),
+    Tls(Box<TlsStream<BotStream>>),
+}
+
+impl Connection {
+    /// What carries it.
+    pub(super) fn stream(&mut self) -> &mut BotStream {
+        match self {
+            Self::Clear(stream) => stream,
+            Self::Tls(stream) => stream.get_mut().0,
+        }
+    }
 }
 
 impl AsyncRead for Connection {
@@ -94,6 +105,7 @@ async fn open(setup: &BotSetup) -> Result<Socket, ConnectError> {
     let stream = reach(setup).await?;
     // Audio in pieces of 20 ms must not wait for one another (RFC 896).
     stream.set_nodelay(true).map_err(|error| ConnectError::Unreachable(error.to_string()))?;
+    let stream = BotStream::Watched(stream);
     let connection = match &setup.tls {
         Some((config, name)) => {
             let handshake = TlsConnector::from(Arc::clone(config)).connect(name.clone(), stream).await;

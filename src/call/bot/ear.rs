@@ -10,17 +10,16 @@ use std::time::Duration;
 const FRAME: Duration = Duration::from_millis(20);
 
 /// Up to 20 ms in the bot's format.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct CallerFrame {
     /// Samples of the format from the first one of the call to this frame's first.
     pub(super) timestamp: u32,
-    len: u16,
-    octets: [u8; AudioFormat::MAX_FRAME_BYTES],
+    octets: Vec<u8>,
 }
 
 impl CallerFrame {
     pub(super) fn octets(&self) -> &[u8] {
-        self.octets.get(..usize::from(self.len)).unwrap_or_default()
+        &self.octets
     }
 }
 
@@ -97,11 +96,10 @@ impl Ear {
                 self.waiting.pop_front();
                 self.dropped += 1;
             }
-            let mut frame =
-                CallerFrame { timestamp: self.timestamp, len: 0, octets: [0; AudioFormat::MAX_FRAME_BYTES] };
-            frame.len = self.format.encode(piece, &mut frame.octets) as u16;
+            let mut octets = vec![0; piece.len() * self.format.encoding.sample_bytes()];
+            self.format.encode(piece, &mut octets);
+            self.waiting.push_back(CallerFrame { timestamp: self.timestamp, octets });
             self.timestamp = self.timestamp.wrapping_add(piece.len() as u32);
-            self.waiting.push_back(frame);
         }
     }
 

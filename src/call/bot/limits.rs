@@ -11,7 +11,7 @@ pub(super) const STALLED_AFTER: Duration = Duration::from_secs(10);
 /// Octets that wait to be written beside caller audio: marks and keys that a stalled bot does not read.
 pub(super) const WRITE_BUFFER_BYTES: usize = 64 * 1024;
 /// Read buffer of one connection. Larger pieces are read in several steps.
-pub(super) const READ_BUFFER_BYTES: usize = 4 * 1024;
+pub(super) const READ_BUFFER_BYTES: usize = 2 * 1024;
 /// Caller audio is written together up to this size.
 pub(super) const WRITE_CHUNK_BYTES: usize = 8 * 1024;
 /// Messages a bot may send at once: a minute of audio in pieces of 20 ms.

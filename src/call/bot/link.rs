@@ -69,7 +69,7 @@ impl Link {
         matches!(self.state, State::Gone)
     }
 
-    /// The next thing from there; pending while there is nothing. Cancel-safe.
+    /// The next thing from there; pending while there is nothing, and while [`Self::timeout`] has not come. Cancel-safe.
     pub(super) async fn next(&mut self) -> LinkEvent {
         match &mut self.state {
             State::Open(socket) => LinkEvent::Socket(socket.next().await),
@@ -87,11 +87,8 @@ impl Link {
                     }
                 }
             }
-            State::Waiting(at) => {
-                tokio::time::sleep_until((*at).into()).await;
-                LinkEvent::Due
-            }
-            State::Gone => std::future::pending().await,
+            State::Waiting(at) if *at <= Instant::now() => LinkEvent::Due,
+            State::Waiting(_) | State::Gone => std::future::pending().await,
         }
     }
 
@@ -131,6 +128,7 @@ impl Link {
     pub(super) fn timeout(&self) -> Option<Instant> {
         match &self.state {
             State::Open(socket) => Some(socket.timeout()),
+            State::Waiting(at) => Some(*at),
             _ => None,
         }
     }

@@ -142,12 +142,14 @@ impl Mouth {
         }
     }
 
-    /// Leaves out a chunk at the front of the queue when it is silent and the bot is behind.
-    fn skip_silence(&mut self, turn: &mut Turn) -> bool {
+    /// Leaves out a chunk at the front of the queue when it is silent and the bot is behind, unless the line would miss it:
+    /// `waiting` samples are in the ring.
+    fn skip_silence(&mut self, turn: &mut Turn, waiting: u64) -> bool {
         let chunk = self.rate.samples_in_ms(20);
         let units = chunk as u64 * (UNITS / u64::from(self.rate.0.max(1)));
         let is_silent = |sample: &i16| sample.unsigned_abs() < SILENT;
-        if self.late < units || self.queue.len() < 2 * chunk || !self.queue.iter().take(chunk).all(is_silent) {
+        let is_spare = self.queue.len() >= 2 * chunk || waiting >= self.line_rate.samples_in_ms(20) as u64;
+        if !is_spare || self.late < units || self.queue.len() < chunk || !self.queue.iter().take(chunk).all(is_silent) {
             return false;
         }
         let front = turn.taken.saturating_sub(self.queue.len() as u64 * (UNITS / u64::from(self.rate.0.max(1))));
@@ -221,7 +223,8 @@ impl Mouth {
             }
             self.converted.clear();
             self.next = 0;
-            while self.skip_silence(&mut turn) {}
+            let waiting = turn.pushed.saturating_sub(downlink.played(turn.id));
+            while self.skip_silence(&mut turn, waiting) {}
             if self.queue.is_empty() {
                 break;
             }
@@ -427,7 +430,7 @@ mod tests {
     #[test]
     fn a_wide_bot_is_heard_on_a_narrow_line_for_as_long_and_its_marks_are_in_time() {
         let (mut mouth, mut ring, mut now) = (mouth(), Ring::default(), Instant::now());
-        mouth.push(SampleRate::WIDEBAND, &[1; 1_000]);
+        mouth.push(SampleRate(24_000), &[1; 1_200]);
         assert!(mouth.mark("end".into()));
         mouth.pump(&mut ring, now);
         ring.play(10_000);
@@ -436,7 +439,7 @@ mod tests {
         now += DRY_AFTER;
         mouth.pump(&mut ring, now);
         ring.play(10_000);
-        assert_eq!(ring.played(TurnId(1)), 500);
+        assert_eq!(ring.played(TurnId(1)), 400);
         assert_eq!(mouth.reached(&ring).unwrap().name, "end");
     }
 
@@ -458,6 +461,26 @@ mod tests {
         ring.play(1);
         assert_eq!(ring.played(TurnId(1)), 160 + 960);
         assert_eq!(mouth.reached(&ring).map(|mark| mark.name), Some("end".to_owned()));
+    }
+
+    #[test]
+    fn a_bot_that_streams_without_end_catches_up_chunk_by_chunk_and_never_below_what_the_line_needs() {
+        let (mut mouth, mut ring, now) = (mouth(), Ring::default(), Instant::now());
+        let mut beat = |mouth: &mut Mouth, samples: [i16; 160]| {
+            mouth.push(RATE, &samples);
+            mouth.pump(&mut ring, now);
+            let waiting = ring.waiting.iter().map(|(_, n)| n).sum::<usize>();
+            ring.play(160);
+            waiting
+        };
+        assert_eq!(beat(&mut mouth, [1_000; 160]), 160);
+        // One piece came late, and the next ones behind it.
+        mouth.starved(TurnId(1), Duration::from_millis(40));
+        mouth.push(RATE, &[1_000; 160]);
+        assert_eq!(beat(&mut mouth, [1_000; 160]), 320);
+        assert_eq!(beat(&mut mouth, [0; 160]), 160, "left out");
+        assert_eq!(beat(&mut mouth, [0; 160]), 160, "needed");
+        assert_eq!(beat(&mut mouth, [1_000; 160]), 160);
     }
 
     #[test]

@@ -5,12 +5,13 @@ use super::limits::{MARK_INTERVAL, ONSET_FRAMES, PUMP_INTERVAL, QUEUES_DROPPED, 
 use super::link::{Link, LinkEvent, NORMAL};
 use super::meter::Meter;
 use super::mouth::{Mouth, Reached};
+use super::notice::Notice as RareWaker;
 use super::setup::{BotSetup, Connecting};
 use super::socket::{Lost, SocketEvent};
 use crate::agent::bridge::BridgeEnd;
 use crate::agent::{Effect, RequestId};
 use crate::base::{Pii, SampleRate};
-use crate::call::handover::Decided;
+use crate::call::handover::{Decided, FarEvent};
 use crate::call::legs::Legs;
 use crate::call::line::describe;
 use crate::call::quality::NEAR;
@@ -23,8 +24,10 @@ use crate::sip::event::EndCause;
 use bytes::BytesMut;
 use serde_json::Map;
 use std::collections::VecDeque;
-use std::pin::Pin;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio::time::Sleep;
@@ -73,6 +76,20 @@ pub(in crate::call) struct BotCall {
     out: BytesMut,
     sent: u64,
     ended: Option<String>,
+    rare: RareWaker,
+}
+
+/// What a call waits for.
+enum Step {
+    /// The media leg has something.
+    Media,
+    Line(LineEvent),
+    Link(LinkEvent),
+    Far(FarEvent),
+    ReferFailed(String),
+    Takeover(Takeover),
+    Said(Option<Arc<[i16]>>),
+    Deadline,
 }
 
 impl BotCall {
@@ -110,6 +127,7 @@ impl BotCall {
             out: BytesMut::with_capacity(MESSAGES_BYTES),
             sent: 0,
             ended: None,
+            rare: RareWaker::new(),
         }
     }
 
@@ -124,19 +142,64 @@ impl BotCall {
                 return;
             }
             self.wind(timer.as_mut());
-            tokio::select! {
-                event = self.legs.line.next() => match event {
-                    Some(event) => self.on_line(event),
-                    None => self.hear(),
-                },
-                event = self.link.next() => self.on_link(event).await,
-                event = self.legs.far.next() => self.legs.on_far_side(event),
-                Some(reason) = self.legs.refer_failed.recv() => self.legs.on_refer_failure(reason),
-                Some(takeover) = self.legs.takeovers.recv() => self.on_takeover(takeover),
-                Some(samples) = self.sayings.recv() => self.on_said(samples),
-                () = timer.as_mut() => self.on_deadline(),
+            match self.step(timer.as_mut()).await {
+                Step::Media => self.hear(),
+                Step::Line(event) => self.on_line(event),
+                Step::Link(event) => self.on_link(event).await,
+                Step::Far(event) => self.legs.on_far_side(event),
+                Step::ReferFailed(reason) => self.legs.on_refer_failure(reason),
+                Step::Takeover(takeover) => self.on_takeover(takeover),
+                Step::Said(samples) => self.on_said(samples),
+                Step::Deadline => self.on_deadline(),
             }
         }
+    }
+
+    /// The next thing that happens. The line's frames and beats wake a call a hundred times a second; while it only talks
+    /// with its bot, everything else is looked at when that has woken it.
+    async fn step(&mut self, timer: Pin<&mut Sleep>) -> Step {
+        if self.legs.line.is_settled() && self.legs.far.is_idle() {
+            return self.routine_step(timer).await;
+        }
+        self.rare.again();
+        tokio::select! {
+            event = self.legs.line.next() => event.map_or(Step::Media, Step::Line),
+            event = self.link.next() => Step::Link(event),
+            event = self.legs.far.next() => Step::Far(event),
+            Some(reason) = self.legs.refer_failed.recv() => Step::ReferFailed(reason),
+            Some(takeover) = self.legs.takeovers.recv() => Step::Takeover(takeover),
+            Some(samples) = self.sayings.recv() => Step::Said(samples),
+            () = timer => Step::Deadline,
+        }
+    }
+
+    async fn routine_step(&mut self, mut timer: Pin<&mut Sleep>) -> Step {
+        poll_fn(|cx| {
+            if pin!(self.legs.line.media.ready()).poll(cx).is_ready() {
+                return Poll::Ready(Step::Media);
+            }
+            if let Poll::Ready(event) = pin!(self.link.next()).poll(cx) {
+                return Poll::Ready(Step::Link(event));
+            }
+            if !self.rare.is_due(cx) {
+                return Poll::Pending;
+            }
+            let rare = async {
+                tokio::select! {
+                    event = self.legs.line.next_signal() => event.map_or(Step::Media, Step::Line),
+                    Some(reason) = self.legs.refer_failed.recv() => Step::ReferFailed(reason),
+                    Some(takeover) = self.legs.takeovers.recv() => Step::Takeover(takeover),
+                    Some(samples) = self.sayings.recv() => Step::Said(samples),
+                    () = timer.as_mut() => Step::Deadline,
+                }
+            };
+            let step = pin!(rare).poll(&mut Context::from_waker(self.rare.waker()));
+            if step.is_ready() {
+                self.rare.again();
+            }
+            step
+        })
+        .await
     }
 
     /// Sets the timer to the next deadline. One that fires too early costs less than one that is set each time.
@@ -167,6 +230,7 @@ impl BotCall {
 
     /// Lets audio, marks and a handover go on as far as they can.
     fn settle(&mut self, now: Instant) {
+        self.legs.line.media.keep_time(self.link.socket().is_some_and(|socket| socket.keeps_time()));
         if !self.legs.far.coupled {
             self.mouth.pump(&mut self.legs.line.media.downlink, now);
         }
@@ -211,6 +275,11 @@ impl BotCall {
         }
         while let Some(event) = self.legs.line.media.events.try_pop() {
             self.on_media(event);
+        }
+        if self.legs.line.media.take_beat()
+            && let Some(socket) = self.link.socket()
+        {
+            socket.beat();
         }
     }
 
@@ -352,6 +421,7 @@ impl BotCall {
             resumed,
         };
         let Some(socket) = self.link.socket() else { return };
+        socket.keep_time();
         let mut sent = Ok(());
         self.wire.open(&greeting, &mut |opcode, message| {
             if sent.is_ok() {

@@ -61,6 +61,8 @@ pub struct Socket {
     stream: WebSocketStream<Connection>,
     /// Something is queued and not yet written.
     dirty: bool,
+    /// Nothing is to be read before [`Self::beat`]; `None` while the runtime says when there is.
+    drained: Option<bool>,
     /// Since when the other end takes nothing.
     blocked_since: Option<Instant>,
     heard_at: Instant,
@@ -70,7 +72,26 @@ pub struct Socket {
 
 impl Socket {
     pub(super) fn new(stream: WebSocketStream<Connection>, now: Instant) -> Self {
-        Self { stream, dirty: false, blocked_since: None, heard_at: now, pinged: false, opened_at: now }
+        Self { stream, dirty: false, drained: None, blocked_since: None, heard_at: now, pinged: false, opened_at: now }
+    }
+
+    /// From here on it is read when [`Self::beat`] says so, and whoever waits for [`Self::next`] polls it again then.
+    pub(super) fn keep_time(&mut self) {
+        self.stream.get_mut().stream().unwatch();
+        self.drained = Some(false);
+    }
+
+    /// It is time to read what has come.
+    pub(super) fn beat(&mut self) {
+        if let Some(drained) = &mut self.drained {
+            *drained = false;
+            self.stream.get_mut().stream().allow_reading();
+        }
+    }
+
+    /// Whether it waits for [`Self::beat`].
+    pub(super) fn keeps_time(&self) -> bool {
+        self.drained.is_some()
     }
 
     /// Whether caller audio may be queued at this moment.
@@ -119,9 +140,17 @@ impl Socket {
                 }
             }
         }
+        if self.drained == Some(true) {
+            return Poll::Pending;
+        }
         loop {
             let message = match Pin::new(&mut self.stream).poll_next(cx) {
-                Poll::Pending => return Poll::Pending,
+                Poll::Pending => {
+                    if let Some(drained) = &mut self.drained {
+                        *drained = true;
+                    }
+                    return Poll::Pending;
+                }
                 Poll::Ready(None) => return Poll::Ready(SocketEvent::Lost(Lost::Broken("it ended".to_owned()))),
                 Poll::Ready(Some(Err(error))) => return Poll::Ready(SocketEvent::Lost(lost(error))),
                 Poll::Ready(Some(Ok(message))) => message,
@@ -169,6 +198,8 @@ impl Socket {
     /// Says goodbye and writes what is queued, for a short time, by itself.
     pub(super) fn close(mut self, code: u16, reason: &str) {
         let frame = CloseFrame { code: code.into(), reason: Utf8Bytes::from(reason) };
+        self.stream.get_mut().stream().watch();
+        self.drained = None;
         tokio::spawn(async move {
             let goodbye = async {
                 // Where the bot has closed first, the answer to that is what waits to be written.

@@ -69,8 +69,6 @@ impl AudioFormat {
     pub const WIDEBAND: Self = Self { encoding: Encoding::Pcm16, rate: SampleRate::WIDEBAND };
     /// The rates there are.
     pub const RATES: [SampleRate; 3] = [SampleRate::NARROWBAND, SampleRate::WIDEBAND, SampleRate(24_000)];
-    /// Octets of 20 ms of the widest format.
-    pub const MAX_FRAME_BYTES: usize = 960;
 
     /// Writes samples as they stand on the wire and says how many octets that took: as many as both lists hold.
     pub fn encode(self, samples: &[i16], octets: &mut [u8]) -> usize {
