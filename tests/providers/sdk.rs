@@ -29,7 +29,7 @@ pub fn understands(package: &str, fake: &str, script: &str, server: &FakeServer,
     let (out, err) = (String::from_utf8_lossy(&run.stdout), String::from_utf8_lossy(&run.stderr));
     assert!(run.status.success(), "{script}: {out}{err}");
     assert_eq!(server.complaints(), Vec::<String>::new(), "{script}");
-    let (said, verdict) = out.trim_end().rsplit_once('\n').unwrap_or(("", out.trim_end()));
+    let (said, verdict) = out.trim_end().rsplit_once('\n').unwrap_or_else(|| ("", out.trim_end()));
     assert!(verdict.starts_with("sdk: "), "{script}: {out}");
     println!("{verdict}");
     said.to_owned()

@@ -1,16 +1,19 @@
 use super::*;
 use std::sync::Mutex;
 
+/// Items of an answer, each after so many milliseconds.
+type Items = Vec<(u64, Result<u32, ProviderError>)>;
+
 /// Answers with scripted items, each after a wait.
 #[derive(Default)]
 struct Scripted {
     name: &'static str,
-    script: Mutex<Vec<Vec<(u64, Result<u32, ProviderError>)>>>,
+    script: Mutex<Vec<Items>>,
     asked: AtomicU64,
 }
 
 impl Scripted {
-    fn new(name: &'static str, script: Vec<Vec<(u64, Result<u32, ProviderError>)>>) -> Arc<Self> {
+    fn new(name: &'static str, script: Vec<Items>) -> Arc<Self> {
         Arc::new(Self { name, script: Mutex::new(script), asked: AtomicU64::new(0) })
     }
 }
