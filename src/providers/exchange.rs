@@ -3,7 +3,7 @@
 use super::error::{ProviderError, ProviderName, in_short};
 use super::limits::{ANSWER_BYTES, ERROR_BYTES};
 use super::network::Network;
-use super::wire::Request;
+use super::wire::{Keys, Request};
 use bytes::Bytes;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use std::error::Error;
@@ -21,7 +21,7 @@ pub struct Exchange {
 pub struct Refusal {
     /// The status.
     pub status: u16,
-    /// The first octets of the body.
+    /// The first octets of the body, without the key of the request.
     pub body: String,
     /// `retry-after`, where the vendor says so.
     pub retry_after: Option<Duration>,
@@ -67,7 +67,7 @@ impl Exchange {
         let mut exchange = Self { provider, response };
         let reading = exchange.read_up_to(ERROR_BYTES);
         let body = tokio::time::timeout(limit, reading).await.unwrap_or_default();
-        let body = String::from_utf8_lossy(&body).into_owned();
+        let body = Keys::of(&request.headers).hide(String::from_utf8_lossy(&body).into_owned());
         Ok(Err(Refusal { status, body, retry_after }))
     }
 

@@ -3,7 +3,7 @@
 use super::error::{ProviderError, ProviderName, in_short};
 use super::limits::{CONNECT_TIMEOUT, DEAD_AFTER, GOODBYE, MESSAGE_BYTES, PING_AFTER, UNSENT_BYTES};
 use super::network::Network;
-use super::wire::{Closed, Frame, Handshake};
+use super::wire::{Closed, Frame, Handshake, Keys};
 use bytes::Bytes;
 use futures_util::{Sink, Stream};
 use rustls::pki_types::ServerName;
@@ -31,6 +31,7 @@ impl<T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send> Octets for 
 /// An open WebSocket. [`Self::queue`] messages, then [`Self::next`] writes them and waits for the vendor's.
 pub struct Socket {
     provider: ProviderName,
+    keys: Keys,
     stream: WebSocketStream<Box<dyn Octets>>,
     dirty: bool,
     heard_at: Instant,
@@ -66,6 +67,7 @@ impl Socket {
     async fn upgrade(provider: &ProviderName, network: &Network, handshake: &Handshake) -> Result<Self, ProviderError> {
         let bad = |reason: String| ProviderError::BadRequest { provider: provider.clone(), reason };
         let gone = |reason: String| ProviderError::Transient { provider: provider.clone(), reason: in_short(&reason) };
+        let keys = Keys::of(&handshake.headers);
         let mut request = handshake.url.as_str().into_client_request().map_err(|_| bad("no URL".to_owned()))?;
         for (name, value) in &handshake.headers {
             let mut value = HeaderValue::from_str(value.expose()).map_err(|_| bad(format!("header {name}")))?;
@@ -90,12 +92,13 @@ impl Socket {
             .max_frame_size(Some(MESSAGE_BYTES));
         let stream = match client_async_with_config(request, stream, Some(config)).await {
             Ok((stream, _)) => stream,
-            Err(Error::Http(response)) => return Err(refused(provider.clone(), &response)),
+            Err(Error::Http(response)) => return Err(refused(provider.clone(), &response, &keys)),
             Err(error) => return Err(gone(error.to_string())),
         };
         let now = Instant::now();
         Ok(Self {
             provider: provider.clone(),
+            keys,
             stream,
             dirty: false,
             heard_at: now,
@@ -153,11 +156,13 @@ impl Socket {
                     self.heard_at = Instant::now();
                     self.pinged = false;
                     match message {
-                        Message::Text(text) => return Poll::Ready(Ok(Frame::Text(text.as_str().to_owned()))),
+                        Message::Text(text) => {
+                            return Poll::Ready(Ok(Frame::Text(self.keys.hide(text.as_str().to_owned()))));
+                        }
                         Message::Binary(octets) => return Poll::Ready(Ok(Frame::Binary(octets))),
                         Message::Close(frame) => {
                             let (code, reason) = frame.map_or((None, String::new()), |frame| {
-                                (Some(frame.code.into()), in_short(&frame.reason))
+                                (Some(frame.code.into()), in_short(&self.keys.hide(frame.reason.as_str().to_owned())))
                             });
                             return Poll::Ready(Err(Closed { code, reason }));
                         }
@@ -210,12 +215,12 @@ fn authority(uri: &Uri) -> Option<(String, u16, bool)> {
     Some((host, uri.port_u16().unwrap_or(if secure { 443 } else { 80 }), secure))
 }
 
-fn refused(provider: ProviderName, response: &Response<Option<Vec<u8>>>) -> ProviderError {
+fn refused(provider: ProviderName, response: &Response<Option<Vec<u8>>>, keys: &Keys) -> ProviderError {
     let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
     let body = response.body().as_deref().map(String::from_utf8_lossy).unwrap_or_default();
-    let words = header("dg-error").unwrap_or(&body);
+    let words = keys.hide(header("dg-error").unwrap_or(&body).to_owned());
     let retry_after = header("retry-after").and_then(super::exchange::retry_after);
-    ProviderError::from_status(provider, response.status().as_u16(), words, retry_after)
+    ProviderError::from_status(provider, response.status().as_u16(), &words, retry_after)
 }
 
 fn broken(error: &Error) -> Closed {

@@ -17,6 +17,36 @@ pub enum Frame {
 /// A header of a request. The value may be a key, so it is never shown.
 pub type Header = (&'static str, Pii<String>);
 
+/// What stands in place of a key that a vendor repeats.
+const HIDDEN: &str = "[key]";
+/// Shorter words of a header are no key.
+const KEY_BYTES: usize = 8;
+
+/// The keys among the headers of a request: a vendor that repeats one in what it says is not quoted with it.
+#[derive(Clone, Debug, Default)]
+pub struct Keys(Vec<Pii<String>>);
+
+impl Keys {
+    /// Those of the headers that are named after a key, a token or an authorization.
+    #[must_use]
+    pub fn of(headers: &[Header]) -> Self {
+        let is_secret = |name: &str| {
+            let name = name.to_ascii_lowercase();
+            ["authorization", "key", "token"].iter().any(|word| name.contains(word))
+        };
+        let words = headers.iter().filter(|(name, _)| is_secret(name)).flat_map(|(_, value)| value.expose().split(' '));
+        Self(words.filter(|word| word.len() >= KEY_BYTES).map(|word| Pii::new(word.to_owned())).collect())
+    }
+
+    /// A vendor's words without the keys.
+    #[must_use]
+    pub fn hide(&self, words: String) -> String {
+        self.0.iter().map(Pii::expose).fold(words, |words, key| {
+            if words.contains(key.as_str()) { words.replace(key.as_str(), HIDDEN) } else { words }
+        })
+    }
+}
+
 /// The request that opens a WebSocket.
 #[derive(Clone, Debug)]
 pub struct Handshake {
@@ -139,6 +169,19 @@ mod tests {
             url("https://a.example/v1/", "/listen", &[("model", "nova-3"), ("keyterm", "Lindenhof & Co")], true);
         assert_eq!(plain, "wss://a.example/v1/listen?model=nova-3&keyterm=Lindenhof%20%26%20Co");
         assert_eq!(url("ws://127.0.0.1:80", "/x?a=1", &[("b", "2")], false), "http://127.0.0.1:80/x?a=1&b=2");
+    }
+
+    #[test]
+    fn a_key_that_a_vendor_repeats_is_not_quoted_and_its_other_words_are() {
+        let header = |name, value: &str| (name, Pii::new(value.to_owned()));
+        let keys = Keys::of(&[
+            header("authorization", "Bearer sk-0123456789"),
+            header("xi-api-key", "abcdef012345"),
+            header("anthropic-version", "2023-06-01"),
+        ]);
+        let said = "sk-0123456789 and abcdef012345 are no keys of version 2023-06-01, says the Bearer".to_owned();
+        assert_eq!(keys.hide(said), "[key] and [key] are no keys of version 2023-06-01, says the Bearer");
+        assert_eq!(Keys::default().hide("sk-0123456789".into()), "sk-0123456789");
     }
 
     #[test]

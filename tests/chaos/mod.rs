@@ -37,6 +37,8 @@ pub enum Expected {
     Tolerated,
     /// Either; the answer is whole.
     Either,
+    /// The second provider has a connection of every call.
+    AllMove,
 }
 
 /// Faults of the connection or the protocol.
@@ -189,9 +191,9 @@ impl Matrix {
     }
 
     /// Adds a fault of connections that have seemed well for so long.
-    pub fn later(&mut self, age: Duration, fault: Misbehaviour, words: &str, call: &Call) {
+    pub fn later(&mut self, age: Duration, fault: Misbehaviour, expected: Expected, words: &str, call: &Call) {
         let spoil = move |primary: &FakeServer| primary.misbehave_after(age, fault);
-        self.cases.push(self.case(&format!("{fault:?}"), spoil, Expected::Either, words, call));
+        self.cases.push(self.case(&format!("{fault:?}"), spoil, expected, words, call));
     }
 
     /// Makes the last case one of another first provider, and says so.
@@ -272,6 +274,7 @@ async fn judge(case: Case, healthy: Duration, places: &Semaphore) -> Outcome {
     match case.expected {
         Expected::Moves if moved == 0 => wrong("nobody asked the second".into()),
         Expected::Tolerated if moved > 0 => wrong(format!("{moved} requests to the second")),
+        Expected::AllMove if moved < CALLS => wrong(format!("only {moved} calls asked the second")),
         _ => {}
     }
     let began = Instant::now();

@@ -33,7 +33,10 @@ impl OpenAi {
         };
         rule(!request.query.is_empty(), "nothing belongs into the query");
         if self.flavour != Flavour::Ollama && request.credentials("Bearer") != Some(self.key) {
-            return Some(error(401, "invalid_request_error", "invalid_api_key", "Incorrect API key provided"));
+            // Worse than the vendor, which repeats its first and last letters: nobody may be quoted with a key.
+            let repeated = request.credentials("Bearer").unwrap_or_default();
+            let words = format!("Incorrect API key provided: {repeated}.");
+            return Some(error(401, "invalid_request_error", "invalid_api_key", &words));
         }
         if request.method == "POST" {
             rule(request.header("content-type") != Some("application/json"), "the body is JSON and must say so");

@@ -41,7 +41,8 @@ impl Vendor for Deepgram {
     fn websocket(&self, request: &Request) -> Result<Box<dyn Conversation>, Reply> {
         if request.credentials("Token") != Some("good-key") {
             let body = json!({"err_code": "INVALID_AUTH", "err_msg": "Invalid credentials."});
-            return Err(Reply::json(401, &body).with("dg-error", "Invalid credentials."));
+            let repeated = format!("Invalid credentials: {}.", request.credentials("Token").unwrap_or_default());
+            return Err(Reply::json(401, &body).with("dg-error", &repeated));
         }
         let known: &[&str] = match request.path.as_str() {
             "/v1/listen" => &V1,
