@@ -94,16 +94,23 @@ fn workers(count: usize) -> Workers {
     Workers::start(config, Random::system()).expect("the workers start")
 }
 
-/// Lets `pairs` go on for `time`.
-fn run(pairs: &mut [Pair], time: Duration, speech: impl Fn(&Pair) -> Vec<i16>) {
+/// Between two looks at the pairs.
+const BEAT: Duration = Duration::from_millis(10);
+
+/// Lets `pairs` go on for `time`, and says how late the machine was at worst.
+fn run(pairs: &mut [Pair], time: Duration, speech: impl Fn(&Pair) -> Vec<i16>) -> Duration {
     let speeches: Vec<Vec<i16>> = pairs.iter().map(speech).collect();
     let started = Instant::now();
+    let mut late = Duration::ZERO;
     while started.elapsed() < time {
         for (pair, speech) in pairs.iter_mut().zip(&speeches) {
             pair.go_on(speech);
         }
-        std::thread::park_timeout(Duration::from_millis(10));
+        let before = Instant::now();
+        std::thread::park_timeout(BEAT);
+        late = late.max(before.elapsed().saturating_sub(BEAT));
     }
+    late
 }
 
 /// Every sample `factor` times nearer to the next: straight lines are enough below 4 kHz of speech that is compared
@@ -133,8 +140,25 @@ fn cells(workers: &Workers, codec: Codec) -> (Vec<Pair>, Relay) {
     (pairs, relay)
 }
 
+/// A machine that was later than this spoils what it measures: packets wait in sockets that no network held up.
+const LATE: Duration = Duration::from_millis(5);
+/// Times that speech is sent, where the machine was late.
+const TAKES: usize = 3;
+
 #[test]
 fn speech_keeps_its_score_in_every_codec_through_every_network() {
+    for take in 1..=TAKES {
+        let (table, bad, late) = speak_through_every_network();
+        println!("points of 100 (delay of the jitter buffer at the end); the machine was late by {late:?}\n{table}");
+        if bad.is_empty() {
+            return;
+        }
+        assert!(late > LATE && take < TAKES, "\n{table}\n{bad}the machine was late by {late:?}");
+    }
+}
+
+/// Scores as a table, what is below its bound, and how late the machine was.
+fn speak_through_every_network() -> (String, String, Duration) {
     let workers = workers(2);
     let spoken: Vec<i16> = human_clips().into_iter().flat_map(|clip| clip.samples).take(SECONDS * 8_000).collect();
     let (mut all, mut relays) = (Vec::new(), Vec::new());
@@ -148,7 +172,7 @@ fn speech_keeps_its_score_in_every_codec_through_every_network() {
         pair.heard.clear();
     }
     let time = Duration::from_secs(SECONDS as u64) + Duration::from_millis(1_500);
-    run(&mut all, time, |pair| raised(&spoken, pair.factor));
+    let late = run(&mut all, time, |pair| raised(&spoken, pair.factor));
 
     let scores: Vec<Score> =
         all.iter().map(|pair| score(&raised(&spoken, pair.factor), &pair.heard, 8_000 * pair.factor as u32)).collect();
@@ -166,8 +190,7 @@ fn speech_keeps_its_score_in_every_codec_through_every_network() {
         }
         table.push('\n');
     }
-    println!("points of 100 (delay of the jitter buffer at the end)\n{table}");
-    assert!(bad.is_empty(), "\n{table}\n{bad}");
+    (table, bad, late)
 }
 
 #[test]

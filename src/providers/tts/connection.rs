@@ -195,9 +195,17 @@ impl Connection {
 
     fn hear(&mut self, news: Voiced, speaking: &mut HashMap<Utterance, Speaking>, outbox: &mut Outbox) {
         let id = news.id();
+        if matches!(news, Voiced::Done { .. } | Voiced::Failed { .. }) {
+            // Its place is free before anybody learns that it is over.
+            let Some(Speaking { events, cancelled, .. }) = speaking.remove(&id) else { return };
+            self.shared.sockets().pool.ended(self.id, Instant::now().into_std());
+            if cancelled.is_none() {
+                let _ = events.send(Heard::Voiced(news));
+            }
+            return;
+        }
         let Some(utterance) = speaking.get_mut(&id) else { return };
         utterance.stale = false;
-        let over = matches!(news, Voiced::Done { .. } | Voiced::Failed { .. });
         if utterance.cancelled.is_none() {
             if let Voiced::Audio { octets, .. } = &news {
                 utterance.octets += octets.len();
@@ -212,10 +220,6 @@ impl Connection {
             } else {
                 let _ = utterance.events.send(Heard::Voiced(news));
             }
-        }
-        if over {
-            speaking.remove(&id);
-            self.shared.sockets().pool.ended(self.id, Instant::now().into_std());
         }
     }
 

@@ -121,7 +121,7 @@ impl Marks {
             end.checked_sub(1).and_then(|last| self.words.get(last)).map_or(from.0, |word| word.characters);
         let each = sample.saturating_sub(from.1) as f64 / characters.saturating_sub(from.0).max(1) as f64;
         for word in self.words.get(self.word..end).unwrap_or_default() {
-            let sample_end = from.1 + (word.characters.saturating_sub(from.0) as f64 * each) as usize;
+            let sample_end = from.1 + (word.characters.saturating_sub(from.0) as f64 * each).round() as usize;
             self.waiting.push(WordMark { text_end: word.text_end, sample_end: sample_end.min(sample) });
         }
         self.pass(end);

@@ -304,6 +304,7 @@ async fn utter(
     permit: Permit,
     out: mpsc::Sender<Result<TtsChunk, ProviderError>>,
 ) {
+    let mut permit = Some(permit);
     let shared = Arc::clone(&line.shared);
     let mut fresh = false;
     let error = loop {
@@ -329,6 +330,8 @@ async fn utter(
                     }
                     if matches!(voiced, Voiced::Done { .. }) {
                         line.over = true;
+                        // The place is free before the call learns that all has come.
+                        permit = None;
                         if speech.is_missing() {
                             break shared.silent();
                         }
@@ -338,11 +341,11 @@ async fn utter(
                 Some(Heard::Lost { error, stale }) => {
                     line.over = true;
                     let TtsTransport::Socket(vendor) = shared.vendor.transport() else { break error };
-                    if !stale || fresh || !error.is_retryable() {
+                    let Some(permit) = permit.as_ref().filter(|_| stale && !fresh && error.is_retryable()) else {
                         break error;
-                    }
+                    };
                     fresh = true;
-                    match shared.place(vendor, &request, format, Arc::clone(&permit), true) {
+                    match shared.place(vendor, &request, format, Arc::clone(permit), true) {
                         Ok(other) => line = other,
                         Err(error) => break error,
                     }
