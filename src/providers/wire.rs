@@ -19,8 +19,8 @@ pub type Header = (&'static str, Pii<String>);
 
 /// What stands in place of a key that a vendor repeats.
 const HIDDEN: &str = "[key]";
-/// Shorter words of a header are no key.
-const KEY_BYTES: usize = 8;
+/// Shorter values are no keys.
+const KEY_BYTES: usize = 4;
 
 /// The keys among the headers of a request: a vendor that repeats one in what it says is not quoted with it.
 #[derive(Clone, Debug, Default)]
@@ -34,8 +34,10 @@ impl Keys {
             let name = name.to_ascii_lowercase();
             ["authorization", "key", "token"].iter().any(|word| name.contains(word))
         };
-        let words = headers.iter().filter(|(name, _)| is_secret(name)).flat_map(|(_, value)| value.expose().split(' '));
-        Self(words.filter(|word| word.len() >= KEY_BYTES).map(|word| Pii::new(word.to_owned())).collect())
+        let values = headers.iter().filter(|(name, _)| is_secret(name)).map(|(_, value)| value.expose().as_str());
+        // Behind the scheme of an authorization.
+        let keys = values.filter_map(|value| value.rsplit(' ').next()).filter(|key| key.len() >= KEY_BYTES);
+        Self(keys.map(|key| Pii::new(key.to_owned())).collect())
     }
 
     /// A vendor's words without the keys.

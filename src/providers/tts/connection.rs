@@ -81,6 +81,7 @@ impl Connection {
         let Shared { name, network, connect_timeout, .. } = &*self.shared;
         let opened = Socket::open(name.clone(), network, &self.protocol.handshake(), *connect_timeout).await;
         let mut speaking = HashMap::new();
+        let was_open = opened.is_ok();
         let error = match opened {
             Err(error) => Some(self.protocol.refused(error)),
             Ok(socket) => {
@@ -100,7 +101,7 @@ impl Connection {
         self.commands.close();
         while let Some(command) = self.commands.recv().await {
             if let Command::Speak { events, .. } = command {
-                let _ = events.send(Heard::Lost { error: error.clone(), stale: false });
+                let _ = events.send(Heard::Lost { error: error.clone(), stale: was_open });
             }
         }
     }
