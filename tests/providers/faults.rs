@@ -29,7 +29,7 @@ const SHORT: Duration = Duration::from_millis(300);
 /// The age at which the connections of a vendor that seemed well fail.
 const SOON: Duration = Duration::from_secs(1);
 
-fn stt(vendor: &'static str) -> crate::chaos::Account {
+fn stt(vendor: &'static str) -> Account {
     match vendor {
         "assemblyai" => account(vendor, "good-key", "", plain::AssemblyAi),
         "openai" => account(vendor, "good-key", "/v1", plain::OpenAi),
@@ -150,7 +150,7 @@ const LONGEST: Duration = Duration::from_secs(5);
 /// The time between two octets of a drip.
 const DRIP: Duration = Duration::from_millis(20);
 
-fn model(vendor: &'static str) -> crate::chaos::Account {
+fn model(vendor: &'static str) -> Account {
     match vendor {
         "anthropic" => account(vendor, "key", "/v1", llm_anthropic::Anthropic { key: "key" }),
         _ => account(vendor, "key", "/v1", llm_openai::OpenAi { key: "key", flavour: llm_openai::Flavour::OpenAi }),
@@ -231,7 +231,7 @@ fn an_answer_that_breaks_off_says_so_at_once_and_the_next_one_is_whole() {
     matrix.finish();
 }
 
-fn speaker(vendor: &'static str) -> crate::chaos::Account {
+fn speaker(vendor: &'static str) -> Account {
     match vendor {
         "cartesia" => account(vendor, tts_cartesia::KEY, "", tts_cartesia::Cartesia),
         "deepgram" => account(vendor, tts_deepgram::KEY, "", tts_deepgram::Deepgram),
@@ -306,7 +306,7 @@ fn a_voice_that_fails_after_a_while_is_replaced_in_every_call() {
     matrix.finish();
 }
 
-fn conversation(vendor: &'static str) -> crate::chaos::Account {
+fn conversation(vendor: &'static str) -> Account {
     let log = Log::default();
     match vendor {
         "deepgram" => account(vendor, "key", "/v1", DeepgramAgent { key: "key", log }),
