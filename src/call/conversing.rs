@@ -108,16 +108,12 @@ impl Session {
         };
         let rate = self.legs.line.sample_rate();
         let opened = realtime.open(RealtimeRequest {
-            rate,
-            line: self.legs.line.audio_format(),
-            turns,
-            instructions: brief.instructions,
             tools: brief.tools,
             messages: brief.messages,
             opening: brief.opening.clone(),
-            answer_due: false,
             voice: choice.voice,
             language: Some(self.setup.agent.language.clone()),
+            ..RealtimeRequest::new(rate, self.legs.line.audio_format(), turns, brief.instructions)
         });
         match opened {
             Ok((mut stream, events)) => {

@@ -1,9 +1,9 @@
 //! The matrix of faults: each is set on a first provider, fifty calls run at once, and what became of them is judged.
 
-use super::fakes::{FakeServer, Misbehaviour, Vendor, voice};
-use offhook::base::Pii;
+use super::account::Account;
+use super::fakes::{FakeServer, Misbehaviour, voice};
 use offhook::providers::Network;
-use offhook::providers::registry::{Local, ProviderSpec, Registry};
+use offhook::providers::registry::{Local, Registry};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -65,23 +65,6 @@ pub const REFUSALS: [(Misbehaviour, Expected); 5] =
 /// What a client must not mind.
 pub const TOLERATED: [(Misbehaviour, Expected); 2] =
     [(Misbehaviour::UnknownTypes, Expected::Tolerated), (Misbehaviour::DuplicateFinals, Expected::Tolerated)];
-
-/// A fake and the provider that is configured for it.
-pub struct Account {
-    pub server: FakeServer,
-    pub spec: ProviderSpec,
-}
-
-/// A vendor's fake behind TLS.
-pub fn account(vendor: &str, key: &str, path: &str, fake: impl Vendor) -> Account {
-    let server = FakeServer::start(fake);
-    let spec = ProviderSpec {
-        key: Some(Pii::new(key.to_owned())),
-        url: Some(server.http_url(path)),
-        ..ProviderSpec::of_vendor(vendor)
-    };
-    Account { server, spec }
-}
 
 /// What a call heard.
 #[derive(Clone, Debug, Default)]

@@ -2,7 +2,8 @@
 //! and nothing is left behind. Our adapters and their order of fallbacks over TLS, against the fakes; what a caller
 //! notices of it is in `faults_in_calls`, over SIP and RTP.
 
-use crate::chaos::{Account, Expected, FAULTS, Heard, Matrix, REFUSALS, TOLERATED, account, call};
+use crate::account::{Account, account};
+use crate::chaos::{Expected, FAULTS, Heard, Matrix, REFUSALS, TOLERATED, call};
 use crate::fakes::realtime_deepgram::DeepgramAgent;
 use crate::fakes::realtime_openai::OpenAiRealtime;
 use crate::fakes::realtime_script::Log;
@@ -320,16 +321,8 @@ fn conversation_of(registry: &Registry, names: &[String]) -> Arc<dyn SpeechToSpe
 
 fn session() -> RealtimeRequest {
     RealtimeRequest {
-        rate: SampleRate(RATE),
-        line: AudioFormat::MULAW,
-        turns: TurnsBy::Vendor,
-        instructions: "Be kind.".into(),
-        tools: Vec::new(),
-        messages: Pii::new(Vec::new()),
         opening: Some(OPENING.into()),
-        answer_due: false,
-        voice: None,
-        language: None,
+        ..RealtimeRequest::new(SampleRate(RATE), AudioFormat::MULAW, TurnsBy::Vendor, "Be kind.")
     }
 }
 

@@ -1,5 +1,6 @@
 //! Vendors of speech and language: each adapter against its fake, whole calls, faults, and the vendors' own SDKs.
 
+mod account;
 #[path = "../chaos/mod.rs"]
 mod chaos;
 mod command;

@@ -2,12 +2,15 @@
 //! their documentation. The caller's words are tones that the recognisers know; the voices answer in the same language,
 //! so what the caller hears is compared word by word.
 
+use crate::account::{Account, account};
 use crate::fakes::voice::{self, Voice};
-use crate::fakes::{FakeServer, Vendor};
+use crate::fakes::{
+    llm_anthropic, llm_openai, realtime_openai, realtime_script, stt_assemblyai, stt_cartesia, stt_deepgram,
+    tts_cartesia, tts_deepgram, tts_elevenlabs, tts_servers,
+};
 use crate::support::{Phone, TestServer};
-use offhook::base::Pii;
 use offhook::call::{CallEvent, Engines};
-use offhook::providers::registry::{Local, ProviderSpec, Registry};
+use offhook::providers::registry::{Local, Registry};
 use offhook::providers::tts::PhraseCache;
 use offhook::providers::{Meter, Network};
 use offhook::sip::event::EndCause;
@@ -16,22 +19,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 const CALLER: [u8; 4] = [127, 0, 0, 1];
-
-/// A fake of a vendor and the provider that is configured for it.
-struct Account {
-    server: FakeServer,
-    spec: ProviderSpec,
-}
-
-fn account(vendor: &str, key: &str, path: &str, fake: impl Vendor) -> Account {
-    let server = FakeServer::start(fake);
-    let spec = ProviderSpec {
-        key: Some(Pii::new(key.to_owned())),
-        url: Some(server.http_url(path)),
-        ..ProviderSpec::of_vendor(vendor)
-    };
-    Account { server, spec }
-}
 
 /// The stages of an agent, by the lines of its file.
 struct Pipeline {
@@ -144,6 +131,13 @@ async fn call_through(pipeline: &Pipeline) -> (TestServer, Vec<Arc<Meter>>) {
     (server, meters)
 }
 
+/// A whole call through these vendors, in the line's own form.
+async fn holds_a_call(lines: &str, accounts: Vec<Account>) {
+    let pipeline = Pipeline { lines: lines.into(), accounts };
+    let (_server, meters) = call_through(&pipeline).await;
+    assert_passed_through(&meters);
+}
+
 /// A G.711 line met the vendors in its own form: no frame changed its rate.
 fn assert_passed_through(meters: &[Arc<Meter>]) {
     for meter in meters {
@@ -154,68 +148,50 @@ fn assert_passed_through(meters: &[Arc<Meter>]) {
 }
 
 fn openai_chat() -> Account {
-    let fake =
-        crate::fakes::llm_openai::OpenAi { key: "key-of-openai", flavour: crate::fakes::llm_openai::Flavour::OpenAi };
+    let fake = llm_openai::OpenAi { key: "key-of-openai", flavour: llm_openai::Flavour::OpenAi };
     account("openai", "key-of-openai", "/v1", fake)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn deepgram_openai_and_elevenlabs_hold_a_call() {
     let accounts = vec![
-        account("deepgram", "good-key", "", crate::fakes::stt_deepgram::Deepgram { patience: Duration::from_secs(10) }),
+        account("deepgram", "good-key", "", stt_deepgram::Deepgram { patience: Duration::from_secs(10) }),
         openai_chat(),
-        account("elevenlabs", crate::fakes::tts_elevenlabs::KEY, "", crate::fakes::tts_elevenlabs::ElevenLabs),
+        account("elevenlabs", tts_elevenlabs::KEY, "", tts_elevenlabs::ElevenLabs),
     ];
     let lines = "speech_to_text: deepgram\nlanguage_model: openai\ntext_to_speech: elevenlabs";
-    let pipeline = Pipeline { lines: lines.into(), accounts };
-    let (_server, meters) = call_through(&pipeline).await;
-    assert_passed_through(&meters);
+    holds_a_call(lines, accounts).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn assemblyai_anthropic_and_cartesia_hold_a_call() {
     let accounts = vec![
-        account("assemblyai", "good-key", "", crate::fakes::stt_assemblyai::AssemblyAi),
-        account(
-            "anthropic",
-            "key-of-anthropic",
-            "/v1",
-            crate::fakes::llm_anthropic::Anthropic { key: "key-of-anthropic" },
-        ),
-        account("cartesia", crate::fakes::tts_cartesia::KEY, "", crate::fakes::tts_cartesia::Cartesia),
+        account("assemblyai", "good-key", "", stt_assemblyai::AssemblyAi),
+        account("anthropic", "key-of-anthropic", "/v1", llm_anthropic::Anthropic { key: "key-of-anthropic" }),
+        account("cartesia", tts_cartesia::KEY, "", tts_cartesia::Cartesia),
     ];
     let lines = "speech_to_text: assemblyai\nlanguage_model: anthropic\ntext_to_speech: cartesia";
-    let pipeline = Pipeline { lines: lines.into(), accounts };
-    let (_server, meters) = call_through(&pipeline).await;
-    assert_passed_through(&meters);
+    holds_a_call(lines, accounts).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn flux_groq_and_aura_hold_a_call() {
-    let groq =
-        crate::fakes::llm_openai::OpenAi { key: "key-of-groq", flavour: crate::fakes::llm_openai::Flavour::Groq };
-    let mut aura = account("deepgram", crate::fakes::tts_deepgram::KEY, "", crate::fakes::tts_deepgram::Deepgram);
+    let groq = llm_openai::OpenAi { key: "key-of-groq", flavour: llm_openai::Flavour::Groq };
+    let mut aura = account("deepgram", tts_deepgram::KEY, "", tts_deepgram::Deepgram);
     aura.spec.name = "aura".into();
     let accounts = vec![
-        account(
-            "deepgram-flux",
-            "good-key",
-            "",
-            crate::fakes::stt_deepgram::Deepgram { patience: Duration::from_secs(10) },
-        ),
+        account("deepgram-flux", "good-key", "", stt_deepgram::Deepgram { patience: Duration::from_secs(10) }),
         account("groq", "key-of-groq", "/v1", groq),
         aura,
     ];
     let lines = "speech_to_text: deepgram-flux\nlanguage_model: groq\ntext_to_speech: aura";
-    let pipeline = Pipeline { lines: lines.into(), accounts };
-    let (_server, meters) = call_through(&pipeline).await;
-    assert_passed_through(&meters);
+    holds_a_call(lines, accounts).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn openai_realtime_holds_a_call() {
-    let log = crate::fakes::realtime_script::Log::default();
-    let fake = crate::fakes::realtime_openai::OpenAiRealtime { key: "key-of-openai", log: log.clone() };
+    let log = realtime_script::Log::default();
+    let fake = realtime_openai::OpenAiRealtime { key: "key-of-openai", log: log.clone() };
     let accounts = vec![account("openai", "key-of-openai", "/v1", fake)];
     let pipeline = Pipeline { lines: "speech_to_speech: openai".into(), accounts };
     let (mut server, _registry, meters) = pipeline.serve().await;
@@ -245,11 +221,11 @@ async fn openai_realtime_holds_a_call() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_caller_who_goes_on_in_another_language_is_understood_from_the_first_word_of_it() {
     let ears = |name: &str| {
-        let mut account = account("cartesia", "good-key", "", crate::fakes::stt_cartesia::Cartesia);
+        let mut account = account("cartesia", "good-key", "", stt_cartesia::Cartesia);
         account.spec.name = name.into();
         account
     };
-    let voice = account("elevenlabs", crate::fakes::tts_elevenlabs::KEY, "", crate::fakes::tts_elevenlabs::ElevenLabs);
+    let voice = account("elevenlabs", tts_elevenlabs::KEY, "", tts_elevenlabs::ElevenLabs);
     let accounts = vec![ears("ears"), ears("ears-de"), openai_chat(), voice];
     let lines = "speech_to_text: {use: ears, languages: {de: ears-de}}\nlanguage_model: openai\n\
                  text_to_speech: elevenlabs";
@@ -282,7 +258,7 @@ async fn the_lines_of_an_agent_file_are_asked_of_the_vendor_once_and_those_of_a_
                  hello: {say: Good morning to you, next: number}\n  \
                  number: {say: \"Your number is {{ call.caller_number }} indeed\", next: bye}\n  \
                  bye: {hangup: done, say: Goodbye then, completed: true}\n";
-    let voice = account("openai", crate::fakes::tts_servers::KEY, "/v1", crate::fakes::tts_servers::OpenAi);
+    let voice = account("openai", tts_servers::KEY, "/v1", tts_servers::OpenAi);
     let place = tempfile::tempdir().unwrap();
     for _ in 0..2 {
         // A server that has just been started: it knows of the other's lines by the directory alone.

@@ -120,20 +120,13 @@ impl Rig {
 
     fn request(turns: TurnsBy) -> RealtimeRequest {
         RealtimeRequest {
-            rate: SampleRate(RATE),
-            line: AudioFormat::MULAW,
-            turns,
-            instructions: "Be kind.".into(),
             tools: vec![ToolSpec {
                 name: "weather".into(),
                 description: "Tells the weather.".into(),
                 parameters: json!({"type": "object", "properties": {"city": {"type": "string"}}}),
             }],
             messages: Pii::new(vec![Message::Caller(Pii::new("an earlier question".into()))]),
-            opening: None,
-            answer_due: false,
-            voice: None,
-            language: None,
+            ..RealtimeRequest::new(SampleRate(RATE), AudioFormat::MULAW, turns, "Be kind.")
         }
     }
 

@@ -140,18 +140,12 @@ async fn listen(ears: &dyn SpeechToText) -> Result<Outcome, ProviderError> {
 
 async fn open(model: &dyn SpeechToSpeech) -> Result<Outcome, ProviderError> {
     let began = Instant::now();
-    let (session, mut events) = model.open(RealtimeRequest {
-        rate: SampleRate::NARROWBAND,
-        line: AudioFormat::MULAW,
-        turns: TurnsBy::Vendor,
-        instructions: "Wait for the caller.".to_owned(),
-        tools: Vec::new(),
-        messages: Pii::new(Vec::new()),
-        opening: None,
-        answer_due: false,
-        voice: None,
-        language: None,
-    })?;
+    let (session, mut events) = model.open(RealtimeRequest::new(
+        SampleRate::NARROWBAND,
+        AudioFormat::MULAW,
+        TurnsBy::Vendor,
+        "Wait for the caller.",
+    ))?;
     while let Some(event) = events.recv().await {
         match event {
             RealtimeEvent::Ready => {

@@ -60,6 +60,25 @@ pub struct RealtimeRequest {
     pub language: Option<String>,
 }
 
+impl RealtimeRequest {
+    /// A session without tools, history and opening, in the provider's own voice and language.
+    #[must_use]
+    pub fn new(rate: SampleRate, line: AudioFormat, turns: TurnsBy, instructions: impl Into<String>) -> Self {
+        Self {
+            rate,
+            line,
+            turns,
+            instructions: instructions.into(),
+            tools: Vec::new(),
+            messages: Pii::default(),
+            opening: None,
+            answer_due: false,
+            voice: None,
+            language: None,
+        }
+    }
+}
+
 /// What a vendor can do.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct RealtimeCapabilities {

@@ -386,21 +386,13 @@ mod tests {
 
     fn request() -> RealtimeRequest {
         RealtimeRequest {
-            rate: SampleRate(8_000),
-            line: AudioFormat::MULAW,
-            turns: TurnsBy::Vendor,
-            instructions: "Be kind.".into(),
             tools: vec![ToolSpec {
                 name: "weather".into(),
                 description: "Tells it.".into(),
                 parameters: json!({"type": "object", "required": ["city"],
                     "properties": {"city": {"type": "string"}, "day": {"type": "string"}}}),
             }],
-            messages: Pii::default(),
-            opening: None,
-            answer_due: false,
-            voice: None,
-            language: None,
+            ..RealtimeRequest::new(SampleRate(8_000), AudioFormat::MULAW, TurnsBy::Vendor, "Be kind.")
         }
     }
 

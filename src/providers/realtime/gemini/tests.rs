@@ -21,10 +21,6 @@ fn settings(options: Value) -> Settings {
 fn request(turns: TurnsBy) -> RealtimeRequest {
     let call = ToolCall { id: "c1".into(), name: "slots".into(), arguments: Pii::default(), opaque: None };
     RealtimeRequest {
-        rate: SampleRate::NARROWBAND,
-        line: AudioFormat::MULAW,
-        turns,
-        instructions: "Be kind.".into(),
         tools: vec![ToolSpec {
             name: "slots".into(),
             description: "Free times.".into(),
@@ -41,10 +37,7 @@ fn request(turns: TurnsBy) -> RealtimeRequest {
             },
             Message::Agent { text: Pii::new("Never.".into()), calls: Vec::new() },
         ]),
-        opening: None,
-        answer_due: false,
-        voice: None,
-        language: None,
+        ..RealtimeRequest::new(SampleRate::NARROWBAND, AudioFormat::MULAW, turns, "Be kind.")
     }
 }
 

@@ -128,18 +128,7 @@ impl Rig {
     fn with(turns: TurnsBy, lifetime: Option<Duration>, ends_after: Option<Duration>, updates: bool) -> Self {
         let puppet = Arc::new(Puppet { starts: Mutex::default(), lifetime, ends_after, updates });
         let meter = Arc::new(Meter::default());
-        let request = RealtimeRequest {
-            rate: SampleRate::NARROWBAND,
-            line: AudioFormat::MULAW,
-            turns,
-            instructions: String::new(),
-            tools: Vec::new(),
-            messages: Pii::default(),
-            opening: None,
-            answer_due: false,
-            voice: None,
-            language: None,
-        };
+        let request = RealtimeRequest::new(SampleRate::NARROWBAND, AudioFormat::MULAW, turns, "");
         let deadlines = Deadlines { connect: ms(1_000), first: ms(1_400), stall: ms(900) };
         let vendor = Arc::new(Arc::clone(&puppet));
         let session = Session::new("puppet".into(), vendor, deadlines, Arc::clone(&meter), request).unwrap();

@@ -55,18 +55,7 @@ async fn answers_are_numbered_on_across_providers() {
         Member::<dyn SpeechToSpeech> { provider, health: Arc::default() }
     };
     let steady = SteadySpeechToSpeech::new(vec![member("first", 3, true), member("second", 1, false)]).unwrap();
-    let request = RealtimeRequest {
-        rate: SampleRate::NARROWBAND,
-        line: AudioFormat::MULAW,
-        turns: TurnsBy::Local,
-        instructions: String::new(),
-        tools: Vec::new(),
-        messages: Pii::default(),
-        opening: None,
-        answer_due: false,
-        voice: None,
-        language: None,
-    };
+    let request = RealtimeRequest::new(SampleRate::NARROWBAND, AudioFormat::MULAW, TurnsBy::Local, "");
     let (mut stream, mut events) = steady.open(request).unwrap();
     let mut numbers = Vec::new();
     while numbers.len() < 2 {
@@ -219,16 +208,8 @@ impl Call {
             .collect();
         let steady = SteadySpeechToSpeech::new(members.clone()).unwrap();
         let request = RealtimeRequest {
-            rate: SampleRate::NARROWBAND,
-            line: AudioFormat::MULAW,
-            turns: TurnsBy::Local,
-            instructions: String::new(),
-            tools: Vec::new(),
-            messages: Pii::default(),
             opening: opening.map(str::to_owned),
-            answer_due: false,
-            voice: None,
-            language: None,
+            ..RealtimeRequest::new(SampleRate::NARROWBAND, AudioFormat::MULAW, TurnsBy::Local, "")
         };
         let (stream, events) = steady.open(request).unwrap();
         Self { stream, events, seen, members, began: Instant::now() }
