@@ -18,7 +18,7 @@ CARGO ?= cargo
 export OFFHOOK_CACHE ?= $(CURDIR)/target/cache
 
 FUZZ_TARGETS := $(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs)))
-FUZZ_FLAGS := --release --sanitizer none
+FUZZ_FLAGS := --release --sanitizer none --codegen-units 16
 BENCHES := $(basename $(notdir $(wildcard benches/*.rs)))
 
 .PHONY: help setup models peers pipecat test-bridge-pipecat sdk test-sdk interop demo test check fmt clippy doc deny fuzz bench bench-ai bench-media clean
