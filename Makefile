@@ -98,7 +98,7 @@ fuzz:
 	  mkdir -p fuzz/corpus/$$target; \
 	  RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run $(FUZZ_FLAGS) $$target fuzz/corpus/$$target fuzz/seeds/$$target -- \
 	    -max_total_time=$(SECONDS) -timeout=10 -rss_limit_mb=2048 -max_len=65535 -print_final_stats=1 \
-	    2>&1 | grep -Ev '^#|^INFO|NEW|REDUCE|^$$' || exit 1; \
+	    2>&1 | grep -Ev '^[#"]|^INFO|NEW|REDUCE|^$$' || exit 1; \
 	done
 
 bench: peers
