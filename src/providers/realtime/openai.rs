@@ -2,10 +2,12 @@
 
 #[cfg(test)]
 mod tests;
+mod order;
 mod wire;
 
 use super::protocol::{Answered, RealtimeFormats, RealtimeProtocol, RealtimeVendor, Start, ToolResult};
 use super::stream::Realtime;
+use order::Order;
 use super::{AnswerId, RealtimeCapabilities, RealtimeRequest, SpeechToSpeech, json};
 use crate::base::Pii;
 use crate::base::chat::{ToolSpec, Usage};
@@ -86,6 +88,10 @@ impl RealtimeVendor for OpenAi {
         Some(LIFETIME)
     }
 
+    fn reports_speech(&self) -> bool {
+        true
+    }
+
     fn connect(&self, start: &Start<'_>) -> Result<Box<dyn RealtimeProtocol>, ProviderError> {
         Ok(Box::new(Connection {
             settings: self.settings.clone(),
@@ -100,7 +106,7 @@ impl RealtimeVendor for OpenAi {
             active: None,
             responses: VecDeque::new(),
             items: VecDeque::new(),
-            transcribed: VecDeque::new(),
+            order: Order::default(),
             events: 0,
         }))
     }
@@ -131,8 +137,7 @@ struct Connection {
     responses: VecDeque<Response>,
     /// The spoken item of each answer.
     items: VecDeque<(AnswerId, String, u64)>,
-    /// The caller's items whose words were told.
-    transcribed: VecDeque<String>,
+    order: Order,
     events: u64,
 }
 
@@ -260,7 +265,7 @@ impl RealtimeProtocol for Connection {
     }
 
     fn audio(&mut self, octets: &[u8], out: &mut Outbox) {
-        json::audio_message(r#"{"type":"input_audio_buffer.append","audio":""#, octets, r#""}"#, out);
+        out.audio_in_json(r#"{"type":"input_audio_buffer.append","audio":""#, octets, r#""}"#);
     }
 
     fn commit(&mut self, out: &mut Outbox) {
@@ -334,14 +339,23 @@ impl RealtimeProtocol for Connection {
             }
             "input_audio_buffer.speech_stopped" => events.push(Answered::SpeechStopped),
             "conversation.item.input_audio_transcription.completed" => {
-                let (item, words) = (json::text(&event, "/item_id"), json::text(&event, "/transcript").trim());
-                let is_known = !item.is_empty() && self.transcribed.iter().any(|known| known == item);
-                if !words.is_empty() && !is_known {
-                    self.transcribed.push_back(item.to_owned());
-                    if self.transcribed.len() > REMEMBERED {
-                        self.transcribed.pop_front();
-                    }
-                    events.push(Answered::CallerSaid(Pii::new(words.to_owned())));
+                self.order.said(json::text(&event, "/item_id"), json::text(&event, "/transcript"), events);
+            }
+            "conversation.item.input_audio_transcription.failed" => {
+                tracing::info!(provider = %self.settings.name, "realtime_transcription_failed");
+                self.order.said(json::text(&event, "/item_id"), "", events);
+            }
+            "input_audio_buffer.committed" => {
+                let item = json::text(&event, "/item_id");
+                self.order.place(item, json::text(&event, "/previous_item_id"));
+                self.order.turn(item, events);
+            }
+            // `created` in the interface before general availability.
+            "conversation.item.added" | "conversation.item.created" => {
+                let item = json::text(&event, "/item/id");
+                self.order.place(item, json::text(&event, "/previous_item_id"));
+                if json::text(&event, "/item/content/0/type") == "input_audio" {
+                    self.order.turn(item, events);
                 }
             }
             "response.created" => self.created(json::text(&event, "/response/id"), out),
