@@ -258,6 +258,7 @@ mod tests {
     use super::*;
     use crate::base::SampleRate;
     use crate::providers::stt::query::tests::settings;
+    use serde_json::json;
 
     fn realtime(options: &[(&str, Value)]) -> Box<dyn SttProtocol> {
         let vendor = Scribe { settings: settings(options), keep_alive: Duration::from_secs(5) };
