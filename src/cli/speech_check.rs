@@ -53,7 +53,9 @@ fn lacks<'a>(agent: &'a Agent, registry: &Registry) -> Vec<Lack<'a>> {
         let language = stt.language.as_deref().or_else(|| of_provider(hears, name)).unwrap_or(&agent.language);
         wanted.push((hears, name, language));
     }
-    wanted.extend(stt.languages.iter().flat_map(|(tag, names)| names.iter().map(move |name| (hears, name, tag.as_str()))));
+    wanted.extend(
+        stt.languages.iter().flat_map(|(tag, names)| names.iter().map(move |name| (hears, name, tag.as_str()))),
+    );
     let spoken = tts.providers.iter().enumerate().filter(|(place, _)| *place > 0 || tts.voice.is_none());
     wanted.extend(spoken.map(|(_, name)| (speaks, name, agent.language.as_str())));
     let lack = |(stage, name, language): (StageKind, &'a String, &str)| {

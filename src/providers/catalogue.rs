@@ -133,12 +133,7 @@ pub struct Tongue {
 
 /// Models that understand what their names say (AsyncAPI of deepgram-api-specs, 2026-07; assemblyai-api-spec, 2026-03).
 pub const TONGUES: &[Tongue] = &[
-    Tongue {
-        vendor: "deepgram-flux",
-        model: "flux-general-en",
-        languages: &["en"],
-        instead: "flux-general-multi",
-    },
+    Tongue { vendor: "deepgram-flux", model: "flux-general-en", languages: &["en"], instead: "flux-general-multi" },
     Tongue {
         vendor: "assemblyai",
         model: "universal-streaming-english",

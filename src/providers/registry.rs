@@ -397,7 +397,9 @@ pub enum Probed {
 pub fn lacks(model: &str, languages: &[&str], language: &str, instead: &str) -> String {
     let known = languages.join(", ");
     match instead {
-        "" => format!("{model} has no `{language}`: it knows {known}; name another `model`, or `language = \"{known}\"`"),
+        "" => {
+            format!("{model} has no `{language}`: it knows {known}; name another `model`, or `language = \"{known}\"`")
+        }
         instead => format!("{model} has no `{language}`: it knows {known}; set `model = \"{instead}\"`"),
     }
 }

@@ -74,7 +74,8 @@ async fn a_server_of_one_s_own_needs_no_key_and_takes_one() {
 async fn a_language_that_the_model_does_not_have_is_refused_with_the_model_that_does() {
     let set_up = |vendor: &str, model: Option<&str>, language: &str| {
         let mut spec = ProviderSpec::of_vendor(vendor);
-        let stage = StageSpec { model: model.map(str::to_owned), language: Some(language.into()), ..StageSpec::default() };
+        let stage =
+            StageSpec { model: model.map(str::to_owned), language: Some(language.into()), ..StageSpec::default() };
         spec.stages.insert(StageKind::SpeechToText, stage);
         registry(vec![spec], Some("k")).speech_to_text(&names(vendor)).map_err(|error| error.reason)
     };

@@ -1,13 +1,12 @@
 //! OpenAI Realtime (`/v1/realtime`, the shape of general availability; openai-python 3.54.0 `types/realtime`).
 
+mod order;
 #[cfg(test)]
 mod tests;
-mod order;
 mod wire;
 
 use super::protocol::{Answered, RealtimeFormats, RealtimeProtocol, RealtimeVendor, Start, ToolResult};
 use super::stream::Realtime;
-use order::Order;
 use super::{AnswerId, RealtimeCapabilities, RealtimeRequest, SpeechToSpeech, json};
 use crate::base::Pii;
 use crate::base::chat::{ToolSpec, Usage};
@@ -15,6 +14,7 @@ use crate::providers::catalogue::Offer;
 use crate::providers::format::{AudioFormat, cheapest};
 use crate::providers::wire::{Closed, Frame, Handshake, Outbox, url};
 use crate::providers::{Network, ProviderError, ProviderName, Settings, SettingsError, base64};
+use order::Order;
 use serde_json::{Value, json};
 use std::collections::VecDeque;
 use std::sync::Arc;

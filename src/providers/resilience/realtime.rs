@@ -362,7 +362,8 @@ impl Relay {
                         | RealtimeEvent::SpeechStarted
                 );
                 let is_session = matches!(event, RealtimeEvent::Ready) && !locked(&self.session).debt.is_answer();
-                let is_life = is_life(&event) && locked(&self.session).debt.lives(!matches!(event, RealtimeEvent::Alive));
+                let is_life =
+                    is_life(&event) && locked(&self.session).debt.lives(!matches!(event, RealtimeEvent::Alive));
                 if is_answer || is_session || is_life {
                     self.drop_rival();
                 }

@@ -409,7 +409,10 @@ mod tests {
         machine.finish(&mut Outbox::default());
         machine.give_up();
         hear(machine.as_mut(), start);
-        assert!(matches!(hear(machine.as_mut(), end)[..], [Heard::Final { .. }, Heard::EndOfTurn { .. }]), "no turn was open");
+        assert!(
+            matches!(hear(machine.as_mut(), end)[..], [Heard::Final { .. }, Heard::EndOfTurn { .. }]),
+            "no turn was open"
+        );
     }
 
     #[test]

@@ -225,7 +225,8 @@ impl Transcription {
         while let Some((_, request)) = self.owed.pop_front_if(|(items, _)| *items == 0) {
             heard.extend((request > given_up).then_some(Heard::Flushed));
         }
-        let under_way = self.items.iter().filter(|item| !item.is_overdue(given_up)).map(|item| item.text.expose().trim());
+        let under_way =
+            self.items.iter().filter(|item| !item.is_overdue(given_up)).map(|item| item.text.expose().trim());
         let under_way: Vec<&str> = under_way.filter(|text| !text.is_empty()).collect();
         if !under_way.is_empty() {
             heard.push(Heard::Interim { text: Pii::new(under_way.join(" ")), span: None });

@@ -3,8 +3,8 @@
 //! Their transcriptions come when they are done: "not guaranteed to be in the order of the items" (openai-python 3.54.0,
 //! `input_audio_buffer_committed_event`).
 
-use crate::providers::realtime::protocol::{Answered, TurnId};
 use crate::base::Pii;
+use crate::providers::realtime::protocol::{Answered, TurnId};
 use std::collections::VecDeque;
 
 /// Items remembered: a transcription concerns one of the last.

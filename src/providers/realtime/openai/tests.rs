@@ -238,7 +238,9 @@ fn turns_stand_in_the_order_of_the_conversation_and_words_are_told_once() {
     let user = json!({"id": "a", "role": "user", "content": [{"type": "input_audio"}]});
     let added = json!({"type": "conversation.item.added", "previous_item_id": null, "item": user});
     assert_eq!(words(&rig.hear(added).0), [] as [&str; 0], "the same item");
-    rig.hear(json!({"type": "conversation.item.added", "previous_item_id": "a", "item": {"id": "r", "role": "assistant"}}));
+    rig.hear(
+        json!({"type": "conversation.item.added", "previous_item_id": "a", "item": {"id": "r", "role": "assistant"}}),
+    );
     assert_eq!(words(&rig.hear(committed("c", Some("b"))).0), ["turn 2 before 0"]);
     assert_eq!(words(&rig.hear(committed("b", Some("r"))).0), ["turn 3 before 2"], "it is named late");
     assert_eq!(words(&rig.hear(transcribed("c", "three")).0), ["2 said three"]);

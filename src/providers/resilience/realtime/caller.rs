@@ -85,6 +85,9 @@ mod tests {
 
     #[test]
     fn each_utterance_counts_for_itself() {
-        assert_eq!(changes(&[500, 400, 300, 400, 500, 400]), [(false, 400), (true, 800), (false, 2_000), (true, 2_400)]);
+        assert_eq!(
+            changes(&[500, 400, 300, 400, 500, 400]),
+            [(false, 400), (true, 800), (false, 2_000), (true, 2_400)]
+        );
     }
 }

@@ -162,7 +162,8 @@ impl Call {
     }
 
     fn plain() -> Self {
-        let mut call = Self::new(Plain { answers: Answers::Finish, awaits_ready: false, pace: Pace::default(), orders: false });
+        let mut call =
+            Self::new(Plain { answers: Answers::Finish, awaits_ready: false, pace: Pace::default(), orders: false });
         call.open();
         call
     }
@@ -340,12 +341,8 @@ fn late_words_without_times_never_enter_the_next_segment() {
 
 /// A call at a vendor that answers each request for certain.
 fn ordered() -> Call {
-    let mut call = Call::new(Plain {
-        answers: Answers::Finish,
-        awaits_ready: false,
-        pace: Pace::default(),
-        orders: true,
-    });
+    let mut call =
+        Call::new(Plain { answers: Answers::Finish, awaits_ready: false, pace: Pace::default(), orders: true });
     call.open();
     call
 }
@@ -606,7 +603,8 @@ fn what_another_try_does_not_mend_is_told_at_once() {
 
 #[test]
 fn a_finish_without_any_connection_fails_in_time() {
-    let mut call = Call::new(Plain { answers: Answers::Words, awaits_ready: false, pace: Pace::default(), orders: false });
+    let mut call =
+        Call::new(Plain { answers: Answers::Words, awaits_ready: false, pace: Pace::default(), orders: false });
     call.start(1);
     call.speak(500);
     call.finish(1);
@@ -628,7 +626,8 @@ fn a_vendor_that_says_nothing_to_what_it_must_answer_has_failed() {
 
 #[test]
 fn a_vendor_that_answers_words_only_may_pass_over_noise_once() {
-    let mut call = Call::new(Plain { answers: Answers::Words, awaits_ready: false, pace: Pace::default(), orders: false });
+    let mut call =
+        Call::new(Plain { answers: Answers::Words, awaits_ready: false, pace: Pace::default(), orders: false });
     call.open();
     for segment in [1, 2] {
         call.start(segment);
@@ -660,7 +659,8 @@ fn an_answer_that_the_vendor_gave_is_told_from_one_that_it_owes() {
 
 #[test]
 fn a_vendor_that_answers_all_audio_is_given_up_while_the_caller_still_speaks() {
-    let mut call = Call::new(Plain { answers: Answers::Audio, awaits_ready: false, pace: Pace::default(), orders: false });
+    let mut call =
+        Call::new(Plain { answers: Answers::Audio, awaits_ready: false, pace: Pace::default(), orders: false });
     call.open();
     call.start(1);
     call.speak(1_000);
