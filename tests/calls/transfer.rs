@@ -197,7 +197,7 @@ async fn the_target_s_early_media_is_heard_instead_of_our_ringing_and_ends_with_
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_caller_who_gives_up_while_the_target_rings_lets_it_stop_ringing() {
-    let (_desk, _server, mut phone, mut ringing) = passed_on().await;
+    let (_desk, _server, phone, mut ringing) = passed_on().await;
     ringing.phone.line.ring();
     phone.line.hang_up();
     assert_eq!(ringing.phone.ended().await, EndCause::Cancelled);
