@@ -253,7 +253,7 @@ impl Engine {
         let (Some(heard), Some(said)) = (heard.get_mut(..self.frame), said.get_mut(..self.frame)) else { return };
         let is_heard = self.hear(*now, &setup.media, &mut setup.ears, voice, heard);
         // A tap wants both directions of the same 20 ms, and what comes over a bridge is there already.
-        let may_wait = self.mode == LegMode::Agent && self.bridge.is_none() && self.taps.iter().all(Option::is_none);
+        let may_wait = self.mode != LegMode::Echo && self.bridge.is_none() && self.taps.iter().all(Option::is_none);
         if may_wait {
             self.unsaid = Some(*missed);
         } else {
@@ -433,8 +433,9 @@ impl Engine {
         if !media.receive {
             return false;
         }
-        let is_for_call = self.mode == LegMode::Agent && self.bridge.is_none();
-        let Some(frame) = self.receiver.frame(now, ears, is_for_call.then_some(voice), heard) else { return false };
+        let is_for_call = self.mode != LegMode::Echo && self.bridge.is_none();
+        let voice = (is_for_call && !self.shared.voice_is_idle.load(Ordering::Relaxed)).then_some(voice);
+        let Some(frame) = self.receiver.frame(now, ears, voice, heard) else { return false };
         if !frame.idle {
             self.runs.record(frame.concealed);
         }

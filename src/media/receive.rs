@@ -7,7 +7,7 @@ use super::leg_media::LegMedia;
 use super::uplink::Heard;
 use crate::audio::frame::level_dbfs;
 use crate::audio::{ComfortNoise, NoiseDescription, VoiceDetector};
-use crate::rtp::jitter::{Insertion, MAX_PAYLOAD, PLAYOUT};
+use crate::rtp::jitter::{GRANULE, Insertion, MAX_PAYLOAD, PLAYOUT};
 use crate::rtp::rtcp::{self, PeerReport, Report};
 use crate::rtp::source_lock::Refusal;
 use crate::rtp::srtp::SrtpReceiver;
@@ -297,7 +297,7 @@ impl Receiver {
         } else {
             let playout = self.jitter.pull(now, self.quiet);
             self.note(&playout);
-            ear.hear(&playout, self.jitter.beyond(), out);
+            ear.hear(&playout, beyond(&self.jitter, &playout), out);
             self.look_at_clock(ear);
         }
         let Played { timestamp, arrived, is_idle: idle, is_whole } = self.played;
@@ -326,7 +326,7 @@ impl Receiver {
             self.jitter.follow_clock(ear.pace.held_us());
             let playout = self.jitter.pull(now, self.quiet);
             self.note(&playout);
-            ear.keep(&playout, self.jitter.beyond());
+            ear.keep(&playout, beyond(&self.jitter, &playout));
         }
         self.jitter.follow_clock(ear.pace.held_us());
         if self.jitter.is_playing() {
@@ -379,4 +379,9 @@ impl Receiver {
     pub(super) fn excess_us(&self, now: Instant) -> Option<i64> {
         self.jitter.excess_us(now)
     }
+}
+
+/// What lies behind a playout, for what is missing in it.
+fn beyond<'a>(jitter: &'a JitterBuffer, playout: &Playout) -> Option<(usize, &'a [u8; GRANULE])> {
+    playout.halves.contains(&Source::Lost).then(|| jitter.beyond()).flatten()
 }
