@@ -4,6 +4,7 @@ use super::drift::WORTH_PPM;
 use super::ear::{Ear, Ears, narrow};
 use super::event::LegEvent;
 use super::leg_media::LegMedia;
+use super::sys::prefetch;
 use super::uplink::Heard;
 use crate::audio::frame::level_dbfs;
 use crate::audio::{ComfortNoise, NoiseDescription, VoiceDetector};
@@ -145,6 +146,11 @@ impl Receiver {
     /// Whether a DTLS datagram from there may take part in the handshake.
     pub(super) fn admits_handshake(&self, from: SocketAddr) -> bool {
         self.lock.as_ref().is_some_and(|lock| lock.admits_handshake(from))
+    }
+
+    /// Asks for what the next turn needs beside the receiver itself.
+    pub(super) fn prefetch(&self) {
+        prefetch(self.jitter.coming());
     }
 
     /// Where to send.

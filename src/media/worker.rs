@@ -15,7 +15,7 @@ use super::limits::{BEAT_BEFORE, LEGS_PER_WORKER, SLOT, SLOTS};
 use super::setup::Retired;
 use super::shared::Shared;
 use super::slots::{is_open, slot_of, spacing, speaking_slot, tick_at, time_of};
-use super::sys::{Datagrams, raise_priority, thread_cpu_time};
+use super::sys::{Datagrams, prefetch, raise_priority, thread_cpu_time};
 use crate::audio::{VadMode, VoiceDetector};
 use rtrb::{Consumer, Producer};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -201,7 +201,12 @@ impl Worker {
         };
         let Some(mut residents) = slots.get_mut(number).map(std::mem::take) else { return false };
         let (mut wake, mut n, spacing) = (false, 0, self.spacing());
-        while let Some(resident) = residents.get_mut(n) {
+        if let Some(first) = residents.first() {
+            prefetch(&*first.engine);
+        }
+        while n < residents.len() {
+            look_ahead(&residents, n);
+            let Some(resident) = residents.get_mut(n) else { break };
             if half == Half::Speak && !resident.speaks {
                 n += 1;
                 continue;
@@ -349,6 +354,19 @@ impl Wheel {
     /// The first tick from `from` on at which there is work.
     fn next_occupied(&self, from: u64) -> Option<u64> {
         (from..from + SLOTS as u64).find(|tick| self.has_work(*tick))
+    }
+}
+
+/// Asks for what the legs behind this one need, while it is served.
+fn look_ahead(residents: &[Resident], n: usize) {
+    if let Some(second) = residents.get(n + 2) {
+        prefetch(&*second.engine);
+    }
+    if let Some(next) = residents.get(n + 1) {
+        if n == 0 {
+            prefetch(&*next.engine);
+        }
+        next.engine.prefetch();
     }
 }
 

@@ -19,6 +19,7 @@ use crate::call::referral;
 use crate::call::switchboard::Takeover;
 use crate::call::{CallEvent, LineEvent};
 use crate::media::LegEvent;
+use crate::media::sys::prefetch;
 use crate::providers::bot::{BotMessage, Greeting, Notice, Wire, WireError};
 use crate::sip::event::EndCause;
 use bytes::BytesMut;
@@ -168,6 +169,7 @@ impl BotCall {
     async fn routine_step(&mut self, mut timer: Pin<&mut Sleep>) -> Step {
         poll_fn(|cx| {
             if pin!(self.legs.line.media.ready()).poll(cx).is_ready() {
+                self.prefetch();
                 return Poll::Ready(Step::Media);
             }
             if let Poll::Ready(event) = pin!(self.link.next()).poll(cx) {
@@ -193,6 +195,17 @@ impl BotCall {
             step
         })
         .await
+    }
+
+    /// Asks for what moving audio needs: with many calls nothing of one is in the processor's cache any more when it is polled
+    /// again.
+    fn prefetch(&mut self) {
+        prefetch(&self.ear);
+        prefetch(&self.mouth);
+        prefetch(&self.wire);
+        if let Some(socket) = self.link.socket() {
+            prefetch(socket);
+        }
     }
 
     /// Sets the timer to the next deadline. One that fires too early costs less than one that is set each time.
