@@ -207,7 +207,11 @@ impl Worker {
         while n < residents.len() {
             look_ahead(&residents, n);
             let Some(resident) = residents.get_mut(n) else { break };
-            if half == Half::Speak && !resident.speaks {
+            let has_to_wait = match half {
+                Half::Hear => !resident.is_due(tick),
+                Half::Speak => !resident.speaks,
+            };
+            if has_to_wait {
                 n += 1;
                 continue;
             }
@@ -314,6 +318,11 @@ impl Worker {
 }
 
 impl Resident {
+    /// Whether its turn has come. A tick that the worker slept through is older than a leg that came to its slot since.
+    fn is_due(&self, tick: u64) -> bool {
+        self.due <= tick
+    }
+
     /// By how many slots it should be served earlier, in an open one, when it is time to look.
     fn earlier_by(&mut self, spacing: u64) -> Option<u64> {
         if !self.engine.hears() {
@@ -337,7 +346,7 @@ impl Resident {
 impl Wheel {
     /// Whether a leg is to be served at this tick.
     fn has_work(&self, tick: u64) -> bool {
-        self.slots.get(slot_of(tick)).is_some_and(|slot| !slot.is_empty())
+        self.slots.get(slot_of(tick)).is_some_and(|slot| slot.iter().any(|resident| resident.is_due(tick)))
             || self.slots.get(speaking_slot(tick)).is_some_and(|slot| slot.iter().any(|resident| resident.speaks))
             || self.beating(tick).next().is_some()
     }
