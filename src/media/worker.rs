@@ -101,13 +101,7 @@ impl Worker {
     /// Runs until told to stop.
     pub(super) fn run(mut self) {
         let _ = self.gauges.priority.set(if self.raise_priority { raise_priority() } else { "normal" });
-        let mut wheel = Wheel {
-            slots: std::array::from_fn(|_| Vec::with_capacity(LEGS_PER_WORKER / SLOTS)),
-            spare_voices: Vec::with_capacity(LEGS_PER_WORKER),
-            datagrams: Datagrams::new(),
-            scratch: Scratch::new(),
-            lateness: LatenessGauge::new(self.admission, Instant::now()),
-        };
+        let mut wheel = Wheel::new(self.admission);
         let epoch = Instant::now();
         let mut next: u64 = 0;
         while !self.gauges.stop.load(Ordering::Acquire) {
@@ -344,6 +338,17 @@ impl Resident {
 }
 
 impl Wheel {
+    /// One without legs. Allocates all that it will ever need, but for the voice detectors.
+    fn new(admission: Admission) -> Self {
+        Self {
+            slots: std::array::from_fn(|_| Vec::with_capacity(LEGS_PER_WORKER / SLOTS)),
+            spare_voices: Vec::with_capacity(LEGS_PER_WORKER),
+            datagrams: Datagrams::new(),
+            scratch: Scratch::new(),
+            lateness: LatenessGauge::new(admission, Instant::now()),
+        }
+    }
+
     /// Whether a leg is to be served at this tick.
     fn has_work(&self, tick: u64) -> bool {
         self.slots.get(slot_of(tick)).is_some_and(|slot| slot.iter().any(|resident| resident.is_due(tick)))
@@ -396,3 +401,6 @@ pub(super) fn run_bell(gauges: &Gauges, mut ready: Consumer<Arc<Shared>>, mut re
         park_timeout(IDLE);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -129,7 +129,7 @@ impl Socket {
         std::future::poll_fn(|cx| self.poll(cx)).await
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<SocketEvent> {
+    fn poll(&mut self, cx: &Context<'_>) -> Poll<SocketEvent> {
         self.socket.get_mut().serve(cx);
         if self.dirty {
             match self.socket.flush() {
