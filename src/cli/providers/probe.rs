@@ -52,6 +52,7 @@ pub(crate) fn fix(error: &ProviderError) -> &'static str {
         ProviderError::RateLimited { .. } | ProviderError::Busy { .. } => {
             "lower `concurrency`, or raise the account's limit"
         }
+        ProviderError::Untrusted { why, .. } => why.fix(),
         ProviderError::BadRequest { .. } => "correct model, voice or options of its [[provider]]",
         _ => "look at the vendor's status page; name a second provider in the agent file meanwhile",
     }
