@@ -67,7 +67,11 @@ impl Conversing {
             self.last_voiced = Some(frame.arrived);
         }
         if !self.ending {
-            self.stream.push(frame.samples.samples());
+            let samples = frame.samples.samples();
+            self.stream.push(samples);
+            if !self.turns_are_local() {
+                self.stream.voice(frame.voiced, self.rate.duration_of(samples.len()));
+            }
         }
     }
 
