@@ -167,10 +167,19 @@ fn of_wrong(address: String, wrong: &CertificateError) -> Unreachable {
             Unreachable::NotYetValid { address, begins: day(*not_before), now: day(*time) }
         }
         CertificateError::NotValidForNameContext { presented, .. } => {
-            Unreachable::WrongName { address, names: in_short(&presented.join(", ")) }
+            Unreachable::WrongName { address, names: in_short(&bare(presented)) }
         }
         other => Unreachable::Tls { address, reason: format!("its certificate is refused: {other:?}") },
     }
+}
+
+/// The names of a certificate without the library's words for their kinds: `DnsName("pbx.example")`.
+fn bare(presented: &[String]) -> String {
+    let inner = |name: &String| {
+        let (_, rest) = name.split_once('(').unwrap_or(("", name));
+        rest.trim_end_matches(')').trim_matches('"').to_owned()
+    };
+    presented.iter().map(inner).collect::<Vec<_>>().join(", ")
 }
 
 /// The day of a time, in UTC.
