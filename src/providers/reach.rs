@@ -159,7 +159,8 @@ pub(super) fn of_certificate(address: &str, error: &(dyn Error + 'static)) -> Op
 
 fn of_wrong(address: String, wrong: &CertificateError) -> Unreachable {
     match wrong {
-        CertificateError::UnknownIssuer => Unreachable::UnknownAuthority { address },
+        // Of an authority that only bears the name of a trusted one, the signature is wrong.
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => Unreachable::UnknownAuthority { address },
         CertificateError::ExpiredContext { time, not_after } => {
             Unreachable::Expired { address, ended: day(*not_after), now: day(*time) }
         }

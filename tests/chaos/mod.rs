@@ -17,7 +17,7 @@ use tokio::time::timeout;
 /// Calls at once.
 pub const CALLS: usize = 50;
 /// Cases whose calls run at the same time.
-const AT_ONCE: usize = 2;
+const AT_ONCE: usize = 4;
 /// From the request to the fallback's first piece. To this and the other limits comes the time for which the case's own
 /// threads stood ready to run and the machine did other things, which the system tells: no other slowness is borne with.
 /// The measured figures are printed.
@@ -28,8 +28,10 @@ const WHOLE: Duration = Duration::from_millis(4_500);
 const STUCK: Duration = Duration::from_secs(10);
 /// Time for connections to be closed and tasks to end: the goodbye of a WebSocket is waited for up to 2 s.
 const LEFT: Duration = Duration::from_secs(15);
-/// A case whose threads were left unserved for less than this has not been late for the machine's sake.
+/// A case whose threads were left unserved for less than this has not failed for the machine's sake.
 const LATE: Duration = Duration::from_millis(300);
+/// How often a case that may have failed for the machine's sake is run once more, alone.
+const AGAIN: usize = 2;
 /// The second provider's deadlines: it is well, and a machine that is busy with other things does not change that.
 const PATIENT: Duration = Duration::from_secs(6);
 
@@ -68,8 +70,7 @@ const fn refusal(code: u16) -> (Misbehaviour, Expected) {
 }
 
 /// Refusals by HTTP status.
-pub const REFUSALS: [(Misbehaviour, Expected); 5] =
-    [refusal(401), refusal(402), refusal(429), refusal(500), refusal(503)];
+pub const REFUSALS: [(Misbehaviour, Expected); 3] = [refusal(401), refusal(429), refusal(503)];
 
 /// What a client must not mind.
 pub const TOLERATED: [(Misbehaviour, Expected); 2] =
@@ -113,13 +114,14 @@ where
 pub type Making = Arc<dyn Fn() -> Account + Send + Sync>;
 
 /// One fault.
+#[derive(Clone)]
 pub struct Case {
     pub name: String,
     pub calls: usize,
     pub primary: Making,
     pub fallback: Making,
     /// Sets the fault on the first.
-    pub spoil: Box<dyn FnOnce(&FakeServer) + Send>,
+    pub spoil: Arc<dyn Fn(&FakeServer) + Send + Sync>,
     pub expected: Expected,
     /// What every call has to hear.
     pub words: String,
@@ -133,7 +135,14 @@ pub struct Outcome {
     /// What became of its calls, which is what was expected.
     pub expected: Expected,
     line: String,
+    unserved: Duration,
     wrong: Vec<String>,
+}
+
+impl Outcome {
+    fn may_be_the_machine_s(&self) -> bool {
+        !self.wrong.is_empty() && self.unserved >= LATE
+    }
 }
 
 /// One stage and its faults. Each case has a runtime of its own, so that what it leaves behind is seen; their calls run
@@ -171,7 +180,7 @@ impl Matrix {
     fn case(
         &self,
         name: &str,
-        spoil: impl FnOnce(&FakeServer) + Send + 'static,
+        spoil: impl Fn(&FakeServer) + Send + Sync + 'static,
         expected: Expected,
         words: &str,
         call: &Call,
@@ -181,7 +190,7 @@ impl Matrix {
             calls: self.calls,
             primary: Arc::clone(&self.primary),
             fallback: Arc::clone(&self.fallback),
-            spoil: Box::new(spoil),
+            spoil: Arc::new(spoil),
             expected,
             words: words.to_owned(),
             call: Arc::clone(call),
@@ -213,14 +222,19 @@ impl Matrix {
         let cases = std::mem::take(&mut self.cases);
         let mut outcomes = Vec::new();
         std::thread::scope(|scope| {
-            let running: Vec<_> = cases.into_iter().map(|case| scope.spawn(|| run(case, &places))).collect();
-            for running in running {
-                let outcome = running.join().expect("a case that does not panic");
-                println!("{}", outcome.line);
-                self.wrong.extend(outcome.wrong.iter().cloned());
-                outcomes.push(outcome);
-            }
+            let running: Vec<_> = cases.iter().map(|case| scope.spawn(|| run(case.clone(), &places))).collect();
+            outcomes.extend(running.into_iter().map(|case| case.join().expect("a case that does not panic")));
         });
+        for (case, outcome) in cases.iter().zip(&mut outcomes) {
+            for _ in 0..AGAIN {
+                if outcome.may_be_the_machine_s() {
+                    println!("{}\n    once more, alone: {}", outcome.line, outcome.wrong.join("; "));
+                    *outcome = run(case.clone(), &places);
+                }
+            }
+            println!("{}", outcome.line);
+            self.wrong.append(&mut outcome.wrong);
+        }
         assert!(self.wrong.is_empty(), "{}:\n{}", self.stage, self.wrong.join("\n"));
         outcomes
     }
@@ -318,7 +332,7 @@ async fn judge(case: Case, places: &Semaphore) -> Outcome {
     if !complaints.is_empty() {
         wrong(format!("the second complains: {complaints:?}"));
     }
-    Outcome { name: case.name, expected: case.expected, line, wrong: faults }
+    Outcome { name: case.name, expected: case.expected, line, unserved, wrong: faults }
 }
 
 /// What the system tells of threads (`schedstat`, as in [`waited`]).

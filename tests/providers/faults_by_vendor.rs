@@ -14,6 +14,7 @@ use offhook::base::{SampleRate, SegmentId};
 use offhook::providers::format::AudioFormat;
 use offhook::providers::realtime::{AnswerId, RealtimeEvent};
 use offhook::providers::{SpeechToSpeech, SpeechToText, StageKind, SttEvent, SttRequest};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -53,6 +54,9 @@ fn expected(played: &Played, fault: Misbehaviour) -> Option<Expected> {
         Misbehaviour::UnknownTypes => Some(Expected::Tolerated),
         // It answers every message once, so that an answer that is held back is one that is missing.
         Misbehaviour::OutOfOrderFinals if played.vendor == "vosk" => Some(Expected::Moves),
+        // Its messages have neither numbers nor times, and those of a transcript add to each other.
+        Misbehaviour::DuplicateFinals if stage == StageKind::SpeechToText && played.name() == "cartesia" => None,
+        Misbehaviour::OutOfOrderFinals if stage == StageKind::SpeechToText && played.vendor == "cartesia" => None,
         Misbehaviour::DuplicateFinals | Misbehaviour::OutOfOrderFinals => has_finals.then_some(Expected::Tolerated),
         Misbehaviour::LateAudioAfterCancel => has_audio.then_some(Expected::Tolerated),
         Misbehaviour::WrongJson if is_bare || is_file => Some(Expected::Tolerated),
@@ -88,7 +92,8 @@ fn every_fault(stage: StageKind, next: &str, words: &str, call: impl Fn(Misbehav
     secrets::assert_no_key_was_logged();
     let seen = table(&vendors, &outcomes);
     println!("{seen}");
-    let written = include_str!("../fakes/README.md");
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fakes/README.md");
+    let written = std::fs::read_to_string(file).expect("the table of faults");
     assert!(written.contains(&seen), "write into tests/fakes/README.md what was seen:\n{seen}");
 }
 
