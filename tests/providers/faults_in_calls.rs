@@ -8,6 +8,7 @@ use crate::support::{Phone, TestServer};
 use futures_util::future::join_all;
 use offhook::base::Pii;
 use offhook::call::{CallEvent, Engines, LineError, Unanswered};
+use offhook::media::MediaError;
 use offhook::providers::Network;
 use offhook::providers::limits::FAIL_OVER;
 use offhook::providers::registry::{Local, ProviderSpec, Registry};
@@ -181,16 +182,20 @@ async fn turn(phone: &mut Phone, words: &[i16]) -> (Duration, Vec<u32>) {
     (waited, voice::hear(&heard, 8_000).iter().map(|(pitch, ..)| *pitch).collect())
 }
 
-/// A call that is up; a server that asks to be called again is.
+/// A call that is up. A server that asks to be called again is, and media of the callers' own that are late are waited for.
 async fn dial(phone: &Phone, target: SocketAddr) -> Phone {
     loop {
-        let mut phone = phone.dial_also(target).await;
-        match phone.line.answered().await {
-            Ok(_) => return phone,
-            Err(LineError::NotAnswered(Unanswered::Unavailable { retry_after: Some(_), .. })) => {
-                tokio::time::sleep(AGAIN).await;
-            }
-            Err(other) => panic!("{other}"),
+        let refused = match phone.try_dial_also(target).await {
+            Ok(mut phone) => match phone.line.answered().await {
+                Ok(_) => return phone,
+                Err(refused) => refused,
+            },
+            Err(refused) => refused,
+        };
+        match refused {
+            LineError::NotAnswered(Unanswered::Unavailable { retry_after: Some(_), .. })
+            | LineError::Media(MediaError::Overloaded { .. }) => tokio::time::sleep(AGAIN).await,
+            other => panic!("{other}"),
         }
     }
 }
