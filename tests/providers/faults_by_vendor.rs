@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Cases at once: they mostly wait.
-const AT_ONCE: usize = 40;
+const AT_ONCE: usize = 20;
 
 /// What can go wrong, with its heading in the table.
 const COLUMNS: [(&str, Misbehaviour); 16] = [
