@@ -19,9 +19,15 @@ export OFFHOOK_CACHE ?= $(CURDIR)/target/cache
 
 FUZZ_TARGETS := $(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs)))
 FUZZ_FLAGS := --release --sanitizer none
+# Several targets at the same time. What they run shares no job server with this make: cargo would build with one core.
+BESIDE := $(MAKE) --no-print-directory --jobs=3
+ALONE := env --unset=MAKEFLAGS --unset=MFLAGS
+BUILT ?= --bins --tests
+# Places for tests, four a core: .config/nextest.toml says what for.
+export NEXTEST_TEST_THREADS ?= $(shell echo $$((4 * $$(nproc))))
 BENCHES := $(basename $(notdir $(wildcard benches/*.rs)))
 
-.PHONY: help setup models peers pipecat test-bridge-pipecat sdk test-sdk interop demo test check fmt clippy doc deny fuzz bench bench-ai bench-media clean
+.PHONY: help setup models peers pipecat built test-bridge-pipecat sdk test-sdk interop demo test check fmt clippy doc deny fuzz bench bench-ai bench-media clean
 help:
 	@sed -n '/^# make/s/^# //p' Makefile
 
@@ -37,10 +43,10 @@ demo: models
 	@target/release/offhook demo $(DEMO_ARGS)
 
 peers: setup
-	@tests/interop/peers.sh fetch
+	@$(ALONE) tests/interop/peers.sh fetch
 
 pipecat: setup
-	@tests/interop/pipecat/fetch.sh
+	@$(ALONE) tests/interop/pipecat/fetch.sh
 
 sdk:
 	@tests/sdk/fetch.sh
@@ -51,17 +57,19 @@ test-sdk: sdk
 test-bridge-pipecat: pipecat
 	@$(CARGO) nextest run --test calls $(TEST_ARGS) bridge_pipecat
 
-interop: peers
-	@$(CARGO) build --bins
-	@target/debug/offhook models fetch
+interop:
+	@$(BESIDE) peers built BUILT='--bins --test interop'
 	@rm -rf target/interop
 	@$(CARGO) nextest run --test interop --no-fail-fast $(TEST_ARGS); \
 	  result=$$?; tests/interop/table.sh; exit $$result
 
 # The development build fetches the models here: it is the one that the tests need anyway.
-test: peers pipecat
-	@$(CARGO) build --bins --tests
-	@target/debug/offhook models fetch
+built: setup
+	@$(ALONE) CARGO='$(CARGO)' .ci/build $(BUILT)
+
+# Fetching waits for the network while building has the processor.
+test:
+	@$(BESIDE) built peers pipecat
 	@if $(CARGO) nextest --version > /dev/null 2>&1; then \
 	  $(CARGO) nextest run $(if $(CI),--profile ci) $(TEST_ARGS); \
 	else \

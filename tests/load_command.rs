@@ -10,6 +10,11 @@ fn offhook(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_offhook")).args(arguments).env("NO_COLOR", "1").output().expect("offhook starts")
 }
 
+/// `offhook load` of `uri` with `options` as they are typed.
+fn load(uri: &str, options: &str) -> Output {
+    offhook(&["load", "--to", uri].into_iter().chain(options.split(' ')).collect::<Vec<_>>())
+}
+
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
@@ -63,20 +68,7 @@ impl Drop for Echo {
 #[test]
 fn calls_to_an_echo_complete_and_every_packet_is_timed() {
     let echo = Echo::start();
-    let output = offhook(&[
-        "load",
-        "--to",
-        &echo.uri(),
-        "--calls",
-        "10",
-        "--rate",
-        "20",
-        "--seconds",
-        "3",
-        "--json",
-        "--max-loss",
-        "5",
-    ]);
+    let output = load(&echo.uri(), "--calls 10 --rate 20 --seconds 3 --json --max-loss 5");
     let lines: Vec<serde_json::Value> =
         text(&output.stdout).lines().map(|line| serde_json::from_str(line).expect("each line is JSON")).collect();
     assert_eq!(output.status.code(), Some(0), "{lines:?}\n{}", text(&output.stderr));
@@ -94,21 +86,7 @@ fn calls_to_an_echo_complete_and_every_packet_is_timed() {
 #[test]
 fn calls_of_a_given_length_are_replaced_by_others_and_tones_are_timed_too() {
     let echo = Echo::start();
-    let output = offhook(&[
-        "load",
-        "--to",
-        &echo.uri(),
-        "--calls",
-        "4",
-        "--rate",
-        "50",
-        "--seconds",
-        "5",
-        "--call-seconds",
-        "1",
-        "--send",
-        "tones",
-    ]);
+    let output = load(&echo.uri(), "--calls 4 --rate 50 --seconds 5 --call-seconds 1 --send tones");
     let out = text(&output.stdout);
     assert_eq!(output.status.code(), Some(0), "{out}\n{}", text(&output.stderr));
     assert!(out.starts_with("Calling sip:echo@127.0.0.1:") && out.contains("(this machine): up to 4 calls"), "{out}");
@@ -120,7 +98,7 @@ fn calls_of_a_given_length_are_replaced_by_others_and_tones_are_timed_too() {
 #[test]
 fn limits_that_do_not_hold_fail_the_run_and_say_which() {
     let echo = Echo::start();
-    let output = offhook(&["load", "--to", &echo.uri(), "--calls", "2", "--seconds", "2", "--max-p99-ms", "0.001"]);
+    let output = load(&echo.uri(), "--calls 2 --seconds 2 --max-p99-ms 0.001");
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stdout).contains("more than the 0.001 ms of --max-p99-ms"), "{}", text(&output.stdout));
 }
@@ -155,18 +133,7 @@ fn refuser(status: &'static str, calls: usize) -> (SocketAddr, JoinHandle<()>) {
 #[test]
 fn refusals_are_counted_by_code_and_fail_the_run() {
     let (address, thread) = refuser("486 Busy Here", 3);
-    let output = offhook(&[
-        "load",
-        "--to",
-        &format!("sip:x@{address}"),
-        "--calls",
-        "3",
-        "--rate",
-        "3",
-        "--seconds",
-        "1",
-        "--json",
-    ]);
+    let output = load(&format!("sip:x@{address}"), "--calls 3 --rate 3 --seconds 1 --json");
     assert_eq!(output.status.code(), Some(1));
     let last = text(&output.stdout).lines().last().unwrap().to_owned();
     let summary: serde_json::Value = serde_json::from_str(&last).unwrap();
@@ -178,7 +145,7 @@ fn refusals_are_counted_by_code_and_fail_the_run() {
 #[test]
 fn a_public_address_needs_consent() {
     // 192.0.2.0/24 is for documentation; nothing is sent.
-    let output = offhook(&["load", "--to", "sip:x@192.0.2.1", "--calls", "500"]);
+    let output = load("sip:x@192.0.2.1", "--calls 500");
     assert_eq!(output.status.code(), Some(1));
     let error = text(&output.stderr);
     assert!(error.contains("a public address") && error.contains("--danger-load-public-host"), "{error}");

@@ -67,7 +67,13 @@ impl Conversing {
             self.last_voiced = Some(frame.arrived);
         }
         if !self.ending {
-            self.stream.push(frame.samples.samples());
+            let samples = frame.samples.samples();
+            self.stream.push(samples);
+            if !self.turns_are_local() {
+                // Over an answer, it may be the answer's echo.
+                let is_voice = frame.voiced && self.answers.is_empty();
+                self.stream.voice(is_voice, self.rate.duration_of(samples.len()));
+            }
         }
     }
 

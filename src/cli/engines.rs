@@ -135,6 +135,11 @@ impl Sources {
         }
     }
 
+    /// Languages that an agent wants of providers that do not have them: a sentence each.
+    pub(super) fn missing_languages(&self, agent: &Agent) -> Vec<String> {
+        speech_check::missing_languages(agent, &self.registry)
+    }
+
     /// Models that an agent uses and that their vendors will withdraw: a sentence each.
     pub(super) fn sunsets(&self, agent: &Agent) -> Vec<String> {
         speech_check::sunsets(&agent.speech, &self.registry)

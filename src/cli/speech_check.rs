@@ -3,7 +3,7 @@
 use crate::agent::Agent;
 use crate::agent::diagnostic::{Diagnostic, Position, Severity, nearest};
 use crate::agent::speech::{LOCAL, SpeechChoice};
-use crate::providers::catalogue::Sunset;
+use crate::providers::catalogue::{self, LOCAL_LANGUAGES, Sunset};
 use crate::providers::listing::vendors;
 use crate::providers::registry::{ANY_LANGUAGE, Probed, Registry};
 use crate::providers::{SettingsError, StageKind};
@@ -30,6 +30,61 @@ pub(super) fn sunsets(choice: &SpeechChoice, registry: &Registry) -> Vec<String>
         Some(format!("{stage}: provider {name}: {words}"))
     });
     named.collect()
+}
+
+/// A provider whose model lacks the language that it is to hear or speak.
+struct Lack<'a> {
+    stage: StageKind,
+    name: &'a str,
+    message: String,
+    help: String,
+}
+
+fn lacks<'a>(agent: &'a Agent, registry: &Registry) -> Vec<Lack<'a>> {
+    let SpeechChoice { stt, tts, .. } = &agent.speech;
+    let (hears, speaks) = (StageKind::SpeechToText, StageKind::TextToSpeech);
+    // What a provider is set up with is judged there, where the agent names none.
+    let of_provider = |stage: StageKind, name: &str| {
+        let spec = registry.specs().find(|spec| spec.name == name)?;
+        spec.stages.get(&stage)?.language.as_deref()
+    };
+    let mut wanted = Vec::new();
+    for name in &stt.providers {
+        let language = stt.language.as_deref().or_else(|| of_provider(hears, name)).unwrap_or(&agent.language);
+        wanted.push((hears, name, language));
+    }
+    wanted.extend(
+        stt.languages.iter().flat_map(|(tag, names)| names.iter().map(move |name| (hears, name, tag.as_str()))),
+    );
+    let spoken = tts.providers.iter().enumerate().filter(|(place, _)| *place > 0 || tts.voice.is_none());
+    wanted.extend(spoken.map(|(_, name)| (speaks, name, agent.language.as_str())));
+    let lack = |(stage, name, language): (StageKind, &'a String, &str)| {
+        let known = match registry.probe(stage, name) {
+            _ if name == LOCAL => LOCAL_LANGUAGES,
+            Ok(Probed::Stt(member)) => member.provider.capabilities().languages,
+            Ok(Probed::Tts(member)) => member.provider.capabilities().languages,
+            _ => return None,
+        };
+        if language == ANY_LANGUAGE || catalogue::has_language(known, language) {
+            return None;
+        }
+        let listing = registry.listing(stage, name);
+        let tongue = listing.as_ref().and_then(|listing| catalogue::tongue(&listing.vendor, &listing.model));
+        let help = match (tongue.map(|tongue| tongue.instead).filter(|instead| !instead.is_empty()), stage) {
+            (Some(instead), _) => format!("write a [[provider]] with `model = \"{instead}\"`"),
+            (None, StageKind::TextToSpeech) if name != LOCAL => format!("name a `voice` that speaks `{language}`"),
+            _ => format!("name a provider that knows `{language}`"),
+        };
+        let message = format!("provider {name} has no `{language}`: it knows {}", known.join(", "));
+        Some(Lack { stage, name, message, help })
+    };
+    wanted.into_iter().filter_map(lack).collect()
+}
+
+/// Languages that an agent wants of providers that do not have them: a sentence each.
+pub(super) fn missing_languages(agent: &Agent, registry: &Registry) -> Vec<String> {
+    let words = |lack: Lack<'_>| format!("{}: {}; {}", lack.stage.name(), lack.message, lack.help);
+    lacks(agent, registry).into_iter().map(words).collect()
 }
 
 /// Names that stand for nothing, providers that cannot be set up, and models that will be withdrawn, with their places.
@@ -59,6 +114,10 @@ pub(super) fn diagnostics(agent: &Agent, source: &str, registry: &Registry) -> V
         }
     }
     found.extend(languages(agent, source, registry));
+    for Lack { stage, name, message, help } in lacks(agent, registry) {
+        let (at, width) = (place(source, stage.name(), name), name.chars().count());
+        found.push(Diagnostic { severity: Severity::Warning, at, width, message, help: Some(help) });
+    }
     if let Some(llm) = &agent.speech.llm
         && found.iter().all(|diagnostic| diagnostic.severity != Severity::Error)
         && let Err(error) = registry.language_model(&llm.providers, llm.temperature)

@@ -115,6 +115,52 @@ pub fn sunset(vendor: &str, model: &str) -> Option<&'static Sunset> {
     SUNSETS.iter().find(|sunset| sunset.vendor == vendor && concerns(sunset.model))
 }
 
+/// What the offline engines understand and speak.
+pub const LOCAL_LANGUAGES: &[&str] = &["en"];
+
+/// A model of few languages, each by the first part of its tag (BCP 47). Of all others the vendor knows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Tongue {
+    /// [`Offer::vendor`].
+    pub vendor: &'static str,
+    /// The model.
+    pub model: &'static str,
+    /// What it understands.
+    pub languages: &'static [&'static str],
+    /// The vendor's model for the others; empty for none.
+    pub instead: &'static str,
+}
+
+/// Models that understand what their names say (AsyncAPI of deepgram-api-specs, 2026-07; assemblyai-api-spec, 2026-03).
+pub const TONGUES: &[Tongue] = &[
+    Tongue { vendor: "deepgram-flux", model: "flux-general-en", languages: &["en"], instead: "flux-general-multi" },
+    Tongue {
+        vendor: "assemblyai",
+        model: "universal-streaming-english",
+        languages: &["en"],
+        instead: "universal-streaming-multilingual",
+    },
+];
+
+/// What is known of the languages of a model.
+#[must_use]
+pub fn tongue(vendor: &str, model: &str) -> Option<&'static Tongue> {
+    TONGUES.iter().find(|tongue| tongue.vendor == vendor && tongue.model == model)
+}
+
+/// The languages of a model; none where the vendor has to be asked.
+#[must_use]
+pub fn languages(vendor: &str, model: &str) -> &'static [&'static str] {
+    tongue(vendor, model).map_or(&[], |tongue| tongue.languages)
+}
+
+/// Whether a language (BCP 47) is among those of a model; anything is where none are known.
+#[must_use]
+pub fn has_language(known: &[&str], language: &str) -> bool {
+    let primary = |tag: &str| tag.split(['-', '_']).next().unwrap_or_default().to_ascii_lowercase();
+    known.is_empty() || known.iter().any(|tag| primary(tag) == primary(language))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

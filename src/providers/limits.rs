@@ -18,6 +18,10 @@ pub const PATIENCE: Duration = FAIL_OVER.saturating_sub(TAKE_OVER);
 /// The same for a voice, which is quicker when it is well, and whose successor has more to do: all callers of a vendor that
 /// died come at once, each over a fresh connection.
 pub const VOICE_PATIENCE: Duration = PATIENCE.saturating_sub(Duration::from_millis(200));
+/// From the caller's last word to an answer of a vendor that lives and takes the turns itself: the longest of their own
+/// patience is 8 s (OpenAI's semantic detection of turns at its lowest eagerness; Deepgram's Flux waits 5 s), and
+/// [`PATIENCE`] is ours.
+pub const TURN_OPEN: Duration = Duration::from_secs(8).saturating_add(PATIENCE);
 /// A vendor that cannot be reached in this time is taken for gone.
 pub const CONNECT_TIMEOUT: Duration = PATIENCE;
 /// Speech that has fallen so far behind the clock, everything played, is a fault: the caller hears a hole.

@@ -351,13 +351,21 @@ impl Registry {
                 return Err(error(format!("{} takes no `{option}`", offer.title)));
             }
         }
+        let model = of_stage.model.unwrap_or_else(|| offer.model.to_owned());
+        let language = of_stage.language.unwrap_or_default();
+        if let Some(tongue) = catalogue::tongue(&spec.vendor, &model)
+            && !language.is_empty()
+            && !catalogue::has_language(tongue.languages, &language)
+        {
+            return Err(error(lacks(&model, tongue.languages, &language, tongue.instead)));
+        }
         Ok(Settings {
             name: ProviderName::Owned(name.to_owned()),
             key,
             url: url.trim_end_matches('/').to_owned(),
-            model: of_stage.model.unwrap_or_else(|| offer.model.to_owned()),
+            model,
             voice: of_stage.voice.unwrap_or_else(|| offer.voice.to_owned()),
-            language: of_stage.language.unwrap_or_default(),
+            language,
             options,
             concurrency: spec.concurrency.unwrap_or(Settings::CONCURRENCY),
             connect_timeout: spec.connect_timeout.unwrap_or(super::limits::CONNECT_TIMEOUT),
@@ -382,6 +390,18 @@ pub enum Probed {
     Tts(Member<dyn TextToSpeech>),
     /// Speech to speech.
     Realtime(Member<dyn SpeechToSpeech>),
+}
+
+/// That a model has no such language, and what would do.
+#[must_use]
+pub fn lacks(model: &str, languages: &[&str], language: &str, instead: &str) -> String {
+    let known = languages.join(", ");
+    match instead {
+        "" => {
+            format!("{model} has no `{language}`: it knows {known}; name another `model`, or `language = \"{known}\"`")
+        }
+        instead => format!("{model} has no `{language}`: it knows {known}; set `model = \"{instead}\"`"),
+    }
 }
 
 /// The offline engines alone need nobody to watch over them.

@@ -69,3 +69,20 @@ async fn a_server_of_one_s_own_needs_no_key_and_takes_one() {
     let listing = registry(Vec::new(), Some("k")).listing(StageKind::LanguageModel, "vllm").unwrap();
     assert!(matches!(listing.key, crate::providers::listing::KeyState::Environment("VLLM_API_KEY")));
 }
+
+#[tokio::test]
+async fn a_language_that_the_model_does_not_have_is_refused_with_the_model_that_does() {
+    let set_up = |vendor: &str, model: Option<&str>, language: &str| {
+        let mut spec = ProviderSpec::of_vendor(vendor);
+        let stage =
+            StageSpec { model: model.map(str::to_owned), language: Some(language.into()), ..StageSpec::default() };
+        spec.stages.insert(StageKind::SpeechToText, stage);
+        registry(vec![spec], Some("k")).speech_to_text(&names(vendor)).map_err(|error| error.reason)
+    };
+    let refused = set_up("deepgram-flux", None, "de-CH").err().unwrap();
+    assert!(refused.contains("no `de-CH`") && refused.contains("flux-general-multi"), "{refused}");
+    assert!(set_up("assemblyai", None, "fr").err().unwrap().contains("universal-streaming-multilingual"));
+    assert!(set_up("deepgram-flux", None, "en-GB").is_ok());
+    assert!(set_up("deepgram-flux", Some("flux-general-multi"), "de").is_ok());
+    assert!(set_up("deepgram", None, "de").is_ok(), "the vendor knows");
+}

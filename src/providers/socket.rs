@@ -23,7 +23,7 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
 /// Octets read at once; kept small because every call has a socket.
-const READ_BUFFER_BYTES: usize = 8 * 1024;
+const READ_BUFFER_BYTES: usize = 4 * 1024;
 
 trait Octets: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send {}
 impl<T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send> Octets for T {}
@@ -136,10 +136,30 @@ impl Socket {
     /// # Errors
     /// How the connection ended; then it is of no more use.
     pub async fn next(&mut self) -> Result<Frame, Closed> {
+        loop {
+            if let Some(frame) = self.hear().await? {
+                return Ok(frame);
+            }
+        }
+    }
+
+    /// The same, where the answer to a ping counts: `None` is one.
+    ///
+    /// # Errors
+    /// As [`Self::next`].
+    pub async fn hear(&mut self) -> Result<Option<Frame>, Closed> {
         poll_fn(|cx| self.poll(cx)).await
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Frame, Closed>> {
+    /// Asks for a sign of life, at once. Queued as by [`Self::queue`].
+    ///
+    /// # Errors
+    /// As [`Self::queue`].
+    pub fn ping(&mut self) -> Result<(), ProviderError> {
+        self.start(Message::Ping(Bytes::new()))
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Frame>, Closed>> {
         loop {
             if self.dirty {
                 match Pin::new(&mut self.stream).poll_flush(cx) {
@@ -157,9 +177,9 @@ impl Socket {
                     self.pinged = false;
                     match message {
                         Message::Text(text) => {
-                            return Poll::Ready(Ok(Frame::Text(self.keys.hide(text.as_str().to_owned()))));
+                            return Poll::Ready(Ok(Some(Frame::Text(self.keys.hide(text.as_str().to_owned())))));
                         }
-                        Message::Binary(octets) => return Poll::Ready(Ok(Frame::Binary(octets))),
+                        Message::Binary(octets) => return Poll::Ready(Ok(Some(Frame::Binary(octets)))),
                         Message::Close(frame) => {
                             let (code, reason) = frame.map_or((None, String::new()), |frame| {
                                 (Some(frame.code.into()), in_short(&self.keys.hide(frame.reason.as_str().to_owned())))
@@ -167,7 +187,8 @@ impl Socket {
                             return Poll::Ready(Err(Closed { code, reason }));
                         }
                         // The library has queued the answer to a ping.
-                        Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => {
+                        Message::Pong(_) => return Poll::Ready(Ok(None)),
+                        Message::Ping(_) | Message::Frame(_) => {
                             self.dirty = true;
                             continue;
                         }

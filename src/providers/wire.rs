@@ -2,7 +2,7 @@
 //! request of HTTP. Values only; [`super::socket`] and [`super::exchange`] move them.
 
 use crate::base::Pii;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use std::collections::VecDeque;
 
 /// One message of a WebSocket, either way.
@@ -88,6 +88,16 @@ impl Outbox {
     /// Queues a text as it is.
     pub fn text(&mut self, text: impl Into<String>) {
         self.frames.push_back(Frame::Text(text.into()));
+    }
+
+    /// Queues a JSON text whose only changing part is audio in base64, between what stands before and behind.
+    pub fn audio_in_json(&mut self, before: &str, octets: &[u8], behind: &str) {
+        let mut message = BytesMut::with_capacity(before.len() + octets.len().div_ceil(3) * 4 + behind.len());
+        message.extend_from_slice(before.as_bytes());
+        super::base64::encode(octets, &mut message);
+        message.extend_from_slice(behind.as_bytes());
+        // Base64 is ASCII, and the rest is text.
+        self.text(String::from_utf8(message.into()).unwrap_or_default());
     }
 
     /// Queues octets.

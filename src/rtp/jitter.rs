@@ -343,11 +343,12 @@ impl JitterBuffer {
         }
         let cursor = self.cursor;
         let jumped = std::mem::take(&mut self.jumped);
+        // One that is begun stays: the next packet brings the rest, where packets do not begin with granules.
         if let Some(granule) = self.line.get_mut(cursor.rem_euclid(GRANULES as i64) as usize)
             && granule.number == cursor
         {
-            granule.number = i64::MIN;
             if granule.is_full() {
+                granule.number = i64::MIN;
                 octets.copy_from_slice(&granule.octets);
                 let arrived = granule.arrived_us;
                 *half = if jumped { Source::AudioAfterJump } else { Source::Audio };
@@ -355,6 +356,7 @@ impl JitterBuffer {
                 return Some(arrived);
             }
             if granule.silent {
+                granule.number = i64::MIN;
                 *half = Source::Idle;
                 self.advance();
                 return None;

@@ -145,10 +145,7 @@ async fn a_bot_that_closes_in_good_order_is_heard_to_its_end_and_ends_the_call()
     bot.close(1000).await;
     phone.wait_for(true, 20).await;
     assert_eq!(phone.ended().await, EndCause::Remote);
-    let completed = server
-        .event("the end", |e| if let CallEvent::CallEnded { completed, .. } = e { Some(*completed) } else { None })
-        .await;
-    assert!(completed);
+    server.completes().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -123,10 +123,7 @@ async fn a_language_model_answers_sentence_by_sentence_and_takes_an_exit() {
     phone.wait_for(false, 30).await;
     phone.speak(600).await;
     assert_eq!(phone.ended().await, EndCause::Remote);
-    let completed = server
-        .event("the end", |e| if let CallEvent::CallEnded { completed, .. } = e { Some(*completed) } else { None })
-        .await;
-    assert!(completed);
+    server.completes().await;
     let prompts = llm.prompts.lock().unwrap();
     assert_eq!(prompts.len(), 2);
     assert_eq!(prompts[0].instructions, prompts[1].instructions, "caches need the same start");
@@ -302,10 +299,7 @@ async fn a_speech_to_speech_model_is_heard_interrupted_and_leaves_by_an_exit() {
     assert!(record.total().is_some());
     model.events.send(RealtimeEvent::Call(call("exit_done", "{}"))).await.unwrap();
     assert_eq!(phone.ended().await, EndCause::Remote);
-    let completed = server
-        .event("the end", |e| if let CallEvent::CallEnded { completed, .. } = e { Some(*completed) } else { None })
-        .await;
-    assert!(completed);
+    server.completes().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,7 +1,7 @@
 //! Calls that are handed over, on loopback: by REFER, by a second call of ours, and by the peer's own wish.
 
-use crate::support::{Desk, Phone, TestServer};
-use offhook::call::{CallEvent, DigitsBy, LineEvent, PeerTerms, TransferBy};
+use crate::support::{Desk, PATIENCE, Phone, RingingPhone, TestServer};
+use offhook::call::{CallEvent, DigitsBy, LineEvent, PeerTerms, TransferBy, line::TransferRequest};
 use offhook::sip::event::{EndCause, TransferOutcome};
 use offhook::sip::{DialogPolicy, Refer, Uri};
 use offhook::tools::EgressPolicy;
@@ -63,6 +63,41 @@ async fn call_end(server: &mut TestServer) -> (bool, String, Vec<(&'static str, 
         .await
 }
 
+/// The call of ours that reaches the desk, once its caller has heard something.
+async fn rings(desk: &mut Desk, caller: &mut Phone) -> RingingPhone {
+    tokio::join!(desk.ringing(), async { while caller.pass_frame().await < -50.0 {} }).0
+}
+
+/// A caller whom the agent passes on by a call of ours, and that call as it rings.
+async fn passed_on() -> (Desk, TestServer, Phone, RingingPhone) {
+    let mut desk = Desk::open(DESK);
+    let server = server(&agent("blind"), &desk, bridging(), &[]).await;
+    let mut phone = Phone::call(&server.server, CALLER).await.unwrap();
+    let ringing = rings(&mut desk, &mut phone).await;
+    (desk, server, phone, ringing)
+}
+
+/// What a phone that carries out REFERs is asked for.
+async fn asked_to_transfer(phone: &mut Phone) -> TransferRequest {
+    phone
+        .event("REFER", |e| match e {
+            LineEvent::TransferRequested(request) => Some(request.clone()),
+            _ => None,
+        })
+        .await
+}
+
+/// Waits until a leg of a call has given its place to another one.
+async fn is_replaced(server: &mut TestServer, by: &str) {
+    let replaced = |e: &CallEvent| matches!(e, CallEvent::LegReplaced { by: how, .. } if *how == by).then_some(());
+    server.event("the exchange", replaced).await;
+}
+
+/// Waits until the server has no call.
+async fn is_idle(server: &TestServer) {
+    tokio::time::timeout(PATIENCE, server.server.supervisor.idle()).await.unwrap();
+}
+
 /// Speaks on one phone until the other has heard it for 300 ms.
 async fn is_heard(speaker: &mut Phone, listener: &mut Phone) {
     tokio::select! {
@@ -76,12 +111,7 @@ async fn a_peer_that_takes_refer_gets_the_call_and_the_agent_is_done() {
     let desk = Desk::open(DESK);
     let mut server = server(&agent("blind"), &desk, PeerTerms::default(), &[]).await;
     let mut phone = transferable_phone(&server).await;
-    let request = phone
-        .event("REFER", |e| match e {
-            LineEvent::TransferRequested(request) => Some(request.clone()),
-            _ => None,
-        })
-        .await;
+    let request = asked_to_transfer(&mut phone).await;
     assert_eq!(request.target.expose().view().user(), Some("20"));
     assert!(request.replaces.is_none());
     let leg = phone.line.leg;
@@ -101,7 +131,7 @@ async fn a_refused_refer_becomes_a_call_of_ours_that_is_bridged() {
     let mut desk = Desk::open(DESK);
     let mut server = server(&agent("blind"), &desk, PeerTerms::default(), &[]).await;
     let mut phone = Phone::call(&server.server, CALLER).await.unwrap();
-    let (ringing, ()) = tokio::join!(desk.ringing(), async { while phone.pass_frame().await < -50.0 {} });
+    let ringing = rings(&mut desk, &mut phone).await;
     assert_eq!(ringing.call.request_uri.expose().view().user(), Some("20"));
     assert!(ringing.header("X-Offhook-Context").is_some_and(|context| context.contains("reason=hand")));
     ringing.phone.line.ring();
@@ -124,16 +154,13 @@ async fn a_refused_refer_becomes_a_call_of_ours_that_is_bridged() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_bridged_caller_who_hangs_up_ends_the_other_leg() {
-    let mut desk = Desk::open(DESK);
-    let mut server = server(&agent("blind"), &desk, bridging(), &[]).await;
-    let mut phone = Phone::call(&server.server, CALLER).await.unwrap();
-    let (ringing, ()) = tokio::join!(desk.ringing(), async { while phone.pass_frame().await < -50.0 {} });
+    let (_desk, mut server, mut phone, ringing) = passed_on().await;
     let mut human = ringing.answer().await;
     is_heard(&mut phone, &mut human).await;
     phone.line.hang_up();
     assert_eq!(human.ended().await, EndCause::Remote);
     assert!(call_end(&mut server).await.0);
-    tokio::time::timeout(crate::support::PATIENCE, server.server.supervisor.idle()).await.unwrap();
+    is_idle(&server).await;
     let legs = server.server.sip.run(|endpoint, _| endpoint.leg_count()).await.unwrap();
     assert_eq!(legs, 0);
 }
@@ -141,10 +168,7 @@ async fn a_bridged_caller_who_hangs_up_ends_the_other_leg() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_busy_target_gives_the_caller_back_to_the_agent() {
     for (code, words) in [(486, "busy"), (603, "declined"), (404, "there is no such number")] {
-        let mut desk = Desk::open(DESK);
-        let mut server = server(&agent("blind"), &desk, bridging(), &[]).await;
-        let mut phone = Phone::call(&server.server, CALLER).await.unwrap();
-        let (ringing, ()) = tokio::join!(desk.ringing(), async { while phone.pass_frame().await < -50.0 {} });
+        let (_desk, mut server, mut phone, ringing) = passed_on().await;
         ringing.refuse(code);
         assert_eq!(transfer_result(&mut server).await, (false, words.to_owned()));
         let said = server.event("the agent's words", |e| match e {
@@ -159,10 +183,7 @@ async fn a_busy_target_gives_the_caller_back_to_the_agent() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_target_s_early_media_is_heard_instead_of_our_ringing_and_ends_with_its_refusal() {
-    let mut desk = Desk::open(DESK);
-    let mut server = server(&agent("blind"), &desk, bridging(), &[]).await;
-    let mut phone = Phone::call(&server.server, CALLER).await.unwrap();
-    let (mut ringing, ()) = tokio::join!(desk.ringing(), async { while phone.pass_frame().await < -50.0 {} });
+    let (_desk, mut server, mut phone, mut ringing) = passed_on().await;
     // A steady tone, which no ringing of ours is.
     ringing.phone.line.media.set_background(Some(crate::support::hum(8_000).into())).unwrap();
     ringing.phone.line.progress();
@@ -176,10 +197,7 @@ async fn the_target_s_early_media_is_heard_instead_of_our_ringing_and_ends_with_
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_caller_who_gives_up_while_the_target_rings_lets_it_stop_ringing() {
-    let mut desk = Desk::open(DESK);
-    let server = server(&agent("blind"), &desk, bridging(), &[]).await;
-    let mut phone = Phone::call(&server.server, CALLER).await.unwrap();
-    let (mut ringing, ()) = tokio::join!(desk.ringing(), async { while phone.pass_frame().await < -50.0 {} });
+    let (_desk, _server, phone, mut ringing) = passed_on().await;
     ringing.phone.line.ring();
     phone.line.hang_up();
     assert_eq!(ringing.phone.ended().await, EndCause::Cancelled);
@@ -190,15 +208,10 @@ async fn an_attended_transfer_calls_the_target_and_lets_the_peer_take_that_call_
     let mut desk = Desk::open(DESK);
     let mut server = server(&agent("attended"), &desk, PeerTerms::default(), &[]).await;
     let mut phone = transferable_phone(&server).await;
-    let (ringing, ()) = tokio::join!(desk.ringing(), async { while phone.pass_frame().await < -50.0 {} });
+    let ringing = rings(&mut desk, &mut phone).await;
     let call_id = ringing.call.call_id.expose().clone();
     let mut human = ringing.answer().await;
-    let request = phone
-        .event("REFER", |e| match e {
-            LineEvent::TransferRequested(request) => Some(request.clone()),
-            _ => None,
-        })
-        .await;
+    let request = asked_to_transfer(&mut phone).await;
     let replaces = request.replaces.unwrap().into_exposed();
     assert!(replaces.starts_with(&call_id) && replaces.contains("to-tag=") && replaces.contains("from-tag="));
     // Until the peer has done it, the two talk through us.
@@ -219,7 +232,7 @@ async fn an_attended_transfer_that_the_peer_cannot_do_stays_bridged() {
     let mut desk = Desk::open(DESK);
     let mut server = server(&agent("attended"), &desk, PeerTerms::default(), &[]).await;
     let mut phone = Phone::call(&server.server, CALLER).await.unwrap();
-    let (ringing, ()) = tokio::join!(desk.ringing(), async { while phone.pass_frame().await < -50.0 {} });
+    let ringing = rings(&mut desk, &mut phone).await;
     let mut human = ringing.answer().await;
     let (accepted, reason) = transfer_result(&mut server).await;
     assert!(accepted && reason.starts_with("connected through us"), "{reason}");
@@ -228,10 +241,7 @@ async fn an_attended_transfer_that_the_peer_cannot_do_stays_bridged() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_caller_whose_human_puts_it_on_hold_hears_music_until_the_human_is_back() {
-    let mut desk = Desk::open(DESK);
-    let server = server(&agent("blind"), &desk, bridging(), &[]).await;
-    let mut phone = Phone::call(&server.server, CALLER).await.unwrap();
-    let (ringing, ()) = tokio::join!(desk.ringing(), async { while phone.pass_frame().await < -50.0 {} });
+    let (_desk, _server, mut phone, ringing) = passed_on().await;
     let mut human = ringing.answer().await;
     is_heard(&mut human, &mut phone).await;
     phone.wait_for(false, 20).await;
@@ -259,17 +269,28 @@ async fn referred(phone: &mut Phone, target: Uri) -> TransferOutcome {
         .await
 }
 
+/// `user` at the phone's own address: what a telephone asks to be connected with.
+fn at_its_own(phone: &Phone, user: &str) -> Uri {
+    Uri::sip_address(phone.sip.local_addr()).with_user(user)
+}
+
 fn referring() -> PeerTerms {
     PeerTerms { dialog: DialogPolicy { accept_refer: true, ..DialogPolicy::default() }, ..PeerTerms::default() }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_peer_s_refer_takes_the_agent_to_somebody_else() {
-    let mut desk = Desk::open(DESK);
-    let mut server = server(TALKER, &desk, referring(), &["2"]).await;
+/// A desk, and a phone that the agent talks to and that may REFER it to numbers that begin with 2.
+async fn talking() -> (Desk, TestServer, Phone) {
+    let desk = Desk::open(DESK);
+    let server = server(TALKER, &desk, referring(), &["2"]).await;
     let mut phone = Phone::call(&server.server, CALLER).await.unwrap();
     phone.wait_for(true, 5).await;
-    let target = Uri::sip_address(phone.sip.local_addr()).with_user("20");
+    (desk, server, phone)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_peer_s_refer_takes_the_agent_to_somebody_else() {
+    let (mut desk, mut server, mut phone) = talking().await;
+    let target = at_its_own(&phone, "20");
     let (outcome, mut human) = tokio::join!(referred(&mut phone, target), async {
         let ringing = desk.ringing().await;
         assert_eq!(ringing.call.request_uri.expose().view().user(), Some("20"));
@@ -278,27 +299,29 @@ async fn a_peer_s_refer_takes_the_agent_to_somebody_else() {
     });
     assert_eq!(outcome, TransferOutcome::Accepted);
     assert_eq!(phone.ended().await, EndCause::Transferred);
-    server.event("the exchange", |e| matches!(e, CallEvent::LegReplaced { by: "refer", .. }).then_some(())).await;
+    is_replaced(&mut server, "refer").await;
     human.wait_for(true, 20).await;
     human.line.hang_up();
     call_end(&mut server).await;
-    tokio::time::timeout(crate::support::PATIENCE, server.server.supervisor.idle()).await.unwrap();
+    is_idle(&server).await;
+}
+
+/// A phone that REFERs the agent to the desk and hangs up while the desk rings.
+async fn referred_and_left() -> (TestServer, RingingPhone) {
+    let (mut desk, server, mut phone) = talking().await;
+    refer(&phone, at_its_own(&phone, "20"));
+    let ringing = desk.ringing().await;
+    phone.line.hang_up();
+    phone.ended().await;
+    (server, ringing)
 }
 
 /// RFC 3515 lets the referrer leave as soon as its REFER is taken, and telephones do.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_referrer_that_hangs_up_before_the_target_answers_has_its_call_made_all_the_same() {
-    let mut desk = Desk::open(DESK);
-    let mut server = server(TALKER, &desk, referring(), &["2"]).await;
-    let mut phone = Phone::call(&server.server, CALLER).await.unwrap();
-    phone.wait_for(true, 5).await;
-    let target = Uri::sip_address(phone.sip.local_addr()).with_user("20");
-    refer(&phone, target);
-    let ringing = desk.ringing().await;
-    phone.line.hang_up();
-    phone.ended().await;
+    let (mut server, ringing) = referred_and_left().await;
     let mut human = ringing.answer().await;
-    server.event("the exchange", |e| matches!(e, CallEvent::LegReplaced { by: "refer", .. }).then_some(())).await;
+    is_replaced(&mut server, "refer").await;
     human.wait_for(true, 20).await;
     human.line.hang_up();
     call_end(&mut server).await;
@@ -306,18 +329,10 @@ async fn a_referrer_that_hangs_up_before_the_target_answers_has_its_call_made_al
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_referrer_that_hangs_up_before_a_busy_target_decides_ends_the_call() {
-    let mut desk = Desk::open(DESK);
-    let mut server = server(TALKER, &desk, referring(), &["2"]).await;
-    let mut phone = Phone::call(&server.server, CALLER).await.unwrap();
-    phone.wait_for(true, 5).await;
-    let target = Uri::sip_address(phone.sip.local_addr()).with_user("20");
-    refer(&phone, target);
-    let ringing = desk.ringing().await;
-    phone.line.hang_up();
-    phone.ended().await;
+    let (mut server, ringing) = referred_and_left().await;
     ringing.refuse(486);
     call_end(&mut server).await;
-    tokio::time::timeout(crate::support::PATIENCE, server.server.supervisor.idle()).await.unwrap();
+    is_idle(&server).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -343,7 +358,7 @@ async fn a_peer_s_refer_to_a_busy_number_is_reported_and_the_agent_stays() {
     let mut desk = Desk::open(DESK);
     let server = server(TALKER, &desk, referring(), &["2"]).await;
     let mut phone = Phone::call(&server.server, CALLER).await.unwrap();
-    let target = Uri::sip_address(phone.sip.local_addr()).with_user("21");
+    let target = at_its_own(&phone, "21");
     let (outcome, ()) = tokio::join!(referred(&mut phone, target), async { desk.ringing().await.refuse(486) });
     assert!(matches!(outcome, TransferOutcome::Refused { code: 486, .. }), "{outcome:?}");
     phone.wait_for(true, 5).await;
@@ -354,7 +369,7 @@ async fn a_peer_that_may_not_refer_is_refused() {
     let desk = Desk::open(DESK);
     let server = server(TALKER, &desk, PeerTerms::default(), &["2"]).await;
     let mut phone = Phone::call(&server.server, CALLER).await.unwrap();
-    let target = Uri::sip_address(phone.sip.local_addr()).with_user("20");
+    let target = at_its_own(&phone, "20");
     let outcome = referred(&mut phone, target).await;
     assert!(matches!(outcome, TransferOutcome::Refused { code: 603, .. }), "{outcome:?}");
     phone.wait_for(true, 5).await;
@@ -381,7 +396,7 @@ async fn a_call_that_replaces_another_gets_its_agent_and_the_other_is_hung_up() 
     let mut second = Phone::dial(&server.server, CALLER, |invite| invite.replaces = Some(dialog)).await.unwrap();
     second.line.answered().await.unwrap();
     assert_eq!(first.ended().await, EndCause::Remote);
-    server.event("the exchange", |e| matches!(e, CallEvent::LegReplaced { by: "replaces", .. }).then_some(())).await;
+    is_replaced(&mut server, "replaces").await;
     second.wait_for(true, 20).await;
     assert_eq!(server.server.supervisor.active_calls(), 1, "it is the same call");
     second.line.hang_up();
@@ -394,7 +409,7 @@ async fn a_bridged_leg_is_replaced_without_ending_the_bridge() {
     let terms = PeerTerms { transfer: TransferBy::Bridge, ..replacing() };
     let server = server(&agent("blind"), &desk, terms, &[]).await;
     let mut first = Phone::call(&server.server, CALLER).await.unwrap();
-    let (ringing, ()) = tokio::join!(desk.ringing(), async { while first.pass_frame().await < -50.0 {} });
+    let ringing = rings(&mut desk, &mut first).await;
     let mut human = ringing.answer().await;
     is_heard(&mut first, &mut human).await;
     let dialog = dialog_of(&first).await;
@@ -431,7 +446,7 @@ async fn an_attended_target_hears_who_is_calling_before_it_is_connected() {
     let announcing = format!("text_to_speech: {{use: local, voice: anna, speed: 1.2}}\n{announcing}");
     let server = server(&announcing, &desk, bridging(), &[]).await;
     let mut phone = Phone::call(&server.server, CALLER).await.unwrap();
-    let (ringing, ()) = tokio::join!(desk.ringing(), async { while phone.pass_frame().await < -50.0 {} });
+    let ringing = rings(&mut desk, &mut phone).await;
     let mut human = ringing.answer().await;
     // 2 s of words, and no ringing on this side.
     human.wait_for(true, 60).await;
@@ -448,19 +463,13 @@ async fn an_attended_target_hears_who_is_calling_before_it_is_connected() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_peer_s_attended_transfer_puts_the_agent_into_the_call_it_has_with_somebody_else() {
-    let mut desk = Desk::open(DESK);
-    let mut server = server(TALKER, &desk, referring(), &["2"]).await;
-    let mut phone = Phone::call(&server.server, CALLER).await.unwrap();
-    phone.wait_for(true, 5).await;
+    let (mut desk, mut server, mut phone) = talking().await;
     // The phone talks with the desk and then connects the two.
     let mut consultation = phone.dial_also(desk.sip.local_addr()).await;
     let (mut human, ()) = tokio::join!(async { desk.ringing().await.answer().await }, async {
         consultation.line.answered().await.unwrap();
     });
-    let refer = Refer {
-        replaces: Some(dialog_of(&consultation).await),
-        ..Refer::blind(Uri::sip_address(phone.sip.local_addr()).with_user("20"))
-    };
+    let refer = Refer { replaces: Some(dialog_of(&consultation).await), ..Refer::blind(at_its_own(&phone, "20")) };
     let leg = phone.line.leg;
     phone.sip.post(move |endpoint, now| endpoint.refer(now, leg, refer).unwrap());
     let ringing = desk.ringing().await;
@@ -470,7 +479,7 @@ async fn a_peer_s_attended_transfer_puts_the_agent_into_the_call_it_has_with_som
     assert_eq!(consultation.ended().await, EndCause::Remote);
     assert_eq!(human.ended().await, EndCause::Local);
     assert_eq!(phone.ended().await, EndCause::Transferred);
-    server.event("the exchange", |e| matches!(e, CallEvent::LegReplaced { by: "refer", .. }).then_some(())).await;
+    is_replaced(&mut server, "refer").await;
     taken_over.wait_for(true, 20).await;
 }
 
@@ -484,7 +493,7 @@ async fn keys_reach_the_other_side_of_a_bridge_once_and_the_way_that_side_wants_
         })
         .await;
         let mut phone = Phone::call(&server.server, CALLER).await.unwrap();
-        let (mut ringing, ()) = tokio::join!(desk.ringing(), async { while phone.pass_frame().await < -50.0 {} });
+        let mut ringing = rings(&mut desk, &mut phone).await;
         ringing.phone.line = ringing.phone.line.with_digits(theirs);
         let mut human = ringing.answer().await;
         is_heard(&mut phone, &mut human).await;
@@ -502,7 +511,7 @@ async fn keys_reach_the_other_side_of_a_bridge_once_and_the_way_that_side_wants_
             }
             keys
         };
-        let keys = tokio::time::timeout(crate::support::PATIENCE, keys).await.unwrap_or_else(|_| panic!("{theirs:?}"));
+        let keys = tokio::time::timeout(PATIENCE, keys).await.unwrap_or_else(|_| panic!("{theirs:?}"));
         assert_eq!(keys, "42", "{theirs:?}");
     }
 }

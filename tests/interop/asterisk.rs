@@ -1,11 +1,10 @@
 //! We are an extension of a real Asterisk: registered, called, calling, transferring.
 
-use std::{path::Path, process::Command, time::Duration};
+use std::time::Duration;
 
 use crate::common::speech::{human_clips, models};
-use crate::support::{
-    Asterisk, Bench, Server, agent_file, compare, offhook, pause, run, script, wait_until, write_wav,
-};
+use crate::phones::{Line, call_once};
+use crate::support::{Asterisk, Bench, Server, agent_file, compare, offhook, pause, run, wait_until};
 use offhook::{
     base::SampleRate,
     providers::{
@@ -62,7 +61,7 @@ fn case(feature: &'static str) -> crate::table::Case {
 #[test]
 fn we_are_registered_and_again_by_ourselves_after_the_pbx_lost_power() {
     let _case = case("PBX restarts, extension heals");
-    let bench = Bench::open();
+    let bench = Bench::open_beside_others();
     let asterisk = Asterisk::start(&bench, 20);
     let mut server = Server::start(&bench, &extension(&asterisk, "library"));
     wait_until(Duration::from_secs(5), "the PBX shows 1001", || asterisk.has_contact("1001"));
@@ -80,7 +79,7 @@ fn we_are_registered_and_again_by_ourselves_after_the_pbx_lost_power() {
 #[test]
 fn the_agent_answers_human_speech_played_by_the_pbx() {
     let _case = case("an agent answers human speech");
-    let bench = Bench::open();
+    let bench = Bench::open_beside_others();
     let asterisk = Asterisk::start(&bench, 3600);
     let server = Server::start(&bench, &extension(&asterisk, "library"));
     wait_until(Duration::from_secs(5), "registered", || asterisk.has_contact("1001"));
@@ -100,7 +99,7 @@ fn the_agent_answers_human_speech_played_by_the_pbx() {
 #[test]
 fn a_call_that_we_place_says_its_message_into_the_pbxs_recording() {
     let _case = case("an agent calls and says its message");
-    let bench = Bench::open();
+    let bench = Bench::open_beside_others();
     let asterisk = Asterisk::start(&bench, 3600);
     let ip = bench.address(20);
     let config = bench.write(
@@ -132,17 +131,17 @@ fn a_call_that_we_join_with_its_target_in_our_own_media_arrives_there() {
 
 /// A telephone, 1002, rings 1001, hears it out and talks to the target of the transfer.
 fn transfer(ways: &str) {
-    let bench = Bench::open();
+    let bench = Bench::open_beside_others();
     let asterisk = Asterisk::start(&bench, 3600);
     let server = Server::start(&bench, &(extension(&asterisk, "switchboard") + ways));
     wait_until(Duration::from_secs(5), "registered", || asterisk.has_contact("1001"));
 
     let speech = human("austen-0870");
-    let wav = bench.path().join("play.wav");
     let silence = vec![0; 9 * crate::support::RATE as usize];
     let talk: Vec<i16> = [&silence, &speech, &speech, &silence, &silence].into_iter().flatten().copied().collect();
-    write_wav(&wav, &talk);
-    run(phone(&bench, &asterisk, &wav).args(["call", &format!("sip:1001@{}", asterisk.address()), "24"]));
+    let phone = Line::extension(bench.address(30), "1002", &asterisk.address());
+    let uri = format!("sip:1001@{}", asterisk.address());
+    call_once("baresip", &bench.path().join("baresip"), &phone, &talk, &uri, 24);
 
     assert_eq!(server.wait_for("transfer_finished", Duration::from_secs(5))["accepted"], true);
     let arrived = if ways.is_empty() { "1002" } else { "1001" };
@@ -152,17 +151,4 @@ fn transfer(ways: &str) {
     assert!(found.share() >= 0.9 && found.voiced >= 30, "{found:?}");
     pause(Duration::from_millis(200));
     assert_eq!(server.events_named("call_ended").len(), 1, "our leg ended with the transfer");
-}
-
-/// baresip as extension 1002.
-fn phone(bench: &Bench, asterisk: &Asterisk, wav: &Path) -> Command {
-    let mut command = Command::new(script("baresip.sh"));
-    command
-        .arg(bench.path().join("baresip"))
-        .arg(wav)
-        .env("BARESIP_IP", bench.address(30).to_string())
-        .env("BARESIP_USER", "1002")
-        .env("BARESIP_PASSWORD", "secret1002")
-        .env("BARESIP_REGISTRAR", asterisk.address());
-    command
 }

@@ -1,10 +1,9 @@
 //! The interop harness proves itself: peers without the server, and a comparison that can fail.
 
-use std::{process::Command, time::Duration};
+use std::time::Duration;
 
-use crate::support::{
-    Asterisk, Bench, babble, compare, pause, read_wav, run, script, sipp, sipp_count, write_ulaw, write_wav,
-};
+use crate::phones::{Line, call_once};
+use crate::support::{Asterisk, Bench, babble, compare, pause, run, sipp, sipp_count, write_ulaw};
 
 #[test]
 fn the_comparison_finds_delayed_audio_and_misses_dropped_audio() {
@@ -27,29 +26,21 @@ fn the_comparison_finds_delayed_audio_and_misses_dropped_audio() {
 
 #[test]
 fn baresip_hears_its_own_voice_from_asterisks_echo() {
-    let bench = Bench::open();
+    let bench = Bench::open_beside_others();
     let asterisk = Asterisk::start(&bench, 60);
     let mut played = babble(8);
     // baresip hangs up at the end of its file.
     played.extend(vec![0; 40 * 8_000]);
-    let wav = bench.path().join("play.wav");
-    write_wav(&wav, &played);
-    let directory = bench.path().join("baresip");
-    run(Command::new(script("baresip.sh"))
-        .arg(&directory)
-        .arg(&wav)
-        .args(["call", &format!("sip:600@{}", asterisk.address()), "10"])
-        .env("BARESIP_IP", bench.address(30).to_string())
-        .env("BARESIP_USER", "1002")
-        .env("BARESIP_PASSWORD", "secret1002")
-        .env("BARESIP_REGISTRAR", asterisk.address()));
-    let found = compare(&played[..8 * 8_000], &read_wav(&directory.join("heard.wav")));
+    let line = Line::extension(bench.address(30), "1002", &asterisk.address());
+    let uri = format!("sip:600@{}", asterisk.address());
+    let heard = call_once("baresip", &bench.path().join("baresip"), &line, &played, &uri, 10);
+    let found = compare(&played[..8 * 8_000], &heard);
     assert!(found.share() >= 0.9, "{found:?}");
 }
 
 #[test]
 fn sipps_audio_arrives_in_asterisks_recording_over_the_trunk() {
-    let bench = Bench::open();
+    let bench = Bench::open_beside_others();
     let asterisk = Asterisk::start(&bench, 60);
     let spoken = babble(5);
     let directory = bench.path().join("sipp");

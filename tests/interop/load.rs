@@ -1,12 +1,10 @@
 //! Two hundred calls of sipp, and a telephone, against our echo.
 
-use std::{process::Command, time::Duration};
+use std::time::Duration;
 
 use crate::common::speech::human_clips;
-use crate::support::{
-    Bench, Server, compare, open_udp_ports, read_wav, run, script, sipp, sipp_count, threads, wait_until, write_ulaw,
-    write_wav,
-};
+use crate::phones::{Line, call_once};
+use crate::support::{Bench, Server, compare, open_udp_ports, run, sipp, sipp_count, threads, wait_until, write_ulaw};
 
 /// A trunk from `ip` to the echo.
 fn echo_trunk(ip: std::net::Ipv4Addr) -> String {
@@ -26,11 +24,11 @@ fn two_hundred_calls_complete_without_a_retransmission_storm_and_leave_nothing_b
     let ip = bench.address(30).to_string();
     let target = format!("{}:5060", bench.address(20));
     let directory = bench.path().join("sipp");
-    let load = |calls: &str, rate: &str| {
+    let load = |calls: &str, rate: &str, milliseconds: &str| {
         let mut command = sipp(
             &directory,
             "caller",
-            &["-s", "echo", "-i", &ip, "-mi", &ip, "-m", calls, "-r", rate, "-d", "10000", "-timeout", "60"],
+            &["-s", "echo", "-i", &ip, "-mi", &ip, "-m", calls, "-r", rate, "-d", milliseconds, "-timeout", "60"],
         );
         command.args(["-min_rtp_port", "10000", "-max_rtp_port", "19999", &target]);
         write_ulaw(&directory.join("speech.ulaw"), &speech());
@@ -38,11 +36,11 @@ fn two_hundred_calls_complete_without_a_retransmission_storm_and_leave_nothing_b
         sipp_count(&directory)
     };
     // One call first: what is opened or started once is open afterwards.
-    load("1", "1");
+    load("1", "1", "500");
     wait_until(Duration::from_secs(5), "the first call is over", || server.events_named("call_ended").len() == 1);
     let (ports, tasks) = (open_udp_ports(server.pid()), threads(server.pid()));
 
-    let count = load(&CALLS.to_string(), "20");
+    let count = load(&CALLS.to_string(), "20", "10000");
     assert_eq!((count.successful, count.failed, count.unexpected), (CALLS, 0, 0), "{count:?}");
     assert!(count.retransmissions <= CALLS / 20, "{count:?}");
 
@@ -61,7 +59,7 @@ fn two_hundred_calls_complete_without_a_retransmission_storm_and_leave_nothing_b
 
 #[test]
 fn a_telephone_hears_its_own_voice_from_our_echo() {
-    let bench = Bench::open();
+    let bench = Bench::open_beside_others();
     // baresip does not bind its RTP: whatever its description names, packets leave from the first loopback address.
     let ip = std::net::Ipv4Addr::LOCALHOST;
     let server = Server::start(&bench, &echo_trunk(ip));
@@ -70,16 +68,10 @@ fn a_telephone_hears_its_own_voice_from_our_echo() {
     let voiced = played.len();
     // baresip hangs up at the end of its file.
     played.extend(vec![0; 40 * 8_000]);
-    let wav = bench.path().join("play.wav");
-    write_wav(&wav, &played);
-    let directory = bench.path().join("baresip");
-    run(Command::new(script("baresip.sh"))
-        .arg(&directory)
-        .arg(&wav)
-        .args(["call", &format!("sip:echo@{}:5060", bench.address(20)), "12"])
-        .env("BARESIP_IP", ip.to_string())
-        .env("BARESIP_PORT", "25062"));
+    let line = Line { port: bench.loopback_port(0), ..Line::unregistered(ip) };
+    let uri = format!("sip:echo@{}:5060", bench.address(20));
+    let heard = call_once("baresip", &bench.path().join("baresip"), &line, &played, &uri, 12);
     server.wait_for("call_ended", Duration::from_secs(5));
-    let found = compare(&played[..voiced], &read_wav(&directory.join("heard.wav")));
+    let found = compare(&played[..voiced], &heard);
     assert!(found.share() >= 0.95 && found.voiced > 40, "{found:?}");
 }

@@ -1,13 +1,7 @@
 //! Real telephones and a real PBX in every codec and every protection of audio: real calls, in which what either side says
 //! is found, frame by frame, in what the other one heard.
 
-use std::{
-    path::PathBuf,
-    process::Command,
-    sync::{Mutex, PoisonError},
-    thread,
-    time::Duration,
-};
+use std::{path::PathBuf, process::Command, thread, time::Duration};
 
 use crate::hub::Hub;
 use crate::own::{Conversation, Own};
@@ -25,8 +19,6 @@ use offhook::{
     sip::Transport,
 };
 
-/// Calls at the same time with one kind of telephone.
-const BESIDE: usize = 3;
 /// Nobody speaks before, so that a handshake for keys is over when somebody does.
 const BEFORE: usize = 2;
 const SPEECH: usize = 5;
@@ -103,53 +95,42 @@ fn call(hub: &Hub, name: &str, phone: impl FnOnce() -> Vec<i16> + Send) -> Excha
     })
 }
 
-/// Every cell with one kind of telephone, some at the same time; fails with all that failed.
-fn every_cell(peer: &'static str, phone: impl Fn(&Bench, usize, &Line, &str) -> Vec<i16> + Sync) {
+/// Runs `hold_a_call` for each of these cells at the same time; fails with all that failed.
+fn all_at_once(peer: &'static str, cells: &[Cell], hold_a_call: impl Fn(u8, Cell) -> Exchanged + Sync) {
+    let hold_a_call = &hold_a_call;
+    let failed: Vec<String> = thread::scope(|scope| {
+        let calls: Vec<_> = (0..)
+            .zip(cells)
+            .map(|(number, cell)| {
+                let call = scope.spawn(move || {
+                    let _case = Case::audio(peer, cell.0.name(), cell.1.name());
+                    let exchanged = hold_a_call(number, *cell);
+                    let ok = exchanged.by_us.share() >= FOUND && exchanged.by_them.share() >= FOUND;
+                    assert!(ok, "{peer}, {cell:?}: {exchanged:?}");
+                });
+                (cell, call)
+            })
+            .collect();
+        calls.into_iter().filter_map(|(cell, call)| call.join().is_err().then(|| format!("{cell:?}"))).collect()
+    });
+    assert!(failed.is_empty(), "{peer}: {failed:?}");
+}
+
+/// Every cell with one kind of telephone.
+fn every_cell(peer: &'static str, phone: impl Fn(&Bench, u8, &Line, &str) -> Vec<i16> + Sync) {
     let bench = Bench::open_beside_others();
     let keys = keys(&bench);
     let hub = Hub::open(&bench, &keys);
-    let left = Mutex::new(cells(&[Protects::Nothing, Protects::Sdes]).into_iter().enumerate().collect::<Vec<_>>());
-    let next = || left.lock().unwrap_or_else(PoisonError::into_inner).pop();
-    let failed = thread::scope(|scope| {
-        let workers: Vec<_> = (0..BESIDE)
-            .map(|_| {
-                scope.spawn(|| {
-                    let mut failed = Vec::new();
-                    while let Some((number, (codec, protects))) = next() {
-                        let name = crate::hub::name(codec, protects);
-                        let ca = (protects != Protects::Nothing).then(|| keys.join("ca.crt"));
-                        let ip = bench.address(20);
-                        let uri = match ca {
-                            Some(_) => format!("sip:exchange@{ip}:5061;transport=tls"),
-                            None => format!("sip:exchange@{ip}:5060"),
-                        };
-                        let line = Line {
-                            user: name.clone(),
-                            ca,
-                            codec,
-                            protects,
-                            ..Line::unregistered(bench.address(30 + number as u8))
-                        };
-                        let tried = thread::scope(|scope| {
-                            let one = scope.spawn(|| {
-                                let _case = Case::audio(peer, codec.name(), protects.name());
-                                let exchanged = call(&hub, &name, || phone(&bench, number, &line, &uri));
-                                let ok = exchanged.by_us.share() >= FOUND && exchanged.by_them.share() >= FOUND;
-                                assert!(ok, "{peer}, {name}: {exchanged:?}");
-                            });
-                            one.join().is_ok()
-                        });
-                        if !tried {
-                            failed.push(name);
-                        }
-                    }
-                    failed
-                })
-            })
-            .collect();
-        workers.into_iter().flat_map(|worker| worker.join().expect("cells fail by themselves")).collect::<Vec<_>>()
+    all_at_once(peer, &cells(&[Protects::Nothing, Protects::Sdes]), |number, (codec, protects)| {
+        let name = crate::hub::name(codec, protects);
+        let ip = bench.address(20);
+        let (ca, uri) = match protects {
+            Protects::Nothing => (None, format!("sip:exchange@{ip}:5060")),
+            _ => (Some(keys.join("ca.crt")), format!("sip:exchange@{ip}:5061;transport=tls")),
+        };
+        let line = Line { user: name.clone(), ca, codec, protects, ..Line::unregistered(bench.address(30 + number)) };
+        call(&hub, &name, || phone(&bench, number, &line, &uri))
     });
-    assert!(failed.is_empty(), "{peer}: {failed:?}");
 }
 
 #[test]
@@ -168,11 +149,7 @@ fn pjsua_speaks_with_us_in_every_codec_and_protection() {
 fn baresip_speaks_with_us_in_every_codec_and_protection() {
     every_cell("baresip", |bench, number, line, uri| {
         // Its RTP leaves from the first loopback address only, so that it is told apart by ports.
-        let line = Line {
-            ip: std::net::Ipv4Addr::LOCALHOST,
-            port: 20_000 + (std::process::id() % 100 * 40) as u16 + 2 * number as u16,
-            ..line.clone()
-        };
+        let line = Line { ip: std::net::Ipv4Addr::LOCALHOST, port: bench.loopback_port(number), ..line.clone() };
         call_once("baresip", &bench.path().join(format!("baresip-{number}")), &line, &spoken(), uri, CALL_SECONDS)
     });
 }
@@ -186,7 +163,7 @@ fn linphonec_speaks_with_us_in_every_codec_and_protection() {
 
 /// A call of ours to the PBX, whose line has one codec and one protection: it plays a file and records what we say, which
 /// has it encode and decode by itself.
-async fn call_the_pbx(own: &Own, asterisk: &Asterisk, number: usize, (codec, protects): Cell) -> Exchanged {
+async fn call_the_pbx(own: &Own, asterisk: &Asterisk, number: u8, (codec, protects): Cell) -> Exchanged {
     let transport = if protects == Protects::Nothing { Transport::Udp } else { Transport::Tls };
     let (name, extension) = (crate::hub::name(codec, protects), format!("627{number:02}"));
     let call = own.dial_as(asterisk, transport, &extension, &name, terms(codec, protects)).await;
@@ -195,7 +172,7 @@ async fn call_the_pbx(own: &Own, asterisk: &Asterisk, number: usize, (codec, pro
     call.say(&raise(&vec![0; BEFORE * 8_000], rate));
     call.say(&raise(&babble(SPEECH), rate));
     tokio::time::sleep(Duration::from_secs(CALL_SECONDS.into())).await;
-    let heard = lower(&call.take_heard(), rate);
+    let heard = call.take_heard();
     call.hang_up();
     call.ended().await;
     let recorded = asterisk.recording_file(&format!("{extension}-in.wav16"));
@@ -204,7 +181,7 @@ async fn call_the_pbx(own: &Own, asterisk: &Asterisk, number: usize, (codec, pro
         hound::WavReader::open(&recorded).is_ok_and(|file| file.duration() > 0)
     });
     let theirs = crate::phones::rates::read_wav_lowered(&recorded);
-    Exchanged { by_us: compare(&music(SPEECH), &heard), by_them: compare(&babble(SPEECH), &theirs) }
+    Exchanged { by_us: compare(&music(SPEECH), &lower(&heard, rate)), by_them: compare(&babble(SPEECH), &theirs) }
 }
 
 #[test]
@@ -220,22 +197,8 @@ fn asterisk_speaks_with_us_in_every_codec_and_protection() {
         let open = |transport| Own::open_by(&bench, &asterisk, transport);
         (open(Transport::Udp), open(Transport::Tls))
     };
-    let failed: Vec<_> = thread::scope(|scope| {
-        let calls: Vec<_> = cells(&Protects::ALL)
-            .into_iter()
-            .enumerate()
-            .map(|(number, cell)| {
-                let (asterisk, runtime) = (&asterisk, &runtime);
-                let own = if cell.1 == Protects::Nothing { &plain } else { &secure };
-                scope.spawn(move || {
-                    let _case = Case::audio("asterisk", cell.0.name(), cell.1.name());
-                    let exchanged = runtime.block_on(call_the_pbx(own, asterisk, number, cell));
-                    let ok = exchanged.by_us.share() >= FOUND && exchanged.by_them.share() >= FOUND;
-                    assert!(ok, "{cell:?}: {exchanged:?}");
-                })
-            })
-            .collect();
-        calls.into_iter().filter_map(|call| call.join().err()).collect()
+    all_at_once("asterisk", &cells(&Protects::ALL), |number, cell| {
+        let own = if cell.1 == Protects::Nothing { &plain } else { &secure };
+        runtime.block_on(call_the_pbx(own, &asterisk, number, cell))
     });
-    assert!(failed.is_empty(), "{} calls failed", failed.len());
 }

@@ -12,19 +12,13 @@ pub fn raise(samples: &[i16], factor: usize) -> Vec<i16> {
     if factor == 1 {
         return samples.to_vec();
     }
-    let reach = (TAPS * factor) as isize;
-    let value = |at: usize| {
-        let first = (at as isize - reach).div_euclid(factor as isize) + 1;
-        (first..=((at as isize + reach) / factor as isize))
-            .filter_map(|n| {
-                Some(
-                    f64::from(*samples.get(usize::try_from(n).ok()?)?)
-                        * low_pass(at as isize - n * factor as isize, factor),
-                )
-            })
-            .sum::<f64>()
-    };
-    (0..samples.len() * factor).map(|at| round(value(at) * factor as f64)).collect()
+    let taps = low_pass(factor);
+    let mut raised = vec![0.0; (samples.len() + 2 * TAPS) * factor + 1];
+    for (n, sample) in samples.iter().enumerate().filter(|(_, sample)| **sample != 0) {
+        let place = &mut raised[n * factor..];
+        place.iter_mut().zip(&taps).for_each(|(sum, tap)| *sum += f64::from(*sample) * tap * factor as f64);
+    }
+    raised[TAPS * factor..][..samples.len() * factor].iter().map(|sum| round(*sum)).collect()
 }
 
 /// `samples` at their rate divided by `factor`.
@@ -32,23 +26,23 @@ pub fn lower(samples: &[i16], factor: usize) -> Vec<i16> {
     if factor == 1 {
         return samples.to_vec();
     }
-    let reach = (TAPS * factor) as isize;
-    let value = |at: isize| {
-        (at - reach..=at + reach)
-            .filter_map(|n| Some(f64::from(*samples.get(usize::try_from(n).ok()?)?) * low_pass(at - n, factor)))
-            .sum::<f64>()
-    };
-    (0..samples.len() / factor).map(|at| round(value((at * factor) as isize))).collect()
+    let taps = low_pass(factor);
+    let silence = vec![0; TAPS * factor];
+    let padded = [&silence, samples, &silence].concat();
+    let sum = |at: usize| padded[at * factor..].iter().zip(&taps).map(|(sample, tap)| f64::from(*sample) * tap).sum();
+    (0..samples.len() / factor).map(|at| round(sum(at))).collect()
 }
 
-/// A windowed sinc that passes what the lower of two rates, `factor` apart, can hold; its sum is one.
-fn low_pass(at: isize, factor: usize) -> f64 {
-    let (x, reach) = (at as f64 / factor as f64, TAPS as f64);
-    if x.abs() >= reach {
-        return 0.0;
-    }
-    let sinc = if at == 0 { 1.0 } else { (0.92 * PI * x).sin() / (0.92 * PI * x) };
-    0.92 * sinc * (0.5 + 0.5 * (PI * x / reach).cos()) / factor as f64
+/// The taps of a windowed sinc that passes what the lower of two rates, `factor` apart, can hold, [`TAPS`] steps of that
+/// rate to either side of its middle; their sum is one.
+fn low_pass(factor: usize) -> Vec<f64> {
+    let reach = (TAPS * factor) as isize;
+    let tap = |at: isize| {
+        let x = at as f64 / factor as f64;
+        let sinc = if at == 0 { 1.0 } else { (0.92 * PI * x).sin() / (0.92 * PI * x) };
+        0.92 * sinc * (0.5 + 0.5 * (PI * x / TAPS as f64).cos()) / factor as f64
+    };
+    (-reach..=reach).map(tap).collect()
 }
 
 fn round(value: f64) -> i16 {

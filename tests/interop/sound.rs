@@ -16,7 +16,7 @@ const KEPT: [(Codec, f64); 4] = [(Codec::Pcmu, 85.0), (Codec::Pcma, 82.0), (Code
 
 #[test]
 fn speech_comes_back_from_the_pbxs_echo_in_every_codec_as_it_was_said() {
-    let bench = Bench::open();
+    let bench = Bench::open_beside_others();
     let asterisk = Asterisk::start(&bench, 3600);
     let spoken: Vec<i16> = human_clips().into_iter().flat_map(|clip| clip.samples).take(SECONDS * 8_000).collect();
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");

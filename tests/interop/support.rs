@@ -6,8 +6,9 @@
 
 use std::{
     fs::{self, File},
-    io::Write as _,
+    io::{Read as _, Write as _},
     net::{Ipv4Addr, SocketAddr, UdpSocket},
+    os::unix::net::UnixStream,
     path::{Path, PathBuf},
     process::{Child, ChildStdin, Command, Output, Stdio},
     time::{Duration, Instant},
@@ -77,6 +78,12 @@ impl Bench {
     /// The loopback address of `peer`, below 250.
     pub fn address(&self, peer: u8) -> Ipv4Addr {
         Ipv4Addr::new(127, 42, self.addresses, peer)
+    }
+
+    /// A SIP port of the first loopback address that no other bench uses, for `number` below 20; the next one is free too.
+    /// For baresip, whose RTP leaves from that address only.
+    pub fn loopback_port(&self, number: u8) -> u16 {
+        20_000 + u16::from(self.addresses) * 40 + 2 * u16::from(number)
     }
 
     /// Writes a file of this test.
@@ -183,9 +190,23 @@ impl Asterisk {
         log.split("<--- ").skip(1).filter_map(Message::parse).collect()
     }
 
-    /// The answer of its console to `command`.
+    /// The answer of its console to `command`. Asked by the socket that `asterisk -rx` uses, since tests look at the PBX
+    /// many times a second and a process for each look would take more than the calls do.
+    #[track_caller]
     pub fn cli(&self, command: &str) -> String {
-        run(self.script().args(["cli", command]))
+        let ask = || {
+            let mut console = UnixStream::connect(self.run.join("asterisk.ctl"))?;
+            console.set_read_timeout(Some(Duration::from_secs(30)))?;
+            console.write_all(format!("cli quit after {command}\0").as_bytes())?;
+            let mut answer = Vec::new();
+            console.read_to_end(&mut answer)?;
+            Ok(answer)
+        };
+        let answer: Vec<u8> = ask().unwrap_or_else(|error: std::io::Error| panic!("{command}: {error}"));
+        // First it says who it is. What it tells every console begins with an octet above ASCII.
+        let lines = answer.split(|octet| *octet == b'\n').skip(1);
+        let lines: Vec<_> = lines.filter(|line| line.first().is_none_or(u8::is_ascii)).collect();
+        String::from_utf8_lossy(&lines.join(&b'\n')).into_owned()
     }
 
     /// Ends it as a power cut does, and starts it without its registrations.

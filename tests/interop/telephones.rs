@@ -63,7 +63,9 @@ fn all_hold_a_call(bench: &Bench, server: &Server, keys: Option<&std::path::Path
             assert_echo(&phone.stop(), "pjsua");
         });
         // baresip cannot share port 5060 of the first loopback address, which is the only one its RTP leaves from.
-        for (kind, ip, port) in [("baresip", Ipv4Addr::LOCALHOST, 25_062), ("linphonec", bench.address(31), 5_060)] {
+        for (kind, ip, port) in
+            [("baresip", Ipv4Addr::LOCALHOST, bench.loopback_port(0)), ("linphonec", bench.address(31), 5_060)]
+        {
             let line = Line { port, ..line(ip) };
             let (directory, uri) = (directory(kind), &uri);
             scope.spawn(move || {
@@ -104,14 +106,14 @@ fn all_hold_a_call(bench: &Bench, server: &Server, keys: Option<&std::path::Path
 
 #[test]
 fn pjsua_baresip_linphonec_and_sipp_hold_calls_by_udp() {
-    let bench = Bench::open();
+    let bench = Bench::open_beside_others();
     let server = Server::start(&bench, "[[trunk]]\nname = \"phones\"\nhosts = [\"127.0.0.0/8\"]\nagent = \"echo\"\n");
     all_hold_a_call(&bench, &server, None);
 }
 
 #[test]
 fn pjsua_baresip_linphonec_and_sipp_hold_calls_by_tls() {
-    let bench = Bench::open();
+    let bench = Bench::open_beside_others();
     let keys = keys(&bench);
     let server = echo(&bench, &keys);
     all_hold_a_call(&bench, &server, Some(&keys));

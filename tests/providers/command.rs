@@ -332,7 +332,8 @@ fn a_change_of_language_that_can_never_happen_is_refused_with_what_would_do() {
     let nowhere = "https://localhost:9";
     let deaf = house.provider("deepgram", "speech_to_text", nowhere, KEY, "");
     let keen = house.provider("cartesia", "speech_to_text", nowhere, KEY, "");
-    let providers = format!("{deaf}{keen}");
+    let flux = house.provider("deepgram-flux", "speech_to_text", nowhere, KEY, "");
+    let providers = format!("{deaf}{keen}{flux}");
     let check = |agent: &str| {
         house.write(None, &providers, agent);
         let output = offhook(&["check", &house.file()]);
@@ -350,6 +351,12 @@ fn a_change_of_language_that_can_never_happen_is_refused_with_what_would_do() {
     let (code, text) = check("speech_to_text: {use: cartesia, languages: {de: carthesia}}\n");
     assert!(code == Some(1) && text.contains("`carthesia` is no provider of speech to text"), "{text}");
     assert!(text.contains("a.yaml:2:49") && text.contains("write `cartesia`"), "{text}");
+    let (code, text) = check("speech_to_text: {use: deepgram-flux, language: de}\n");
+    assert!(code == Some(0) && text.contains("provider deepgram-flux has no `de`: it knows en"), "{text}");
+    assert!(text.contains("a.yaml:2:23") && text.contains("flux-general-multi"), "{text}");
+    let (code, text) = check("text_to_speech: deepgram\nlanguage: fr-FR\nspeech_to_text: [deepgram, local]\n");
+    assert!(code == Some(0) && text.contains("name a `voice` that speaks `fr-FR`"), "{text}");
+    assert!(text.contains("provider local has no `fr-FR`: it knows en"), "{text}");
     for good in
         ["{use: cartesia, languages: {de: cartesia}}", "{use: deepgram, language: multi, languages: {de: cartesia}}"]
     {

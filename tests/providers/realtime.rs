@@ -414,6 +414,29 @@ async fn an_answer_that_does_not_come_is_given_up_in_time() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sign_of_life_comes_by_ping_and_where_none_comes_the_connection_is_replaced() {
+    // The time for a sign of life goes with the time for an answer: 2 s.
+    let rig = Rig::with(Which::OpenAi, |settings| settings.first_timeout = Settings::FIRST_TIMEOUT * 2);
+    let mut call = rig.ready(TurnsBy::Vendor).await;
+    rig.server.misbehave(Misbehaviour::Silence);
+    call.stream.probe();
+    assert!(matches!(call.next().await, RealtimeEvent::Alive));
+    rig.server.behave();
+    rig.server.misbehave_on(1, Misbehaviour::StallAfterUpgrade);
+    call.stream.probe();
+    loop {
+        match call.next().await {
+            // It came before the fake had stopped to read.
+            RealtimeEvent::Alive => call.stream.probe(),
+            RealtimeEvent::FellOver { .. } => break,
+            other => panic!("{other:?}"),
+        }
+    }
+    call.say("hello").await;
+    assert!(call.answer().await.is_ok(), "over the fresh connection");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_vendor_invents_tomorrow_is_ignored() {
     for which in ALL {
         let rig = Rig::new(which);

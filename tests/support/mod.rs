@@ -280,6 +280,16 @@ impl TestServer {
         };
         tokio::time::timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("no event: {what}"))
     }
+
+    /// Waits for the end of a call, which did what it was for.
+    pub async fn completes(&mut self) {
+        let completed = self.event("the end", |event| match event {
+            CallEvent::CallEnded { completed, reason, .. } => Some((*completed, reason.clone())),
+            _ => None,
+        });
+        let (completed, reason) = completed.await;
+        assert!(completed, "{reason}");
+    }
 }
 
 pub fn loopback_media() -> MediaConfig {

@@ -77,6 +77,9 @@ pub(super) async fn read(path: &Path, models: Option<PathBuf>, mut say: impl FnM
             for sunset in sources.sunsets(&agent) {
                 tracing::warn!(agent = name, sunset, "model_will_be_withdrawn");
             }
+            for missing in sources.missing_languages(&agent) {
+                tracing::warn!(agent = name, missing, "language_is_missing");
+            }
             let wrong = |error: String| {
                 let shows = format!("`offhook check {}` shows the place", path.display());
                 format!("agent {name}: {error}; {shows}")

@@ -1,6 +1,7 @@
 //! The answers of a session, numbered across its connections: what came of each, what is void.
 
 use super::AnswerId;
+use super::protocol::TurnId;
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -26,12 +27,14 @@ pub(super) struct Answer {
     pub(super) over: bool,
     /// How much was heard was told to the vendor.
     pub(super) cut: bool,
+    /// The last turn of the caller before it.
+    pub(super) after: TurnId,
 }
 
 impl Answer {
-    fn new(id: AnswerId) -> Self {
+    fn new(id: AnswerId, after: TurnId) -> Self {
         let (audio, words) = (Duration::ZERO, String::new());
-        Self { id, audio, words, corrected: false, reported: false, calls: false, over: false, cut: false }
+        Self { id, audio, words, corrected: false, reported: false, calls: false, over: false, cut: false, after }
     }
 
     pub(super) fn add_words(&mut self, words: &str) {
@@ -64,6 +67,8 @@ pub(super) struct Answers {
     void: u32,
     /// The newest answer before this connection.
     base: u32,
+    /// The last turn of the caller over this connection.
+    turn: TurnId,
 }
 
 impl Answers {
@@ -89,7 +94,7 @@ impl Answers {
     pub(super) fn begin(&mut self, answer: AnswerId) -> Option<&mut Answer> {
         if answer.0 > self.newest {
             self.newest = answer.0;
-            self.kept.push_back(Answer::new(answer));
+            self.kept.push_back(Answer::new(answer, self.turn));
             if self.kept.len() > KEPT {
                 self.kept.pop_front();
             }
@@ -115,9 +120,16 @@ impl Answers {
         self.void = self.newest;
     }
 
+    /// A turn of the caller stands before the answers to come.
+    pub(super) fn turn(&mut self, turn: TurnId) {
+        self.turn = turn;
+    }
+
     /// A fresh connection begins to number anew.
     pub(super) fn rebase(&mut self) {
         self.base = self.newest;
+        self.turn = TurnId::default();
+        self.kept.iter_mut().for_each(|answer| answer.after = TurnId::default());
     }
 }
 
@@ -126,7 +138,7 @@ mod tests {
     use super::*;
 
     fn answer(words: &str, audio: u64) -> Answer {
-        let mut answer = Answer::new(AnswerId(1));
+        let mut answer = Answer::new(AnswerId(1), TurnId(0));
         answer.add_words(words);
         answer.audio = Duration::from_millis(audio);
         answer

@@ -83,6 +83,10 @@ impl RealtimeVendor for Deepgram {
         RealtimeFormats { input: format, output: format, packet_ms: 40 }
     }
 
+    fn reports_speech(&self) -> bool {
+        true
+    }
+
     fn connect(&self, start: &Start<'_>) -> Result<Box<dyn RealtimeProtocol>, ProviderError> {
         let mut request = start.request.clone();
         let mut messages = std::mem::take(&mut request.messages).into_exposed();

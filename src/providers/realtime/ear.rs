@@ -59,6 +59,12 @@ impl Ear {
         }
     }
 
+    /// The audio that the packet under way lacks.
+    pub(super) fn missing(&self) -> Duration {
+        let missing = self.packet_bytes.saturating_sub(self.octets.len());
+        self.packet().mul_f64(missing as f64 / self.packet_bytes as f64)
+    }
+
     /// The next packet, to be given back by [`Self::sent`].
     pub(super) fn next(&mut self) -> Option<Vec<u8>> {
         self.waiting.pop_front()

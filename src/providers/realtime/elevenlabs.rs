@@ -289,7 +289,7 @@ impl RealtimeProtocol for Connection {
     }
 
     fn audio(&mut self, octets: &[u8], out: &mut Outbox) {
-        json::audio_message(r#"{"user_audio_chunk":""#, octets, r#""}"#, out);
+        out.audio_in_json(r#"{"user_audio_chunk":""#, octets, r#""}"#);
     }
 
     fn commit(&mut self, _: &mut Outbox) {

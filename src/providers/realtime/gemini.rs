@@ -237,7 +237,7 @@ impl Connection {
     }
 
     fn send(&self, octets: &[u8], out: &mut Outbox) {
-        json::audio_message(r#"{"realtimeInput":{"audio":{"data":""#, octets, &format!("\"{}", self.audio_type), out);
+        out.audio_in_json(r#"{"realtimeInput":{"audio":{"data":""#, octets, &format!("\"{}", self.audio_type));
     }
 
     /// With our turn-taking: the caller's turn begins, with what was kept of it.

@@ -51,10 +51,8 @@ impl History {
     /// The caller has finished a turn: its words belong here, whenever they come.
     pub(super) fn turn(&mut self) {
         let awaited = self.entries.iter().filter(|entry| matches!(entry, Entry::Awaited)).count();
-        if awaited >= AWAITED_MAX
-            && let Some(oldest) = self.entries.iter().position(|entry| matches!(entry, Entry::Awaited))
-        {
-            self.entries.remove(oldest);
+        if awaited >= AWAITED_MAX {
+            self.unheard();
         }
         self.push(Entry::Awaited);
     }
@@ -65,6 +63,13 @@ impl History {
         match self.entries.iter_mut().find(|entry| matches!(entry, Entry::Awaited)) {
             Some(awaited) => *awaited = entry,
             None => self.push(entry),
+        }
+    }
+
+    /// The words of the oldest turn that has none will not come.
+    pub(super) fn unheard(&mut self) {
+        if let Some(oldest) = self.entries.iter().position(|entry| matches!(entry, Entry::Awaited)) {
+            self.entries.remove(oldest);
         }
     }
 

@@ -3,9 +3,8 @@
 use crate::base::Pii;
 use crate::base::chat::{Message, ToolCall};
 use crate::providers::error::in_short;
-use crate::providers::wire::{Closed, Frame, Outbox};
-use crate::providers::{ProviderError, ProviderName, base64};
-use bytes::BytesMut;
+use crate::providers::wire::{Closed, Frame};
+use crate::providers::{ProviderError, ProviderName};
 use serde_json::{Map, Value};
 
 /// The JSON of a message; `None` for octets that are none.
@@ -37,15 +36,6 @@ pub(super) fn arguments(value: &Value) -> Pii<Map<String, Value>> {
 
 pub(super) fn call(id: &str, name: &str, given: &Value) -> ToolCall {
     ToolCall { id: id.to_owned(), name: name.to_owned(), arguments: arguments(given), opaque: None }
-}
-
-/// A message whose only changing part is audio in base64, between what stands before and behind.
-pub(super) fn audio_message(before: &str, octets: &[u8], behind: &str, out: &mut Outbox) {
-    let mut message = BytesMut::with_capacity(before.len() + octets.len().div_ceil(3) * 4 + behind.len());
-    message.extend_from_slice(before.as_bytes());
-    base64::encode(octets, &mut message);
-    message.extend_from_slice(behind.as_bytes());
-    out.text(String::from_utf8_lossy(&message));
 }
 
 /// What was said so far in words, for a vendor that takes no messages.

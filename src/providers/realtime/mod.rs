@@ -11,6 +11,7 @@ mod openai;
 pub mod protocol;
 pub mod session;
 pub mod stream;
+mod transcript;
 mod ultravox;
 pub mod vendors;
 
@@ -121,6 +122,11 @@ pub trait SpeechToSpeech: Send + Sync {
     fn patience(&self) -> Option<Patience> {
         None
     }
+    /// Whether its own turn-taking reports every beginning of speech ([`RealtimeEvent::SpeechStarted`]), not only
+    /// interruptions: then its saying nothing while the caller speaks is a fault.
+    fn reports_speech(&self) -> bool {
+        false
+    }
     /// Opens a session. Events arrive on the receiver until the session is dropped or fails.
     ///
     /// # Errors
@@ -146,6 +152,14 @@ pub trait RealtimeStream: Send {
     fn tool_result(&mut self, call: &str, tool: &str, content: &str, failed: bool);
     /// New instructions and tools from the next answer on.
     fn update(&mut self, instructions: &str, tools: &[ToolSpec]);
+    /// Whether the `length` of audio that was just pushed is voice by our own ears. With the vendor's turn-taking, it is
+    /// known by that when the vendor owes the caller something; others need not be told.
+    fn voice(&mut self, is_voice: bool, length: Duration) {
+        let _ = (is_voice, length);
+    }
+    /// Asks the vendor for a sign of life, which comes as a [`RealtimeEvent::Alive`]. Without one, its connection is
+    /// exchanged for a fresh one.
+    fn probe(&mut self) {}
     /// The caller typed or did something that the vendor should take for the caller's words, and answer.
     fn tell(&mut self, text: &str);
 }
@@ -191,6 +205,8 @@ pub enum RealtimeEvent {
     Call(ToolCall),
     /// What an answer cost.
     Used(Usage),
+    /// The vendor has answered to [`RealtimeStream::probe`].
+    Alive,
     /// The session has moved to another connection or provider; what was said was told to it again.
     FellOver {
         /// The one that failed.

@@ -1,5 +1,6 @@
 //! OpenAI Realtime (`/v1/realtime`, the shape of general availability; openai-python 3.54.0 `types/realtime`).
 
+mod order;
 #[cfg(test)]
 mod tests;
 mod wire;
@@ -13,6 +14,7 @@ use crate::providers::catalogue::Offer;
 use crate::providers::format::{AudioFormat, cheapest};
 use crate::providers::wire::{Closed, Frame, Handshake, Outbox, url};
 use crate::providers::{Network, ProviderError, ProviderName, Settings, SettingsError, base64};
+use order::Order;
 use serde_json::{Value, json};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -86,6 +88,10 @@ impl RealtimeVendor for OpenAi {
         Some(LIFETIME)
     }
 
+    fn reports_speech(&self) -> bool {
+        true
+    }
+
     fn connect(&self, start: &Start<'_>) -> Result<Box<dyn RealtimeProtocol>, ProviderError> {
         Ok(Box::new(Connection {
             settings: self.settings.clone(),
@@ -100,7 +106,7 @@ impl RealtimeVendor for OpenAi {
             active: None,
             responses: VecDeque::new(),
             items: VecDeque::new(),
-            transcribed: VecDeque::new(),
+            order: Order::default(),
             events: 0,
         }))
     }
@@ -131,8 +137,7 @@ struct Connection {
     responses: VecDeque<Response>,
     /// The spoken item of each answer.
     items: VecDeque<(AnswerId, String, u64)>,
-    /// The caller's items whose words were told.
-    transcribed: VecDeque<String>,
+    order: Order,
     events: u64,
 }
 
@@ -260,7 +265,7 @@ impl RealtimeProtocol for Connection {
     }
 
     fn audio(&mut self, octets: &[u8], out: &mut Outbox) {
-        json::audio_message(r#"{"type":"input_audio_buffer.append","audio":""#, octets, r#""}"#, out);
+        out.audio_in_json(r#"{"type":"input_audio_buffer.append","audio":""#, octets, r#""}"#);
     }
 
     fn commit(&mut self, out: &mut Outbox) {
@@ -334,14 +339,23 @@ impl RealtimeProtocol for Connection {
             }
             "input_audio_buffer.speech_stopped" => events.push(Answered::SpeechStopped),
             "conversation.item.input_audio_transcription.completed" => {
-                let (item, words) = (json::text(&event, "/item_id"), json::text(&event, "/transcript").trim());
-                let is_known = !item.is_empty() && self.transcribed.iter().any(|known| known == item);
-                if !words.is_empty() && !is_known {
-                    self.transcribed.push_back(item.to_owned());
-                    if self.transcribed.len() > REMEMBERED {
-                        self.transcribed.pop_front();
-                    }
-                    events.push(Answered::CallerSaid(Pii::new(words.to_owned())));
+                self.order.said(json::text(&event, "/item_id"), json::text(&event, "/transcript"), events);
+            }
+            "conversation.item.input_audio_transcription.failed" => {
+                tracing::info!(provider = %self.settings.name, "realtime_transcription_failed");
+                self.order.said(json::text(&event, "/item_id"), "", events);
+            }
+            "input_audio_buffer.committed" => {
+                let item = json::text(&event, "/item_id");
+                self.order.place(item, json::text(&event, "/previous_item_id"));
+                self.order.turn(item, events);
+            }
+            // `created` in the interface before general availability.
+            "conversation.item.added" | "conversation.item.created" => {
+                let item = json::text(&event, "/item/id");
+                self.order.place(item, json::text(&event, "/previous_item_id"));
+                if json::text(&event, "/item/content/0/type") == "input_audio" {
+                    self.order.turn(item, events);
                 }
             }
             "response.created" => self.created(json::text(&event, "/response/id"), out),

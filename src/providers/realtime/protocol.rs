@@ -25,6 +25,10 @@ pub trait RealtimeVendor: Send + Sync + 'static {
     fn lifetime(&self) -> Option<Duration> {
         None
     }
+    /// See [`SpeechToSpeech::reports_speech`](super::SpeechToSpeech::reports_speech).
+    fn reports_speech(&self) -> bool {
+        false
+    }
     /// A machine for one connection.
     ///
     /// # Errors
@@ -123,6 +127,10 @@ pub struct ToolResult<'a> {
     pub failed: bool,
 }
 
+/// Names a turn of the caller within a connection; 0 is none.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub struct TurnId(pub u32);
+
 /// What a vendor's message means. Answers are numbered from 1 within a connection, in the order in which they begin.
 #[derive(Clone, Debug)]
 pub enum Answered {
@@ -146,6 +154,21 @@ pub enum Answered {
     },
     /// The caller's words.
     CallerSaid(Pii<String>),
+    /// For a vendor that orders what is said: a turn of the caller stands in the conversation. Its words follow by
+    /// [`Self::TurnSaid`], and what stands behind it waits for them.
+    CallerTurn {
+        /// Which turn.
+        turn: TurnId,
+        /// The turn it stands before; `None` for the last place.
+        before: Option<TurnId>,
+    },
+    /// The words of a turn.
+    TurnSaid {
+        /// Which turn.
+        turn: TurnId,
+        /// `None` when there are none: the transcription has failed, or it was noise.
+        text: Option<Pii<String>>,
+    },
     /// The next of the agent's words, white space included.
     AgentSaid {
         /// Which answer.

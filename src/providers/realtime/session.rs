@@ -9,10 +9,12 @@ use super::answers::Answers;
 use super::ear::Ear;
 use super::history::History;
 use super::protocol::{Answered, RealtimeFormats, RealtimeProtocol, RealtimeVendor, ToolResult};
+use super::transcript::{Said, Transcript};
 use super::{AnswerId, RealtimeEvent, RealtimeRequest, TurnsBy};
 use crate::base::Pii;
 use crate::base::chat::{ToolCall, ToolSpec};
 use crate::providers::format::Decoder;
+use crate::providers::limits::PATIENCE;
 use crate::providers::wire::{Closed, Frame, Handshake, Outbox, Request};
 use crate::providers::{Meter, ProviderError, ProviderName, Settings};
 use std::collections::VecDeque;
@@ -31,6 +33,8 @@ pub enum Wish {
     Connect(Handshake),
     /// Write a message.
     Send(Frame),
+    /// Ask for a sign of life, which goes to [`Session::alive`].
+    Ping,
     /// Write what waits, close with this code and forget the connection.
     Close(u16),
     /// Forget the connection, and what is being opened.
@@ -46,11 +50,18 @@ pub struct Deadlines {
     pub first: Duration,
     /// Between two pieces of the audio of an answer.
     pub stall: Duration,
+    /// For a sign of life that was asked for.
+    pub life: Duration,
 }
 
 impl From<&Settings> for Deadlines {
     fn from(settings: &Settings) -> Self {
-        Self { connect: settings.connect_timeout, first: settings.first_timeout, stall: settings.stall_timeout }
+        Self {
+            connect: settings.connect_timeout,
+            first: settings.first_timeout,
+            stall: settings.stall_timeout,
+            life: settings.patience(PATIENCE),
+        }
     }
 }
 
@@ -103,6 +114,7 @@ pub struct Session {
     formats: RealtimeFormats,
     history: History,
     answers: Answers,
+    transcript: Transcript,
     ear: Ear,
     decoder: Option<(AnswerId, Decoder)>,
     protocol: Option<Box<dyn RealtimeProtocol>>,
@@ -117,6 +129,8 @@ pub struct Session {
     flow_until: Option<Duration>,
     /// When silence means the end of the answer, for a vendor that does not mark it.
     ends_at: Option<Duration>,
+    /// When a sign of life that was asked for is missing.
+    life_until: Option<Duration>,
     /// By the vendor's judgement.
     caller_speaks: bool,
     /// Calls without result, each with whether this connection made it.
@@ -155,6 +169,7 @@ impl Session {
             formats,
             history,
             answers: Answers::default(),
+            transcript: Transcript::default(),
             ear,
             decoder: None,
             protocol: None,
@@ -167,6 +182,7 @@ impl Session {
             due: None,
             flow_until: None,
             ends_at: None,
+            life_until: None,
             caller_speaks: false,
             open_calls: Vec::new(),
             calls_void: false,
@@ -189,6 +205,13 @@ impl Session {
             tracing::warn!(provider = %self.name, lost_ms = lost.as_millis() as u64, "caller_audio_lost");
         }
         self.send_audio(now);
+    }
+
+    /// How many more samples of the caller make a packet.
+    #[must_use]
+    pub fn appetite(&self) -> usize {
+        let rate = self.request.rate.0 as usize;
+        (self.ear.missing().as_micros() as usize).saturating_mul(rate) / 1_000_000
     }
 
     /// See [`super::RealtimeStream::commit`].
@@ -222,15 +245,30 @@ impl Session {
             let heard = heard.min(found.audio);
             let words = found.words_heard(heard).to_owned();
             if !std::mem::replace(&mut found.reported, true) && !words.is_empty() {
-                let text = Pii::new(words.clone());
-                self.events.push_back(RealtimeEvent::AgentSaid { answer, text });
+                self.transcript.agent(found.after, answer, Pii::new(words.clone()));
             }
             self.history.agent(answer.0, &words);
             if let (Some(local), Some(protocol)) = (local, &mut self.protocol) {
                 protocol.heard(local, heard, &mut self.out);
             }
         }
+        self.report_words();
         self.flush(now);
+    }
+
+    /// See [`super::RealtimeStream::probe`].
+    pub fn probe(&mut self, now: Duration) {
+        if self.phase == Phase::Live {
+            self.wishes.push_back(Wish::Ping);
+            self.life_until = Some(now + self.deadlines.life);
+        }
+    }
+
+    /// The vendor has answered to [`Wish::Ping`]; its messages say as much.
+    pub fn alive(&mut self) {
+        if self.life_until.take().is_some() {
+            self.events.push_back(RealtimeEvent::Alive);
+        }
     }
 
     /// See [`super::RealtimeStream::tool_result`].
@@ -297,6 +335,7 @@ impl Session {
 
     /// A message of the vendor.
     pub fn received(&mut self, now: Duration, frame: Frame) {
+        self.alive();
         let Some(protocol) = &mut self.protocol else { return };
         let mut answered = std::mem::take(&mut self.scratch);
         let result = protocol.received(frame, &mut self.out, &mut answered);
@@ -337,7 +376,9 @@ impl Session {
             Phase::Over => return None,
         };
         let due = self.due.and_then(|due| due.until);
-        [phase, due, self.flow_until, self.ends_at, self.keep_alive_at(), self.move_by()].into_iter().flatten().min()
+        let (words, life) = (self.transcript.due(), self.life_until);
+        let all = [phase, due, self.flow_until, self.ends_at, self.keep_alive_at(), self.move_by(), words, life];
+        all.into_iter().flatten().min()
     }
 
     /// Time has passed.
@@ -359,11 +400,16 @@ impl Session {
                 self.ended(answer);
             }
         }
+        self.transcript.expire(now);
+        self.report_words();
         if passed(self.due.and_then(|due| due.until)) {
             return self.give_up(late("first audio", self.deadlines.first));
         }
         if passed(self.flow_until) {
             return self.give_up(late("further audio", self.deadlines.stall));
+        }
+        if passed(self.life_until) {
+            return self.broken(now, late("sign of life", self.deadlines.life));
         }
         if passed(self.keep_alive_at())
             && let Some(protocol) = &mut self.protocol
@@ -437,12 +483,23 @@ impl Session {
             Answered::Audio { answer, octets } => self.audio(now, self.answers.global(answer), &octets),
             Answered::AudioEnded { answer } => self.ended(self.answers.global(answer)),
             Answered::CallerSaid(text) => {
-                self.ear.understood();
-                if let Some(due) = &mut self.due {
-                    due.audio = false;
+                self.understood();
+                self.transcript.unplaced(text);
+                self.report_words();
+            }
+            Answered::CallerTurn { turn, before } => {
+                if before.is_none() {
+                    self.answers.turn(turn);
                 }
-                self.history.caller(text.expose());
-                self.events.push_back(RealtimeEvent::CallerSaid(text));
+                self.transcript.turn(now, turn, before);
+                self.report_words();
+            }
+            Answered::TurnSaid { turn, text } => {
+                if text.is_some() {
+                    self.understood();
+                }
+                self.transcript.caller(turn, text);
+                self.report_words();
             }
             Answered::AgentSaid { answer, text } => self.agent_said(self.answers.global(answer), &text),
             Answered::AgentCorrected { answer, text } => {
@@ -461,6 +518,28 @@ impl Session {
             }
             Answered::Resumable(handle) => self.connection.handle = Some(handle),
             Answered::Expiring { within } => self.expiring(now, within),
+        }
+    }
+
+    /// The caller's words are known to the vendor.
+    fn understood(&mut self) {
+        self.ear.understood();
+        if let Some(due) = &mut self.due {
+            due.audio = false;
+        }
+    }
+
+    /// Reports the words that no others have to come before.
+    fn report_words(&mut self) {
+        while let Some(said) = self.transcript.next() {
+            match said {
+                Said::Caller(text) => {
+                    self.history.caller(text.expose());
+                    self.events.push_back(RealtimeEvent::CallerSaid(text));
+                }
+                Said::Unheard => self.history.unheard(),
+                Said::Agent(answer, text) => self.events.push_back(RealtimeEvent::AgentSaid { answer, text }),
+            }
         }
     }
 
@@ -505,11 +584,11 @@ impl Session {
             return;
         }
         found.add_words(text.expose());
-        let (reported, words) = (found.reported, found.words.trim().to_owned());
+        let (reported, words, after) = (found.reported, found.words.trim().to_owned(), found.after);
         self.history.agent(answer.0, &words);
         if reported && !text.expose().trim().is_empty() {
-            let text = Pii::new(text.expose().trim().to_owned());
-            self.events.push_back(RealtimeEvent::AgentSaid { answer, text });
+            self.transcript.agent(after, answer, Pii::new(text.expose().trim().to_owned()));
+            self.report_words();
         }
     }
 
@@ -520,7 +599,7 @@ impl Session {
         if std::mem::replace(&mut found.over, true) || is_void {
             return;
         }
-        let words = found.words.trim().to_owned();
+        let (words, after) = (found.words.trim().to_owned(), found.after);
         let is_first = !std::mem::replace(&mut found.reported, true);
         let had_sound = !found.audio.is_zero();
         let is_empty = !had_sound && words.is_empty();
@@ -537,7 +616,8 @@ impl Session {
             }
         }
         if is_first && !words.is_empty() {
-            self.events.push_back(RealtimeEvent::AgentSaid { answer, text: Pii::new(words) });
+            self.transcript.agent(after, answer, Pii::new(words));
+            self.report_words();
         }
         if !is_empty {
             self.events.push_back(RealtimeEvent::AudioEnded { answer });

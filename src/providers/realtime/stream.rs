@@ -87,6 +87,10 @@ impl SpeechToSpeech for Realtime {
         Some(self.patience)
     }
 
+    fn reports_speech(&self) -> bool {
+        self.vendor.reports_speech()
+    }
+
     fn open(&self, request: RealtimeRequest) -> Result<RealtimeSession, ProviderError> {
         let fail = |error: ProviderError| {
             self.meter.failed(&error);
@@ -124,12 +128,16 @@ enum Input {
     Result { call: String, tool: String, content: Pii<String>, failed: bool },
     Update { instructions: String, tools: Vec<ToolSpec> },
     Tell(Pii<String>),
+    Probe,
 }
 
 #[derive(Default)]
 struct Queue {
     inputs: VecDeque<Input>,
     frames: usize,
+    /// Samples in them, and how many of those are worth waking the task for.
+    samples: usize,
+    appetite: usize,
 }
 
 /// Between the handle and the task.
@@ -150,8 +158,11 @@ impl Inbox {
 
     fn put(&self, input: Input) {
         let mut queue = self.queue();
-        if matches!(input, Input::Audio(_)) {
+        let mut is_due = true;
+        if let Input::Audio(samples) = &input {
             queue.frames += 1;
+            queue.samples = queue.samples.saturating_add(samples.len());
+            is_due = queue.samples >= queue.appetite;
             if queue.frames > FRAMES_WAITING
                 && let Some(oldest) = queue.inputs.iter().position(|input| matches!(input, Input::Audio(_)))
             {
@@ -165,7 +176,18 @@ impl Inbox {
         }
         queue.inputs.push_back(input);
         drop(queue);
-        self.stirred.notify_one();
+        if is_due {
+            self.stirred.notify_one();
+        }
+    }
+
+    /// Audio alone does not wake the task before there are so many samples of it.
+    fn rest(&self, appetite: usize) {
+        let mut queue = self.queue();
+        queue.appetite = appetite;
+        if queue.frames > 0 && queue.samples >= appetite {
+            self.stirred.notify_one();
+        }
     }
 }
 
@@ -197,6 +219,9 @@ impl RealtimeStream for Handle {
     }
     fn update(&mut self, instructions: &str, tools: &[ToolSpec]) {
         self.inbox.put(Input::Update { instructions: instructions.to_owned(), tools: tools.to_vec() });
+    }
+    fn probe(&mut self) {
+        self.inbox.put(Input::Probe);
     }
     fn tell(&mut self, text: &str) {
         self.inbox.put(Input::Tell(Pii::new(text.to_owned())));
@@ -267,10 +292,11 @@ impl Task {
                         Opened::Connected(Err(error)) => self.session.connected(now, Err(error)),
                     }
                 }
-                message = async { match &mut self.socket { Some(socket) => socket.next().await, None => pending().await } } => {
+                message = async { match &mut self.socket { Some(socket) => socket.hear().await, None => pending().await } } => {
                     let now = started.elapsed();
                     match message {
-                        Ok(frame) => self.session.received(now, frame),
+                        Ok(Some(frame)) => self.session.received(now, frame),
+                        Ok(None) => self.session.alive(),
                         Err(closed) => {
                             self.socket = None;
                             self.session.disconnected(now, &closed);
@@ -292,7 +318,7 @@ impl Task {
         }
         let inputs = {
             let mut queue = self.inbox.queue();
-            queue.frames = 0;
+            (queue.frames, queue.samples) = (0, 0);
             std::mem::take(&mut queue.inputs)
         };
         for input in inputs {
@@ -305,8 +331,10 @@ impl Task {
                 }
                 Input::Update { instructions, tools } => self.session.update(now, &instructions, &tools),
                 Input::Tell(text) => self.session.tell(now, text.expose()),
+                Input::Probe => self.session.probe(now),
             }
         }
+        self.inbox.rest(self.session.appetite());
     }
 
     fn perform(&mut self, now: Duration) {
@@ -316,6 +344,12 @@ impl Task {
                 Wish::Connect(handshake) => self.opening = Some(self.open(handshake)),
                 Wish::Send(frame) => {
                     if let Some(Err(error)) = self.socket.as_mut().map(|socket| socket.queue(frame)) {
+                        self.socket = None;
+                        self.session.failed(now, error);
+                    }
+                }
+                Wish::Ping => {
+                    if let Some(Err(error)) = self.socket.as_mut().map(Socket::ping) {
                         self.socket = None;
                         self.session.failed(now, error);
                     }

@@ -1,6 +1,7 @@
 //! Speech-to-speech providers in order: when a session fails for good, the next provider opens one and is told what was
 //! said. When it is late with what it owes the call, the next one is asked besides, and whoever speaks first serves.
 
+mod caller;
 mod debt;
 #[cfg(test)]
 mod tests;
@@ -10,8 +11,10 @@ use crate::base::Pii;
 use crate::base::chat::{Message, ToolSpec};
 use crate::providers::realtime::{
     AnswerId, RealtimeCapabilities, RealtimeEvent, RealtimeRequest, RealtimeSession, RealtimeStream, SpeechToSpeech,
+    TurnsBy,
 };
 use crate::providers::{Meter, ProviderError, ProviderName};
+use caller::{Caller, Change};
 use debt::{Debt, TAPE};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -70,6 +73,10 @@ fn open(
     Err(failure)
 }
 
+fn reports(members: &[Member<dyn SpeechToSpeech>], place: usize) -> bool {
+    members.get(place).is_some_and(|member| member.provider.reports_speech())
+}
+
 impl SpeechToSpeech for SteadySpeechToSpeech {
     fn name(&self) -> ProviderName {
         self.first().map_or(ProviderName::Borrowed("none"), |first| first.name())
@@ -97,7 +104,16 @@ impl SpeechToSpeech for SteadySpeechToSpeech {
         let is_alone = self.members.len() < 2;
         let mut debt = Debt::new(if is_alone { 0 } else { request.rate.samples_in_ms(tape_ms) });
         debt.opening(request.opening.is_some() || request.answer_due, Instant::now());
-        let session = Arc::new(Mutex::new(Session { stream, rival: None, request, debt, newest: 0, base: 0 }));
+        let session = Arc::new(Mutex::new(Session {
+            stream,
+            rival: None,
+            request,
+            debt,
+            caller: Caller::default(),
+            reports: reports(&self.members, place),
+            newest: 0,
+            base: 0,
+        }));
         let stirred = Arc::new(Notify::new());
         let (events, receiver) = mpsc::channel(EVENTS);
         let relay = Relay {
@@ -124,6 +140,9 @@ struct Session {
     /// What a fresh session would be opened with: grows with what is said.
     request: RealtimeRequest,
     debt: Debt,
+    caller: Caller,
+    /// [`SpeechToSpeech::reports_speech`] of the provider in use.
+    reports: bool,
     /// The greatest answer's number so far, and that of the providers before this one: each counts from 1.
     newest: u32,
     base: u32,
@@ -182,6 +201,24 @@ impl SteadyStream {
 impl RealtimeStream for SteadyStream {
     fn push(&mut self, samples: &[i16]) {
         self.both(|stream| stream.push(samples), |session| session.debt.pushed(samples));
+    }
+    fn voice(&mut self, is_voice: bool, length: Duration) {
+        let mut session = locked(&self.session);
+        if session.request.turns == TurnsBy::Local {
+            return;
+        }
+        match session.caller.heard(is_voice, length, Instant::now()) {
+            None => return,
+            Some(Change::Speaks) => session.debt.speaks(),
+            Some(Change::Finished(said)) => {
+                let reports = session.reports;
+                if session.debt.overheard(said, reports) {
+                    session.stream.probe();
+                }
+            }
+        }
+        drop(session);
+        self.stirred.notify_one();
     }
     fn commit(&mut self) {
         self.both(|stream| stream.commit(), |session| session.debt.committed(Instant::now()));
@@ -325,7 +362,9 @@ impl Relay {
                         | RealtimeEvent::SpeechStarted
                 );
                 let is_session = matches!(event, RealtimeEvent::Ready) && !locked(&self.session).debt.is_answer();
-                if is_answer || is_session {
+                let is_life =
+                    is_life(&event) && locked(&self.session).debt.lives(!matches!(event, RealtimeEvent::Alive));
+                if is_answer || is_session || is_life {
                     self.drop_rival();
                 }
                 return self.deliver(event).await;
@@ -418,6 +457,7 @@ impl Relay {
                 session.stream = stream;
             }
             session.base = session.newest;
+            session.reports = reports(&self.members, rival.place);
             session.debt.is_in_words()
         };
         (self.place, self.inner) = (rival.place, rival.inner);
@@ -439,7 +479,7 @@ impl Relay {
     async fn deliver(&self, mut event: RealtimeEvent) -> bool {
         self.number(&mut event);
         self.note(&event);
-        matches!(event, RealtimeEvent::BrokeOff { .. }) || self.events.send(event).await.is_ok()
+        matches!(event, RealtimeEvent::BrokeOff { .. } | RealtimeEvent::Alive) || self.events.send(event).await.is_ok()
     }
 
     /// Numbers answers across providers.
@@ -464,16 +504,16 @@ impl Relay {
                     self.member(self.place, |member| member.health.succeeded());
                 }
             }
-            RealtimeEvent::Audio { .. } => session.debt.paid(),
+            RealtimeEvent::Audio { .. } => session.debt.paid(now),
             RealtimeEvent::AudioEnded { .. } => {
-                session.debt.paid();
+                session.debt.paid(now);
                 if !session.debt.is_broken_off() {
                     self.member(self.place, |member| member.health.succeeded());
                 }
             }
             RealtimeEvent::BrokeOff { .. } => session.debt.broke_off(),
             RealtimeEvent::FellOver { .. } => session.debt.mended(),
-            RealtimeEvent::SpeechStarted => session.debt.void(),
+            RealtimeEvent::SpeechStarted => session.debt.taken(now),
             RealtimeEvent::SpeechStopped => session.debt.finished(now),
             RealtimeEvent::CallerSaid(text) => {
                 session.debt.understood();
@@ -483,12 +523,23 @@ impl Relay {
                 session.remember(Message::Agent { text: text.clone(), calls: Vec::new() });
             }
             RealtimeEvent::Call(call) => {
-                session.debt.called();
+                session.debt.called(now);
                 session.remember(Message::Agent { text: Pii::new(String::new()), calls: vec![call.clone()] });
             }
             _ => {}
         }
     }
+}
+
+/// Whether an event shows that the vendor itself is there; that its connection was exchanged does not.
+fn is_life(event: &RealtimeEvent) -> bool {
+    !matches!(
+        event,
+        RealtimeEvent::Ready
+            | RealtimeEvent::FellOver { .. }
+            | RealtimeEvent::BrokeOff { .. }
+            | RealtimeEvent::Failed(_)
+    )
 }
 
 async fn of_rival(rival: &mut Option<Rival>) -> Option<RealtimeEvent> {

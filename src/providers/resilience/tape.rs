@@ -33,6 +33,14 @@ impl Tape {
     /// See [`SttStream::push`].
     pub(in crate::providers) fn push(&mut self, samples: &[i16]) {
         self.samples.extend(samples);
+        if let Some((finished_at, Step::Finished(_))) = self.steps.last() {
+            // Of the pause behind a segment, as much is kept as of any that belongs to none.
+            let end = usize::try_from(finished_at.saturating_sub(self.forgotten)).unwrap_or(usize::MAX);
+            let excess = self.samples.len().saturating_sub(end).saturating_sub(self.pre_roll);
+            if excess > 0 {
+                self.samples.drain(end..end + excess);
+            }
+        }
         let keep = if self.steps.is_empty() { self.pre_roll } else { self.longest };
         self.forget_all_but(keep);
     }
@@ -158,6 +166,23 @@ mod tests {
         assert_eq!(told(&tape), ["90..99", "start 1", "100..219"]);
         tape.finish(SegmentId(1));
         assert_eq!(told(&tape), ["90..99", "start 1", "100..219", "finish 1"]);
+    }
+
+    #[test]
+    fn a_pause_takes_no_more_memory_than_a_pre_roll_however_long_it_is() {
+        let mut tape = Tape::new(10, 1_000);
+        tape.start(SegmentId(1));
+        tape.push(&numbers(0, 100));
+        tape.finish(SegmentId(1));
+        (0..500).for_each(|n| tape.push(&numbers(1_000 + n, 1_001 + n)));
+        assert_eq!(tape.samples.len(), 110);
+        tape.start(SegmentId(1));
+        tape.push(&numbers(2_000, 2_100));
+        assert_eq!(tape.samples.len(), 210);
+        let kept: Vec<i16> = tape.samples.iter().copied().skip(98).take(4).collect();
+        assert_eq!(kept, [98, 99, 1_490, 1_491]);
+        tape.start(SegmentId(2));
+        assert_eq!(told(&tape)[..2], ["2090..2099", "start 2"]);
     }
 
     #[test]

@@ -6,12 +6,13 @@
 use super::message::{
     ending, limited, mean, number, object, refused, span_of_words, text, transient, truth, unauthorized, unpaid, words,
 };
+use super::owed::{Answer, Owed};
 use super::pace::Pace;
 use super::protocol::{Answers, Heard, SttProtocol, SttVendor};
 use super::query::{Query, encoding, silence};
 use super::stream::VendorSpeechToText;
 use crate::base::Pii;
-use crate::providers::catalogue::Offer;
+use crate::providers::catalogue::{Offer, languages};
 use crate::providers::format::AudioFormat;
 use crate::providers::wire::{Closed, Frame, Handshake, Outbox};
 use crate::providers::{
@@ -103,7 +104,7 @@ impl SttVendor for AssemblyAi {
             end_of_turn: true,
             timestamps: true,
             detects_language: self.settings.options.contains_key("language_detection"),
-            languages: &[],
+            languages: languages(OFFER.vendor, &self.settings.model),
         }
     }
 
@@ -145,7 +146,8 @@ impl SttVendor for AssemblyAi {
             keep_alive: self.keep_alive,
             expects: self.expects,
             keyterms: self.settings.options.get(KEYTERMS).and_then(Value::as_array).cloned().unwrap_or_default(),
-            asked: 0,
+            owed: Owed::default(),
+            open: None,
             ended: None,
             stood: None,
             leaving: false,
@@ -163,7 +165,10 @@ struct Session {
     keep_alive: Option<Duration>,
     expects: bool,
     keyterms: Vec<Value>,
-    asked: u32,
+    /// Requests to end the turn; one that is open will end.
+    owed: Owed,
+    /// `turn_order` of the last turn whose words were heard.
+    open: Option<u64>,
     /// `turn_order` of the last turn that has ended, and of the last whose words stand.
     ended: Option<u64>,
     stood: Option<u64>,
@@ -176,6 +181,7 @@ impl Session {
         if self.stood.is_some_and(|stood| order <= stood) {
             return;
         }
+        self.open = Some(order);
         let list = message.get("words");
         let span = span_of_words(list, 0.001);
         let mut said = words(message, "/transcript");
@@ -200,14 +206,14 @@ impl Session {
                 let confidence = number(message, "/language_confidence").map(|c| c as f32);
                 heard.push(Heard::Language { tag: tag.to_owned(), confidence });
             }
-            heard.push(Heard::Final { text: said, confidence: mean(list, "confidence"), span });
-            if self.asked > 0 {
-                self.asked -= 1;
-                heard.push(Heard::Flushed);
-                return;
+            let words = Heard::Final { text: said, confidence: mean(list, "confidence"), span };
+            match self.owed.all_answered() {
+                Answer::Overdue(request) => return heard.extend([Heard::Overdue(request), words]),
+                Answer::InTime => return heard.extend([words, Heard::Flushed]),
+                Answer::Unasked => heard.push(words),
             }
         }
-        if is_first && self.asked == 0 {
+        if is_first && !self.owed.is_waited_for() && self.owed.overdue().is_none() {
             heard.push(Heard::EndOfTurn { eager: false });
         }
     }
@@ -255,9 +261,20 @@ impl SttProtocol for Session {
     }
 
     fn finish(&mut self, out: &mut Outbox) -> usize {
-        self.asked = 1;
+        self.owed.ask();
         out.json(&json!({"type": "ForceEndpoint"}));
         0
+    }
+
+    fn give_up(&mut self) {
+        self.owed.give_up();
+        if self.open <= self.stood {
+            self.owed.forget();
+        }
+    }
+
+    fn forget(&mut self) {
+        self.owed.forget();
     }
 
     fn received(&mut self, frame: Frame, _: &mut Outbox, heard: &mut Vec<Heard>) -> Result<(), ProviderError> {

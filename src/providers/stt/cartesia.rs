@@ -2,6 +2,7 @@
 
 use super::message::{ending, limited, object, refused, text, transient, truth, words};
 use super::message::{unauthorized, unpaid};
+use super::owed::{Answer, Owed};
 use super::protocol::{Answers, Heard, SttProtocol, SttVendor};
 use super::query::{Query, encoding, language, silence};
 use super::stream::VendorSpeechToText;
@@ -126,9 +127,9 @@ impl SttVendor for Ink {
             leaving: false,
         };
         if self.turns {
-            Box::new(Turns { connection, in_turn: false, asked: 0 })
+            Box::new(Turns { connection, in_turn: false, owed: Owed::default() })
         } else {
-            Box::new(Words { connection, said: Pii::default() })
+            Box::new(Words { connection, said: Pii::default(), owed: Owed::default() })
         }
     }
 }
@@ -178,6 +179,8 @@ struct Words {
     connection: Connection,
     /// Since the last report that was asked for.
     said: Pii<String>,
+    /// Every request is answered.
+    owed: Owed,
 }
 
 impl SttProtocol for Words {
@@ -193,8 +196,17 @@ impl SttProtocol for Words {
     }
 
     fn finish(&mut self, out: &mut Outbox) -> usize {
+        self.owed.ask();
         out.text("finalize");
         0
+    }
+
+    fn give_up(&mut self) {
+        self.owed.give_up();
+    }
+
+    fn forget(&mut self) {
+        self.owed.forget();
     }
 
     fn received(&mut self, frame: Frame, _: &mut Outbox, heard: &mut Vec<Heard>) -> Result<(), ProviderError> {
@@ -213,12 +225,18 @@ impl SttProtocol for Words {
                     }
                 }
                 if !whole.expose().trim().is_empty() {
+                    heard.extend(self.owed.overdue().map(Heard::Overdue));
                     heard.push(Heard::Interim { text: whole, span: None });
                 }
             }
             "flush_done" => {
                 let said = std::mem::take(&mut self.said);
-                heard.extend([Heard::Final { text: said, confidence: None, span: None }, Heard::Flushed]);
+                let words = Heard::Final { text: said, confidence: None, span: None };
+                match self.owed.answered() {
+                    Answer::Overdue(request) => heard.extend([Heard::Overdue(request), words]),
+                    Answer::InTime => heard.extend([words, Heard::Flushed]),
+                    Answer::Unasked => heard.push(words),
+                }
             }
             "error" => return Err(self.connection.failure(&message)),
             _ => {}
@@ -248,7 +266,8 @@ impl SttProtocol for Words {
 struct Turns {
     connection: Connection,
     in_turn: bool,
-    asked: u32,
+    /// A turn that is open will end.
+    owed: Owed,
 }
 
 impl SttProtocol for Turns {
@@ -268,30 +287,42 @@ impl SttProtocol for Turns {
     }
 
     fn finish(&mut self, out: &mut Outbox) -> usize {
-        self.asked = 1;
+        self.owed.ask();
         self.connection.send_silence(ENDING_SILENCE_MS, out)
+    }
+
+    fn give_up(&mut self) {
+        self.owed.give_up();
+        if !self.in_turn {
+            self.owed.forget();
+        }
+    }
+
+    fn forget(&mut self) {
+        self.owed.forget();
     }
 
     fn received(&mut self, frame: Frame, _: &mut Outbox, heard: &mut Vec<Heard>) -> Result<(), ProviderError> {
         let message = object(&self.connection.provider, &frame)?;
         let said = words(&message, "/transcript");
+        let overdue = self.owed.overdue().map(Heard::Overdue);
         match text(&message, "/type") {
             "connected" => heard.push(Heard::Ready),
             "turn.start" => self.in_turn = true,
-            "turn.update" => heard.push(Heard::Interim { text: said, span: None }),
-            "turn.eager_end" if self.asked == 0 => {
-                heard.extend([Heard::Interim { text: said, span: None }, Heard::EndOfTurn { eager: true }]);
+            kind @ ("turn.update" | "turn.eager_end") => {
+                let is_hint = kind == "turn.eager_end" && overdue.is_none() && !self.owed.is_waited_for();
+                heard.extend(overdue);
+                heard.push(Heard::Interim { text: said, span: None });
+                heard.extend(is_hint.then_some(Heard::EndOfTurn { eager: true }));
             }
-            "turn.eager_end" => heard.push(Heard::Interim { text: said, span: None }),
             "turn.resume" => heard.push(Heard::TurnResumed),
             // A turn ends once.
             "turn.end" if std::mem::take(&mut self.in_turn) => {
-                heard.push(Heard::Final { text: said, confidence: None, span: None });
-                if self.asked > 0 {
-                    self.asked -= 1;
-                    heard.push(Heard::Flushed);
-                } else {
-                    heard.push(Heard::EndOfTurn { eager: false });
+                let words = Heard::Final { text: said, confidence: None, span: None };
+                match self.owed.all_answered() {
+                    Answer::Overdue(request) => heard.extend([Heard::Overdue(request), words]),
+                    Answer::InTime => heard.extend([words, Heard::Flushed]),
+                    Answer::Unasked => heard.extend([words, Heard::EndOfTurn { eager: false }]),
                 }
             }
             "error" => return Err(self.connection.failure(&message)),
@@ -355,6 +386,32 @@ mod tests {
         let heard = hear(machine.as_mut(), json!({"type": "flush_done"}));
         assert!(
             matches!(&heard[..], [Heard::Final { text, .. }, Heard::Flushed] if text.expose() == "a table for two")
+        );
+    }
+
+    #[test]
+    fn what_comes_before_the_answer_to_a_request_given_up_belongs_to_it() {
+        let mut machine = connect(false);
+        machine.finish(&mut Outbox::default());
+        machine.give_up();
+        machine.finish(&mut Outbox::default());
+        let piece = json!({"type": "transcript", "text": "old", "is_final": true});
+        assert!(matches!(hear(machine.as_mut(), piece)[..], [Heard::Overdue(1), Heard::Interim { .. }]));
+        let done = json!({"type": "flush_done"});
+        assert!(matches!(hear(machine.as_mut(), done.clone())[..], [Heard::Overdue(1), Heard::Final { .. }]));
+        assert!(matches!(hear(machine.as_mut(), done)[..], [Heard::Final { .. }, Heard::Flushed]));
+        let mut machine = connect(true);
+        let (start, end) = (json!({"type": "turn.start"}), json!({"type": "turn.end", "transcript": "hello"}));
+        hear(machine.as_mut(), start.clone());
+        machine.finish(&mut Outbox::default());
+        machine.give_up();
+        assert!(matches!(hear(machine.as_mut(), end.clone())[..], [Heard::Overdue(1), Heard::Final { .. }]));
+        machine.finish(&mut Outbox::default());
+        machine.give_up();
+        hear(machine.as_mut(), start);
+        assert!(
+            matches!(hear(machine.as_mut(), end)[..], [Heard::Final { .. }, Heard::EndOfTurn { .. }]),
+            "no turn was open"
         );
     }
 

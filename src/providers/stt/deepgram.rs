@@ -113,7 +113,7 @@ impl SttVendor for Deepgram {
     }
 
     fn packet_ms(&self) -> u32 {
-        60
+        100
     }
 
     fn connect(&self, request: &SttRequest, format: AudioFormat) -> Box<dyn SttProtocol> {

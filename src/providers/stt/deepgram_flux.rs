@@ -5,10 +5,11 @@
 use super::deepgram::{EXPECTED, authorization, closed, formats};
 use super::keyterms::Keyterms;
 use super::message::{mean, number, object, refused, seconds, text, transient, words};
+use super::owed::{Answer, Owed};
 use super::protocol::{Answers, Heard, SttProtocol, SttVendor};
 use super::query::{Query, encoding, silence};
 use super::stream::VendorSpeechToText;
-use crate::providers::catalogue::Offer;
+use crate::providers::catalogue::{Offer, languages};
 use crate::providers::format::AudioFormat;
 use crate::providers::wire::{Closed, Frame, Handshake, Outbox};
 use crate::providers::{
@@ -88,7 +89,7 @@ impl SttVendor for Flux {
             end_of_turn: true,
             timestamps: true,
             detects_language: self.settings.model.ends_with("multi"),
-            languages: &[],
+            languages: languages(OFFER.vendor, &self.settings.model),
         }
     }
 
@@ -124,7 +125,7 @@ impl SttVendor for Flux {
             forces: self.settings.options.get(FORCE).and_then(Value::as_bool).unwrap_or(true),
             in_turn: false,
             ended: None,
-            asked: 0,
+            owed: Owed::default(),
             leaving: false,
         })
     }
@@ -140,8 +141,8 @@ struct Listen {
     in_turn: bool,
     /// `turn_index` of the last turn that has ended.
     ended: Option<u64>,
-    /// Requests to end the turn that are not answered.
-    asked: u32,
+    /// Requests to end the turn; one that is open will end.
+    owed: Owed,
     leaving: bool,
 }
 
@@ -175,12 +176,11 @@ impl Listen {
                 self.ended = turn;
                 let tag = message.pointer("/languages/0").and_then(Value::as_str);
                 heard.extend(tag.map(|tag| Heard::Language { tag: tag.to_owned(), confidence: None }));
-                heard.push(Heard::Final { text: transcript, confidence: mean(list, "confidence"), span });
-                if self.asked > 0 {
-                    self.asked -= 1;
-                    heard.push(Heard::Flushed);
-                } else {
-                    heard.push(Heard::EndOfTurn { eager: false });
+                let words = Heard::Final { text: transcript, confidence: mean(list, "confidence"), span };
+                match self.owed.all_answered() {
+                    Answer::Overdue(request) => heard.extend([Heard::Overdue(request), words]),
+                    Answer::InTime => heard.extend([words, Heard::Flushed]),
+                    Answer::Unasked => heard.extend([words, Heard::EndOfTurn { eager: false }]),
                 }
             }
             _ => {}
@@ -209,13 +209,23 @@ impl SttProtocol for Listen {
     }
 
     fn finish(&mut self, out: &mut Outbox) -> usize {
-        // One answer ends the turn, however often it was asked for.
-        self.asked = 1;
+        self.owed.ask();
         if !self.forces {
             return self.send_silence(ENDING_SILENCE_MS, out);
         }
         out.json(&json!({"type": "ForceEndTurn"}));
         0
+    }
+
+    fn give_up(&mut self) {
+        self.owed.give_up();
+        if !self.in_turn {
+            self.owed.forget();
+        }
+    }
+
+    fn forget(&mut self) {
+        self.owed.forget();
     }
 
     fn received(&mut self, frame: Frame, out: &mut Outbox, heard: &mut Vec<Heard>) -> Result<(), ProviderError> {
@@ -301,6 +311,17 @@ mod tests {
         let mut machine = listen(&[("force_end_turn", json!(false))]);
         assert_eq!(machine.finish(&mut out), 4_000);
         assert_eq!(out.next_frame(), Some(Frame::Binary(vec![0xFF; 4_000].into())), "silence of µ-law");
+    }
+
+    #[test]
+    fn a_turn_that_ends_after_it_was_given_up_neither_answers_nor_ends_the_next_one() {
+        let mut machine = listen(&[]);
+        turn(machine.as_mut(), "StartOfTurn");
+        machine.finish(&mut Outbox::default());
+        machine.give_up();
+        machine.finish(&mut Outbox::default());
+        assert!(matches!(turn(machine.as_mut(), "EndOfTurn")[..], [Heard::Overdue(1), Heard::Final { .. }]));
+        assert!(matches!(turn(machine.as_mut(), "EndOfTurn")[..], [Heard::Final { .. }, Heard::Flushed]));
     }
 
     #[test]

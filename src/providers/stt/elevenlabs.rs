@@ -3,6 +3,7 @@
 use super::message::{
     ending, limited, mean, object, refused, span_of_words, text, transient, unauthorized, unpaid, words,
 };
+use super::owed::{Answer, Owed};
 use super::protocol::{Heard, SttProtocol, SttVendor};
 use super::query::{Query, language, silence};
 use super::stream::VendorSpeechToText;
@@ -12,7 +13,7 @@ use crate::providers::wire::{Closed, Frame, Handshake, Outbox};
 use crate::providers::{
     Network, ProviderError, ProviderName, Settings, SettingsError, SpeechToText, SttCapabilities, SttRequest,
 };
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -114,7 +115,7 @@ impl SttVendor for Scribe {
             in_detail: self.asks_for("include_timestamps") || self.asks_for("include_language_detection"),
             commits_itself: self.commits_itself(),
             uncommitted: 0,
-            asked: 0,
+            owed: Owed::default(),
         })
     }
 }
@@ -130,21 +131,23 @@ struct Realtime {
     commits_itself: bool,
     /// Octets since the last commit.
     uncommitted: usize,
-    asked: u32,
+    /// Every commit is answered; its own cannot be told from ours.
+    owed: Owed,
 }
 
 impl Realtime {
     fn send(&self, octets: &[u8], commit: bool, out: &mut Outbox) {
-        out.json(&json!({
-            "message_type": "input_audio_chunk",
-            "audio_base_64": super::message::base64(octets),
-            "commit": commit,
-            "sample_rate": self.format.rate.0,
-        }));
+        let rate = self.format.rate;
+        let before = format!(
+            r#"{{"message_type":"input_audio_chunk","commit":{commit},"sample_rate":{},"audio_base_64":""#,
+            rate.0
+        );
+        out.audio_in_json(&before, octets, r#""}"#);
     }
 
     fn committed(&mut self, message: &Value, heard: &mut Vec<Heard>) {
-        if self.asked == 0 && !self.commits_itself {
+        let answer = self.owed.answered();
+        if answer == Answer::Unasked && !self.commits_itself {
             return;
         }
         let list = message.get("words");
@@ -153,12 +156,11 @@ impl Realtime {
             heard.push(Heard::Language { tag: tag.to_owned(), confidence: None });
         }
         let confidence = mean(list, "logprob").map(|mean| mean.exp().clamp(0.0, 1.0));
-        heard.push(Heard::Final { text: words(message, "/text"), confidence, span: span_of_words(list, 1.0) });
-        if self.asked > 0 {
-            self.asked -= 1;
-            heard.push(Heard::Flushed);
-        } else {
-            heard.push(Heard::EndOfTurn { eager: false });
+        let words = Heard::Final { text: words(message, "/text"), confidence, span: span_of_words(list, 1.0) };
+        match answer {
+            Answer::Overdue(request) => heard.extend([Heard::Overdue(request), words]),
+            Answer::InTime => heard.extend([words, Heard::Flushed]),
+            Answer::Unasked => heard.extend([words, Heard::EndOfTurn { eager: false }]),
         }
     }
 }
@@ -185,8 +187,19 @@ impl SttProtocol for Realtime {
         let filling: Vec<u8> = silence(self.format, SHORTEST_COMMIT_MS).into_iter().take(missing).collect();
         self.send(&filling, true, out);
         self.uncommitted = 0;
-        self.asked += 1;
+        self.owed.ask();
         missing
+    }
+
+    fn give_up(&mut self) {
+        self.owed.give_up();
+        if self.commits_itself {
+            self.owed.forget();
+        }
+    }
+
+    fn forget(&mut self) {
+        self.owed.forget();
     }
 
     fn received(&mut self, frame: Frame, _: &mut Outbox, heard: &mut Vec<Heard>) -> Result<(), ProviderError> {
@@ -198,6 +211,7 @@ impl SttProtocol for Realtime {
             "partial_transcript" => {
                 let said = words(&message, "/text");
                 if !said.expose().is_empty() {
+                    heard.extend(self.owed.overdue().map(Heard::Overdue));
                     heard.push(Heard::Interim { text: said, span: None });
                 }
             }
@@ -244,6 +258,7 @@ mod tests {
     use super::*;
     use crate::base::SampleRate;
     use crate::providers::stt::query::tests::settings;
+    use serde_json::json;
 
     fn realtime(options: &[(&str, Value)]) -> Box<dyn SttProtocol> {
         let vendor = Scribe { settings: settings(options), keep_alive: Duration::from_secs(5) };

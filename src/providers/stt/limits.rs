@@ -6,6 +6,9 @@ use std::time::Duration;
 pub const RING: Duration = Duration::from_secs(15);
 /// From the vendor having been asked for all words to an answer with what is known.
 pub const FLUSH_TIMEOUT: Duration = Duration::from_millis(700);
+/// From then on, to the end of all hope: until then the next answer of a vendor that answers one request after the other is
+/// taken for that one.
+pub const LATE: Duration = Duration::from_secs(3);
 /// From [`finish`](crate::providers::SttStream::finish) to its answer, whatever happens: a caller is waiting. Without a
 /// connection that takes audio, [`PATIENCE`](crate::providers::limits::PATIENCE).
 pub const ANSWER_TIMEOUT: Duration = Duration::from_millis(1_300);
@@ -27,6 +30,9 @@ pub const SILENT_FINISHES: u32 = 2;
 pub const SEGMENT_TEXT_BYTES: usize = 64 * 1024;
 /// Pieces of audio between the call and the stream's task: ten seconds of 20 ms. More means that the task does not run.
 pub const INBOX_PIECES: usize = 500;
+/// Audio that may wait between the two while nobody is listened to: it is only kept for the next segment's pre-roll, and
+/// what begins a segment fetches it at once.
+pub const LULL: Duration = Duration::from_millis(500);
 /// Events waiting for the call. It reads them at once; when it does not, partials are dropped.
 pub const EVENTS: usize = 64;
 /// Places of [`EVENTS`] kept for what must not be dropped.

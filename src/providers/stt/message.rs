@@ -5,7 +5,6 @@ use crate::base::Pii;
 use crate::providers::error::in_short;
 use crate::providers::wire::{Closed, Frame};
 use crate::providers::{ProviderError, ProviderName};
-use bytes::BytesMut;
 use serde_json::Value;
 use std::time::Duration;
 
@@ -16,13 +15,6 @@ pub(super) fn object(provider: &ProviderName, frame: &Frame) -> Result<Value, Pr
         Frame::Binary(octets) => serde_json::from_slice(octets).ok(),
     };
     parsed.filter(Value::is_object).ok_or_else(|| protocol(provider, "a message is no JSON object"))
-}
-
-/// Octets as base64.
-pub(super) fn base64(octets: &[u8]) -> String {
-    let mut text = BytesMut::new();
-    crate::providers::base64::encode(octets, &mut text);
-    String::from_utf8_lossy(&text).into_owned()
 }
 
 /// A text; empty when it is not there.

@@ -12,6 +12,7 @@ pub mod language;
 pub mod limits;
 mod message;
 mod openai;
+mod owed;
 pub mod pace;
 pub mod protocol;
 mod query;

@@ -2,7 +2,7 @@
 //!
 //! The models for it find no turns themselves: what was said is committed when the caller pauses.
 
-use super::message::{base64, ending, limited, object, refused, text, transient, unauthorized, unpaid};
+use super::message::{ending, limited, object, refused, text, transient, unauthorized, unpaid};
 use super::protocol::{Heard, SttProtocol, SttVendor};
 use super::query::{Query, encoding, language, silence};
 use super::stream::VendorSpeechToText;
@@ -90,7 +90,9 @@ impl SttVendor for OpenAi {
             update: update(settings, request, format),
             format,
             uncommitted: 0,
-            asked: 0,
+            commits: 0,
+            named: 0,
+            given_up: 0,
             owed: VecDeque::new(),
             items: VecDeque::new(),
             told: VecDeque::new(),
@@ -134,10 +136,12 @@ struct Transcription {
     format: AudioFormat,
     /// Octets since the last commit.
     uncommitted: usize,
-    /// Commits of ours whose item is not yet named.
-    asked: u32,
+    /// Commits of ours, those whose item is named, and those that were given up.
+    commits: u64,
+    named: u64,
+    given_up: u64,
     /// Commits of ours that had nothing to commit, by how many items have to be complete before they are answered.
-    owed: VecDeque<usize>,
+    owed: VecDeque<(usize, u64)>,
     /// In the order they were said, which is not that in which they are completed.
     items: VecDeque<Item>,
     /// The last items told.
@@ -150,9 +154,16 @@ struct Item {
     text: Pii<String>,
     confidence: Option<f32>,
     committed: bool,
-    /// Our commit made it: its completion answers us.
-    ours: bool,
+    /// The number of our commit that made it, which its completion answers.
+    request: Option<u64>,
     complete: bool,
+}
+
+impl Item {
+    /// It answers a commit up to this one.
+    fn is_overdue(&self, given_up: u64) -> bool {
+        self.request.is_some_and(|request| request <= given_up)
+    }
 }
 
 impl Transcription {
@@ -167,11 +178,17 @@ impl Transcription {
         self.items.back_mut()
     }
 
+    /// Our oldest commit whose item is not named.
+    fn next_request(&mut self) -> Option<u64> {
+        let is_ours = self.named < self.commits;
+        self.named += u64::from(is_ours);
+        is_ours.then_some(self.named)
+    }
+
     fn committed(&mut self, id: &str, after: &str) {
-        let ours = self.asked > 0;
-        self.asked = self.asked.saturating_sub(1);
+        let request = self.next_request();
         let Some(item) = self.item(id) else { return };
-        (item.committed, item.ours) = (true, ours);
+        (item.committed, item.request) = (true, request);
         // Words may have come of it before those that it follows were named.
         let place = |id: &str| self.items.iter().position(|item| item.id == id);
         if let (Some(own), Some(before)) = (place(id), place(after))
@@ -185,24 +202,31 @@ impl Transcription {
     /// Tells what is complete, in order, and what is under way behind it.
     fn tell(&mut self, heard: &mut Vec<Heard>) {
         let mut told = 0;
-        while self.items.front().is_some_and(|item| item.complete) {
-            let Some(item) = self.items.pop_front() else { break };
+        let given_up = self.given_up;
+        // Nobody waits for what was given up.
+        let in_order = |items: &VecDeque<Item>| {
+            let place = items.iter().position(|item| item.complete || !item.is_overdue(given_up))?;
+            items.get(place).is_some_and(|item| item.complete).then_some(place)
+        };
+        while let Some(item) = in_order(&self.items).and_then(|place| self.items.remove(place)) {
             told += 1;
-            heard.push(Heard::Final { text: item.text, confidence: item.confidence, span: None });
-            if item.ours {
-                heard.push(Heard::Flushed);
+            let words = Heard::Final { text: item.text, confidence: item.confidence, span: None };
+            match item.request {
+                Some(request) if request <= given_up => heard.extend([Heard::Overdue(request), words]),
+                Some(_) => heard.extend([words, Heard::Flushed]),
+                None => heard.push(words),
             }
             self.told.push_back(item.id);
             if self.told.len() > ITEMS {
                 self.told.pop_front();
             }
         }
-        self.owed.iter_mut().for_each(|items| *items = items.saturating_sub(told));
-        while self.owed.front() == Some(&0) {
-            self.owed.pop_front();
-            heard.push(Heard::Flushed);
+        self.owed.iter_mut().for_each(|(items, _)| *items = items.saturating_sub(told));
+        while let Some((_, request)) = self.owed.pop_front_if(|(items, _)| *items == 0) {
+            heard.extend((request > given_up).then_some(Heard::Flushed));
         }
-        let under_way = self.items.iter().map(|item| item.text.expose().trim());
+        let under_way =
+            self.items.iter().filter(|item| !item.is_overdue(given_up)).map(|item| item.text.expose().trim());
         let under_way: Vec<&str> = under_way.filter(|text| !text.is_empty()).collect();
         if !under_way.is_empty() {
             heard.push(Heard::Interim { text: Pii::new(under_way.join(" ")), span: None });
@@ -238,7 +262,7 @@ impl SttProtocol for Transcription {
 
     fn audio(&mut self, octets: &[u8], out: &mut Outbox) -> usize {
         self.uncommitted += octets.len();
-        out.json(&json!({"type": "input_audio_buffer.append", "audio": base64(octets)}));
+        out.audio_in_json(r#"{"type":"input_audio_buffer.append","audio":""#, octets, r#""}"#);
         0
     }
 
@@ -249,9 +273,24 @@ impl SttProtocol for Transcription {
             self.audio(&filling, out);
         }
         self.uncommitted = 0;
-        self.asked += 1;
+        self.commits += 1;
         out.json(&json!({"type": "input_audio_buffer.commit"}));
         missing
+    }
+
+    fn give_up(&mut self) {
+        self.given_up = self.commits;
+        self.owed.clear();
+    }
+
+    fn forget(&mut self) {
+        let given_up = self.given_up;
+        let (gone, kept) = self.items.drain(..).partition(|item: &Item| item.is_overdue(given_up) && !item.complete);
+        self.items = kept;
+        let gone: VecDeque<Item> = gone;
+        self.told.extend(gone.into_iter().map(|item| item.id));
+        let excess = self.told.len().saturating_sub(ITEMS);
+        self.told.drain(..excess);
     }
 
     fn received(&mut self, frame: Frame, out: &mut Outbox, heard: &mut Vec<Heard>) -> Result<(), ProviderError> {
@@ -289,9 +328,8 @@ impl SttProtocol for Transcription {
                     return Err(self.failure(error));
                 }
                 // The vendor had committed by itself: what it has named so far is all there is.
-                if self.asked > 0 {
-                    self.asked -= 1;
-                    self.owed.push_back(self.items.len());
+                if let Some(request) = self.next_request() {
+                    self.owed.push_back((self.items.len(), request));
                 }
                 self.tell(heard);
             }
@@ -384,6 +422,25 @@ mod tests {
         assert_eq!(said(&heard), ["interim on two"]);
         let (heard, _) = hear(machine.as_mut(), event("completed", "a", "transcript", "one"));
         assert_eq!(said(&heard), ["final one", "Flushed", "final two", "Flushed"]);
+    }
+
+    #[test]
+    fn what_was_given_up_is_named_when_it_comes_and_holds_up_nothing_behind_it() {
+        let mut machine = session(AudioFormat::MULAW, &[]);
+        let committed = |id: &str| json!({"type": "input_audio_buffer.committed", "item_id": id});
+        let completed = |id: &str, words: &str| json!({"type": "conversation.item.input_audio_transcription.completed", "item_id": id, "transcript": words});
+        machine.finish(&mut Outbox::default());
+        hear(machine.as_mut(), committed("a"));
+        machine.give_up();
+        machine.finish(&mut Outbox::default());
+        hear(machine.as_mut(), committed("b"));
+        assert_eq!(said(&hear(machine.as_mut(), completed("b", "two")).0), ["final two", "Flushed"]);
+        assert_eq!(said(&hear(machine.as_mut(), completed("a", "one")).0), ["Overdue(1)", "final one"]);
+        machine.finish(&mut Outbox::default());
+        hear(machine.as_mut(), committed("c"));
+        machine.give_up();
+        machine.forget();
+        assert_eq!(hear(machine.as_mut(), completed("c", "three")).0, [], "it is over");
     }
 
     #[test]

@@ -75,6 +75,13 @@ pub trait SttProtocol: Send {
     /// deadline.
     fn finish(&mut self, out: &mut Outbox) -> usize;
 
+    /// The requests so far are given up: the session goes on without their answers. Those that come after all are reported
+    /// behind a [`Heard::Overdue`], and without a [`Heard::Flushed`], where the vendor's order tells them from later ones:
+    /// by an id, or because it answers each request for certain and one after the other.
+    fn give_up(&mut self) {}
+    /// They will not come any more.
+    fn forget(&mut self) {}
+
     /// The vendor's message. Unknown types and fields are ignored.
     ///
     /// # Errors
@@ -122,6 +129,8 @@ pub enum Heard {
         /// Where the vendor says.
         span: Option<Span>,
     },
+    /// The next words answer this request, the first of a connection being 1, which was given up.
+    Overdue(u64),
     /// Everything sent before the earliest unanswered [`SttProtocol::finish`] has been reported.
     Flushed,
     /// The vendor takes the turn for finished.

@@ -111,6 +111,12 @@ impl Segment {
         }
     }
 
+    /// From where on a fresh connection would have to hear; `None` when everything has been heard and answered.
+    pub(super) fn unheard_from(&self) -> Option<u64> {
+        let is_answered = !self.listening && self.want.is_none() && self.stable >= self.end;
+        (!is_answered).then_some(self.stable)
+    }
+
     /// Goes over to a fresh connection, and says from where on it has to hear.
     pub(super) fn tell_again(&mut self, oldest: u64) -> u64 {
         (self.after, self.clock, self.sent, self.sent_since, self.answered) = (0, 0, 0, None, false);

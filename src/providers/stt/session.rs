@@ -8,10 +8,12 @@
 //!
 //! Audio is sent only while a segment is listened to, from `pre_roll` before its start. Words are a segment's when the
 //! vendor's own times say so; without times, when every request for words that was made before the segment has been
-//! answered. After each input, [`Session::poll`] until it is empty, then come back by [`Session::poll_timeout`].
+//! answered. A request that is not answered in time is given up; the words that answer it after all are told from those of
+//! the next segment where the vendor names or orders its answers ([`SttProtocol::give_up`]). Where it does neither, words
+//! that are later than [`FLUSH_TIMEOUT`](super::limits::FLUSH_TIMEOUT) count as the present segment's. After each input, [`Session::poll`] until it is empty, then come back by [`Session::poll_timeout`].
 
 use super::limits::{
-    ANSWER_TIMEOUT, ENOUGH_AUDIO, RECONNECT_WAIT, RECONNECTS, RECOVERY, RING, SETTLED, SILENT_FINISHES,
+    ANSWER_TIMEOUT, ENOUGH_AUDIO, LATE, LULL, RECONNECT_WAIT, RECONNECTS, RECOVERY, RING, SETTLED, SILENT_FINISHES,
 };
 use super::pace::Pacer;
 use super::protocol::{Answers, Heard, Span, SttProtocol, SttVendor};
@@ -106,6 +108,8 @@ struct Connection {
     asked: u64,
     answered: u64,
     asked_at: Instant,
+    /// When answers to requests that were given up are not expected any more.
+    forget_at: Option<Instant>,
     /// Audio has been sent since the last request.
     dangling: bool,
     expiring: bool,
@@ -197,7 +201,23 @@ impl Session {
         self.octets.clear();
         self.converter.encode(samples, &mut self.octets, counts);
         self.ring.push(&self.octets);
+        let recent = self.ring.end().saturating_sub(self.pre_roll);
+        let needed = self.segment.as_ref().and_then(Segment::unheard_from);
+        self.ring.forget_before(needed.unwrap_or(recent).min(recent));
         self.run(now);
+    }
+
+    /// How much audio may come before there is anything to be done with it: what a packet lacks while the caller is
+    /// listened to, [`LULL`] otherwise.
+    #[must_use]
+    pub fn appetite(&self) -> Duration {
+        match &self.segment {
+            Some(segment) if segment.listening => {
+                let waiting = self.ring.end().saturating_sub(self.sent_to);
+                duration_of(self.format, self.packet.saturating_sub(waiting))
+            }
+            _ => LULL,
+        }
     }
 
     /// See [`SttStream::start`](crate::providers::SttStream::start).
@@ -284,6 +304,7 @@ impl Session {
             asked: 0,
             answered: 0,
             asked_at: now,
+            forget_at: None,
             dangling: false,
             expiring: false,
             heard_to: Duration::ZERO,
@@ -308,12 +329,17 @@ impl Session {
         if let Some(segment) = self.segment.as_mut().filter(|segment| segment.sent_since.is_some()) {
             segment.answered = true;
         }
+        connection.forget(now);
+        if now >= connection.asked_at + self.terms.flush_timeout {
+            connection.give_up(now);
+        }
         let mut outbox = Outbox::default();
         let mut heard = Vec::new();
         let result = connection.protocol.received(frame, &mut outbox, &mut heard);
         self.flush(outbox);
+        let mut overdue = None;
         for heard in heard {
-            self.hear(heard, now);
+            overdue = self.hear(heard, overdue, now);
         }
         match result {
             Ok(()) => self.run(now),
@@ -560,7 +586,7 @@ impl Session {
                 self.out.push_back(Output::Event(SttEvent::Unheard { segment: segment.id }));
             }
             if let Link::Up(connection) = &mut self.link {
-                connection.answered = connection.asked;
+                connection.give_up(now);
             }
         }
         let events = segment.answer(now, self.format, complete);
@@ -568,13 +594,12 @@ impl Session {
         self.change_connection(now);
     }
 
-    fn hear(&mut self, heard: Heard, now: Instant) {
-        let Link::Up(connection) = &mut self.link else { return };
-        if now >= connection.asked_at + self.terms.flush_timeout {
-            // What has not been answered by now will not be.
-            connection.answered = connection.asked;
-        }
+    /// Takes what the vendor says, which answers the request `overdue` where that was given up; the number of the one that
+    /// the next answers comes back.
+    fn hear(&mut self, heard: Heard, overdue: Option<u64>, now: Instant) -> Option<u64> {
+        let Link::Up(connection) = &mut self.link else { return None };
         match heard {
+            Heard::Overdue(request) => return Some(request),
             Heard::Ready => {
                 let is_news = !std::mem::replace(&mut connection.ready, true);
                 if is_news && !self.expected.is_empty() {
@@ -593,13 +618,13 @@ impl Session {
                 self.answer(now);
             }
             Heard::Interim { text, span } => {
-                let Some(segment) = owner(&mut self.segment, connection, span, self.format) else { return };
+                let segment = owner(&mut self.segment, connection, span, overdue, self.format)?;
                 segment.ended = segment.ended.filter(|_| text.expose().is_empty());
                 segment.words.interim(text);
                 self.out.extend(segment.partial().map(Output::Event));
             }
             Heard::Final { text, confidence, span } => {
-                let Some(segment) = owner(&mut self.segment, connection, span, self.format) else { return };
+                let segment = owner(&mut self.segment, connection, span, overdue, self.format)?;
                 segment.ended = segment.ended.filter(|_| text.expose().is_empty());
                 segment.words.stand(&text, confidence, self.sent_to);
                 if let Some((_, end)) = span.filter(|_| !text.expose().is_empty()) {
@@ -619,6 +644,25 @@ impl Session {
                 }
             }
         }
+        None
+    }
+}
+
+impl Connection {
+    /// What is not answered by now is not waited for.
+    fn give_up(&mut self, now: Instant) {
+        if self.answered < self.asked {
+            self.answered = self.asked;
+            self.protocol.give_up();
+            self.forget_at.get_or_insert(now + LATE);
+        }
+    }
+
+    /// And after [`LATE`] not expected.
+    fn forget(&mut self, now: Instant) {
+        if self.forget_at.take_if(|at| *at <= now).is_some() {
+            self.protocol.forget();
+        }
     }
 }
 
@@ -627,12 +671,14 @@ fn owner<'a>(
     segment: &'a mut Option<Segment>,
     connection: &Connection,
     span: Option<Span>,
+    overdue: Option<u64>,
     format: AudioFormat,
 ) -> Option<&'a mut Segment> {
     let segment = segment.as_mut()?;
-    let own = match span {
-        Some((start, end)) => (start + end) / 2 >= duration_of(format, segment.clock).max(connection.heard_to),
-        None => connection.answered >= segment.after,
+    let own = match (span, overdue) {
+        (Some((start, end)), _) => (start + end) / 2 >= duration_of(format, segment.clock).max(connection.heard_to),
+        (None, Some(request)) => request > segment.after,
+        (None, None) => connection.answered >= segment.after,
     };
     own.then_some(segment)
 }

@@ -3,7 +3,7 @@
 use super::limits::{EVENTS, EVENTS_KEPT, FLUSH_TIMEOUT, INBOX_PIECES};
 use super::protocol::SttVendor;
 use super::session::{Output, Session, Terms};
-use crate::base::SegmentId;
+use crate::base::{SampleRate, SegmentId};
 use crate::providers::limits::GOODBYE;
 use crate::providers::socket::Socket;
 use crate::providers::wire::{Closed, Frame};
@@ -71,12 +71,14 @@ impl SpeechToText for VendorSpeechToText {
             .map_err(|_| ProviderError::Busy { provider: provider.clone(), waiting: self.concurrency })
             .inspect_err(|error| self.meter.failed(error))?;
         let now = Instant::now().into_std();
+        let rate = request.rate;
         let session = Session::new(self.terms.clone(), Arc::clone(&self.vendor), request, now)
             .map_err(|error| ProviderError::BadRequest { provider: provider.clone(), reason: error.to_string() })?;
         let inbox = Arc::new(Inbox::default());
         let (events, receiver) = mpsc::channel(EVENTS);
         let task = Task {
             session,
+            rate,
             inbox: Arc::clone(&inbox),
             events,
             meter: Arc::clone(&self.meter),
@@ -111,6 +113,9 @@ struct Inbox {
 struct Queue {
     inputs: VecDeque<Input>,
     pieces: usize,
+    /// Samples in them, and how many of those are worth waking the task for.
+    samples: usize,
+    appetite: usize,
     dropped: u64,
     closed: bool,
 }
@@ -121,10 +126,13 @@ impl Inbox {
     }
 
     fn put(&self, input: Input) {
-        {
+        let is_due = {
             let mut queue = self.lock();
-            if matches!(input, Input::Audio(_)) {
+            let mut is_due = true;
+            if let Input::Audio(samples) = &input {
                 queue.pieces += 1;
+                queue.samples = queue.samples.saturating_add(samples.len());
+                is_due = queue.samples >= queue.appetite;
                 if queue.pieces > INBOX_PIECES {
                     let oldest = queue.inputs.iter().position(|input| matches!(input, Input::Audio(_)));
                     if oldest.and_then(|place| queue.inputs.remove(place)).is_some() {
@@ -134,14 +142,26 @@ impl Inbox {
                 }
             }
             queue.inputs.push_back(input);
+            is_due
+        };
+        if is_due {
+            self.stirred.notify_one();
         }
-        self.stirred.notify_one();
+    }
+
+    /// Audio alone does not wake the task before there are so many samples of it.
+    fn rest(&self, appetite: usize) {
+        let mut queue = self.lock();
+        queue.appetite = appetite;
+        if queue.pieces > 0 && queue.samples >= appetite {
+            self.stirred.notify_one();
+        }
     }
 
     /// Everything that waits, how many pieces were dropped since the last time, and whether nobody will say more.
     fn take(&self) -> (VecDeque<Input>, u64, bool) {
         let mut queue = self.lock();
-        queue.pieces = 0;
+        (queue.pieces, queue.samples) = (0, 0);
         (std::mem::take(&mut queue.inputs), std::mem::take(&mut queue.dropped), queue.closed)
     }
 }
@@ -183,6 +203,8 @@ type Opening = Pin<Box<dyn Future<Output = Result<Socket, ProviderError>> + Send
 
 struct Task {
     session: Session,
+    /// Of the samples that are pushed.
+    rate: SampleRate,
     inbox: Arc<Inbox>,
     events: mpsc::Sender<SttEvent>,
     meter: Arc<Meter>,
@@ -257,6 +279,8 @@ impl Task {
                 Input::Expect(phrases) => self.session.expect(phrases),
             }
         }
+        let appetite = u32::try_from(self.session.appetite().as_millis()).unwrap_or(u32::MAX);
+        self.inbox.rest(self.rate.samples_in_ms(appetite));
         !closed
     }
 
@@ -381,5 +405,30 @@ mod tests {
         assert!(matches!(inputs.back(), Some(Input::Finish(SegmentId(1)))));
         drop(stream);
         assert!(inbox.take().2, "the call has left");
+    }
+
+    #[tokio::test]
+    async fn audio_wakes_nobody_before_there_is_a_packet_of_it_and_everything_else_does_at_once() {
+        let inbox = Arc::new(Inbox::default());
+        let mut stream = Stream { inbox: Arc::clone(&inbox) };
+        let wakes = || {
+            let woken = std::pin::pin!(inbox.stirred.notified()).enable();
+            inbox.take();
+            woken
+        };
+        inbox.rest(480);
+        stream.push(&[0; 160]);
+        stream.push(&[0; 160]);
+        assert!(!wakes());
+        (0..3).for_each(|_| stream.push(&[0; 160]));
+        assert!(wakes());
+        stream.push(&[0; 160]);
+        stream.finish(SegmentId(1));
+        assert!(wakes());
+        stream.push(&[0; 160]);
+        inbox.rest(160);
+        assert!(wakes(), "what came meanwhile counts");
+        inbox.rest(0);
+        assert!(!wakes(), "nothing has come");
     }
 }

@@ -66,6 +66,14 @@ impl Deepgram {
         request.voice.as_deref().unwrap_or(own)
     }
 
+    /// A voice has one language, by the end of its name (`aura-2-thalia-en`).
+    fn languages(&self) -> &'static [&'static str] {
+        const KNOWN: &[&str] = &["en", "es", "de", "fr", "nl", "it", "ja"];
+        let voice = if self.settings.voice.is_empty() { &self.settings.model } else { &self.settings.voice };
+        let of_voice = voice.rsplit('-').next().and_then(|end| KNOWN.iter().position(|known| *known == end));
+        of_voice.and_then(|place| KNOWN.get(place..=place)).unwrap_or_default()
+    }
+
     fn is_flux(&self, request: &SpeakRequest) -> bool {
         self.model(request).starts_with("flux")
     }
@@ -101,7 +109,7 @@ impl TtsVendor for Deepgram {
             word_timestamps: false,
             cancel: true,
             wants_speakable_text: true,
-            languages: &[],
+            languages: self.languages(),
         }
     }
 

@@ -161,7 +161,8 @@ impl TtsVendor for ElevenLabs {
             formats: FORMATS.to_vec(),
             word_timestamps: true,
             cancel: self.http,
-            wants_speakable_text: true,
+            // Once is enough.
+            wants_speakable_text: self.settings.option("apply_text_normalization").as_deref() != Some("on"),
             languages: &[],
         }
     }

@@ -310,6 +310,21 @@ fn a_clock_that_leaps_is_followed() {
 }
 
 #[test]
+fn a_clock_that_leaps_by_less_than_a_packet_costs_no_more_than_the_leap_whatever_the_phase() {
+    for leap in (8..320).step_by(8) {
+        for phase_us in (0..20_000).step_by(2_500) {
+            let mut path = Path::new(300, 20, |_| Some(1_000));
+            for (_, _, timestamp, _) in path.wire.iter_mut().skip(50) {
+                *timestamp = timestamp.wrapping_add(leap);
+            }
+            let pulled = path.run(phase_us, 295, false);
+            let lost = share(&pulled[60..], |half| half == Source::Lost);
+            assert!(lost < 0.02, "{leap} ticks, phase {phase_us} us: {lost} made up");
+        }
+    }
+}
+
+#[test]
 fn a_sender_with_a_fast_or_slow_clock_neither_runs_over_nor_dry() {
     for ppm in [-200i64, 200] {
         let mut path =

@@ -207,3 +207,58 @@ fn an_option_that_is_unknown_is_refused() {
     let error = build(&settings(json!({"voise": "marin"})), &network).err().unwrap();
     assert!(error.reason.contains("voise"), "{error}");
 }
+
+fn transcribed(item: &str, words: &str) -> Value {
+    json!({"type": "conversation.item.input_audio_transcription.completed", "item_id": item, "transcript": words})
+}
+
+fn committed(item: &str, previous: Option<&str>) -> Value {
+    json!({"type": "input_audio_buffer.committed", "item_id": item, "previous_item_id": previous})
+}
+
+/// Turns and words in short.
+fn words(events: &[Answered]) -> Vec<String> {
+    events
+        .iter()
+        .map(|event| match event {
+            Answered::CallerTurn { turn, before } => format!("turn {} before {}", turn.0, before.map_or(0, |t| t.0)),
+            Answered::TurnSaid { turn, text } => {
+                format!("{} said {}", turn.0, text.as_ref().map_or("nothing", |text| text.expose()))
+            }
+            Answered::CallerSaid(text) => format!("said {}", text.expose()),
+            other => format!("{other:?}"),
+        })
+        .collect()
+}
+
+#[test]
+fn turns_stand_in_the_order_of_the_conversation_and_words_are_told_once() {
+    let mut rig = Rig::live(json!({}), TurnsBy::Vendor);
+    assert_eq!(words(&rig.hear(committed("a", None)).0), ["turn 1 before 0"]);
+    let user = json!({"id": "a", "role": "user", "content": [{"type": "input_audio"}]});
+    let added = json!({"type": "conversation.item.added", "previous_item_id": null, "item": user});
+    assert_eq!(words(&rig.hear(added).0), [] as [&str; 0], "the same item");
+    rig.hear(
+        json!({"type": "conversation.item.added", "previous_item_id": "a", "item": {"id": "r", "role": "assistant"}}),
+    );
+    assert_eq!(words(&rig.hear(committed("c", Some("b"))).0), ["turn 2 before 0"]);
+    assert_eq!(words(&rig.hear(committed("b", Some("r"))).0), ["turn 3 before 2"], "it is named late");
+    assert_eq!(words(&rig.hear(transcribed("c", "three")).0), ["2 said three"]);
+    assert_eq!(words(&rig.hear(transcribed("a", " one ")).0), ["1 said one"]);
+    assert_eq!(words(&rig.hear(transcribed("a", "one")).0), [] as [&str; 0], "twice");
+    let failed = json!({"type": "conversation.item.input_audio_transcription.failed", "item_id": "b", "error": {}});
+    assert_eq!(words(&rig.hear(failed.clone()).0), ["3 said nothing"]);
+    assert_eq!(words(&rig.hear(failed).0), [] as [&str; 0]);
+    assert_eq!(words(&rig.hear(transcribed("z", "who")).0), ["turn 4 before 0", "4 said who"], "of no known item");
+    assert_eq!(words(&rig.hear(transcribed("", "who")).0), ["said who"]);
+}
+
+#[test]
+fn a_conversation_without_end_is_remembered_in_part() {
+    let mut rig = Rig::live(json!({}), TurnsBy::Vendor);
+    for item in 0..1_000 {
+        let previous = format!("i{}", item - 1);
+        rig.hear(committed(&format!("i{item}"), Some(&previous)));
+    }
+    assert_eq!(words(&rig.hear(transcribed("i999", "last")).0), ["1000 said last"]);
+}

@@ -175,6 +175,8 @@ impl Session {
             self.events.push_back(RealtimeEvent::BrokeOff { answer: *answer });
             self.ended(*answer);
         }
+        self.transcript.end();
+        self.report_words();
         self.due = was_due;
         if !cut.is_empty() && self.due.is_none() && self.open_calls.is_empty() {
             self.ask(now, false);
@@ -192,6 +194,7 @@ impl Session {
         self.wishes.clear();
         self.flow_until = None;
         self.ends_at = None;
+        self.life_until = None;
         self.decoder = None;
         self.caller_speaks = false;
         self.lifetime_ends = None;

@@ -2,7 +2,7 @@ use super::*;
 use crate::base::SampleRate;
 use crate::base::chat::Message;
 use crate::providers::format::AudioFormat;
-use crate::providers::realtime::protocol::Start;
+use crate::providers::realtime::protocol::{Start, TurnId};
 use serde_json::Map;
 use std::sync::Mutex;
 
@@ -81,6 +81,8 @@ impl RealtimeProtocol for Strings {
             "audio" => Answered::Audio { answer, octets: vec![0xFF; 800] },
             "end" => Answered::AudioEnded { answer },
             "caller" => Answered::CallerSaid(rest),
+            "turn" => Answered::CallerTurn { turn: TurnId(answer.0), before: None },
+            "heard" => Answered::TurnSaid { turn: TurnId(answer.0), text: words.get(2).map(|w| Pii::new((*w).into())) },
             "said" => Answered::AgentSaid { answer, text: Pii::new(words[2..].join(" ")) },
             "call" => {
                 let (id, name) = (words[1].to_owned(), "slots".to_owned());
@@ -129,7 +131,7 @@ impl Rig {
         let puppet = Arc::new(Puppet { starts: Mutex::default(), lifetime, ends_after, updates });
         let meter = Arc::new(Meter::default());
         let request = RealtimeRequest::new(SampleRate::NARROWBAND, AudioFormat::MULAW, turns, "");
-        let deadlines = Deadlines { connect: ms(1_000), first: ms(1_400), stall: ms(900) };
+        let deadlines = Deadlines { connect: ms(1_000), first: ms(1_400), stall: ms(900), life: ms(1_000) };
         let vendor = Arc::new(Arc::clone(&puppet));
         let session = Session::new("puppet".into(), vendor, deadlines, Arc::clone(&meter), request).unwrap();
         Self { puppet, meter, session, now: ms(0) }
@@ -175,6 +177,7 @@ impl Rig {
                 Wish::Send(_) => "octets".into(),
                 Wish::Connect(_) => "connect".into(),
                 Wish::Fetch(_) => "fetch".into(),
+                Wish::Ping => "ping".into(),
                 Wish::Close(code) => format!("close {code}"),
                 Wish::Drop => "drop".into(),
             });
@@ -490,4 +493,91 @@ fn what_was_told_before_the_connection_is_not_told_twice() {
     rig.connect();
     assert_eq!(rig.last_start(), "caller four two due=true handle=None");
     assert_eq!(rig.wishes(), Vec::<String>::new());
+}
+
+#[test]
+fn the_caller_s_words_stand_before_the_answer_to_them_and_in_their_order() {
+    let mut rig = Rig::live(TurnsBy::Vendor);
+    rig.hear("stopped");
+    rig.hear("turn 1");
+    for message in ["audio 1", "said 1 At noon.", "end 1", "stopped", "turn 2", "heard 2 Thanks"] {
+        rig.hear(message);
+    }
+    assert_eq!(rig.events(), ["ready", "stopped", "audio 1 800", "end 1", "stopped"], "audio does not wait");
+    rig.hear("heard 1 When?");
+    assert_eq!(rig.events(), ["caller When?", "said 1 At noon.", "caller Thanks"]);
+    rig.break_off();
+    assert_eq!(rig.last_start(), "caller When?; agent At noon.; caller Thanks due=true handle=None");
+}
+
+#[test]
+fn words_that_do_not_come_hold_an_answer_back_only_so_long() {
+    for is_failed in [false, true] {
+        let mut rig = Rig::live(TurnsBy::Vendor);
+        for message in ["stopped", "turn 1", "audio 1", "said 1 Pardon?", "end 1"] {
+            rig.hear(message);
+        }
+        rig.events();
+        if is_failed {
+            rig.hear("heard 1");
+        } else {
+            rig.pass(super::super::transcript::PATIENCE - ms(1));
+            assert_eq!(rig.events(), Vec::<String>::new());
+            rig.pass(ms(1));
+        }
+        assert_eq!(rig.events(), ["said 1 Pardon?"]);
+        if !is_failed {
+            rig.hear("heard 1 What");
+            assert_eq!(rig.events(), ["caller What"], "better late");
+        }
+    }
+}
+
+#[test]
+fn words_that_are_known_are_told_before_a_connection_is_left() {
+    let mut rig = Rig::live(TurnsBy::Vendor);
+    for message in ["turn 1", "turn 2", "heard 2 two"] {
+        rig.hear(message);
+    }
+    rig.events();
+    rig.break_off();
+    assert_eq!(rig.events(), ["caller two"]);
+    rig.connect();
+    for message in ["turn 1", "audio 1", "said 1 yes", "end 1", "heard 1 three"] {
+        rig.hear(message);
+    }
+    assert_eq!(rig.events(), ["fell over", "audio 1 800", "end 1", "caller three", "said 1 yes"], "it counts anew");
+}
+
+#[test]
+fn a_connection_that_gives_no_sign_of_life_is_replaced_and_hears_the_caller_again() {
+    let mut rig = Rig::live(TurnsBy::Vendor);
+    rig.session.push(rig.now, &[0; 320]);
+    rig.session.probe(rig.now);
+    assert_eq!(rig.wishes(), ["audio 160", "audio 160", "ping"]);
+    rig.pass(ms(999));
+    assert_eq!(rig.wishes(), Vec::<String>::new());
+    rig.pass(ms(1));
+    rig.connect();
+    assert_eq!(rig.wishes(), ["audio 160", "audio 160"]);
+    assert_eq!(rig.events(), ["ready", "fell over"]);
+}
+
+#[test]
+fn any_word_of_the_vendor_is_a_sign_of_life_and_the_answer_to_a_ping_is_one() {
+    for is_message in [false, true] {
+        let mut rig = Rig::live(TurnsBy::Vendor);
+        rig.events();
+        rig.session.alive();
+        assert_eq!(rig.events(), Vec::<String>::new(), "nobody asked");
+        rig.session.probe(rig.now);
+        if is_message {
+            rig.hear("started");
+        } else {
+            rig.session.alive();
+        }
+        assert_eq!(rig.events()[0], "Alive");
+        rig.pass(ms(4_000));
+        assert!(!rig.wishes().contains(&"connect".to_owned()));
+    }
 }

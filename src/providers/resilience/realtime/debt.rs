@@ -1,5 +1,21 @@
 //! What a vendor of speech-to-speech owes the call and since when, and what another has to be told to pay it. Pure.
+//!
+//! Where the vendor takes the turns, an answer is owed once it has said that the caller has finished. One that says nothing
+//! any more is found out by our own ears:
+//!
+//! ```text
+//!   the caller has finished ([`Caller`](super::caller)) ── patience ──▶ no sign of life: another is asked
+//!                │ any event of the vendor, or its answer to a ping
+//!                ▼
+//!   it lives: it may wait for more, as long as its own turn-taking does ── TURN_OPEN ──▶ no answer: another is asked
+//! ```
+//!
+//! An answer to a ping is no sign of life from a vendor that reports every beginning of speech, and has passed over
+//! [`SPEECH`] of voice: its transport lives, and nobody behind it. After a sign of life nothing is owed to less voice than
+//! that, unless the vendor itself has taken it for speech. What is less than an utterance, such as a cough, is nothing.
 
+use super::caller::Utterance;
+use crate::providers::limits::TURN_OPEN;
 use crate::providers::realtime::{Patience, RealtimeStream};
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -24,7 +40,25 @@ pub(super) struct Debt {
     committed: bool,
     /// The answer under way ended before its end.
     broken_off: bool,
+    overheard: Option<Overheard>,
+    /// When the vendor last took the caller for speaking, and when it last answered.
+    taken_at: Option<Instant>,
+    answered_at: Option<Instant>,
 }
+
+/// The caller has finished by our own ears, and the vendor has not said so.
+#[derive(Clone, Copy, Debug)]
+struct Overheard {
+    since: Instant,
+    lives: bool,
+    /// Only an event will do: not a ping's answer.
+    wants_word: bool,
+    /// Something was said that needs an answer.
+    is_speech: bool,
+}
+
+/// Voice of the caller that is speech, whatever the vendor takes it for.
+const SPEECH: Duration = Duration::from_millis(800);
 
 /// An answer that is owed.
 #[derive(Clone, Copy, Debug)]
@@ -71,20 +105,53 @@ impl Debt {
         self.finished(now);
     }
 
+    /// By our own ears, the caller speaks.
+    pub(super) fn speaks(&mut self) {
+        self.overheard = None;
+    }
+
+    /// By our own ears, the caller has finished; `reports` says that the vendor reports every beginning of speech. True when
+    /// it should be asked for a sign of life.
+    pub(super) fn overheard(&mut self, said: Utterance, reports: bool) -> bool {
+        let since = |at: Option<Instant>| at.is_some_and(|at| at >= said.from);
+        if self.session.is_some() || self.answer.is_some() || self.calls > 0 || since(self.answered_at) {
+            return false;
+        }
+        let is_taken = since(self.taken_at);
+        let is_speech = said.voice >= SPEECH || is_taken;
+        let wants_word = reports && is_speech && !is_taken;
+        self.overheard = Some(Overheard { since: said.to, lives: false, wants_word, is_speech });
+        true
+    }
+
+    /// The vendor has given a sign of life: an event, or the answer to a ping. True when that was what it owed.
+    pub(super) fn lives(&mut self, is_event: bool) -> bool {
+        let Some(overheard) = self.overheard.as_mut().filter(|overheard| is_event || !overheard.wants_word) else {
+            return false;
+        };
+        let was_owed = !std::mem::replace(&mut overheard.lives, true);
+        if !overheard.is_speech {
+            self.overheard = None;
+        }
+        was_owed
+    }
+
     /// The caller has finished.
     pub(super) fn finished(&mut self, now: Instant) {
+        self.overheard = None;
         self.calls = 0;
         self.answer = Some(Answer { since: now, in_words: false });
     }
 
     /// Words are to be answered.
     pub(super) fn told(&mut self, now: Instant) {
+        self.overheard = None;
         self.answer = Some(Answer { since: now, in_words: true });
     }
 
     /// The vendor wants a tool: it has understood, and waits.
-    pub(super) fn called(&mut self) {
-        self.paid();
+    pub(super) fn called(&mut self, now: Instant) {
+        self.paid(now);
         self.calls = self.calls.saturating_add(1);
     }
 
@@ -106,13 +173,24 @@ impl Debt {
     }
 
     /// The answer is there.
-    pub(super) fn paid(&mut self) {
+    pub(super) fn paid(&mut self, now: Instant) {
         self.understood();
+        self.answered_at = Some(now);
+        self.overheard = None;
         self.answer = None;
         self.session = None;
     }
 
-    /// The caller speaks: nothing is owed until it has finished.
+    /// The vendor takes the caller for speaking: nothing is owed until it has finished.
+    pub(super) fn taken(&mut self, now: Instant) {
+        self.void();
+        (self.taken_at, self.answered_at) = (Some(now), None);
+        if let Some(overheard) = &mut self.overheard {
+            overheard.is_speech = true;
+        }
+    }
+
+    /// The caller interrupts: nothing is owed until it has finished.
     pub(super) fn void(&mut self) {
         (self.answer, self.broken_off, self.calls) = (None, false, 0);
     }
@@ -139,14 +217,18 @@ impl Debt {
 
     /// Whether an answer is owed, not only a session.
     pub(super) fn is_answer(&self) -> bool {
-        self.answer.is_some()
+        self.answer.is_some() || self.overheard.is_some()
     }
 
     /// When the vendor is late.
     pub(super) fn late_at(&self, patience: Patience) -> Option<Instant> {
         match (self.session, self.answer) {
             (Some(since), _) => Some(since + patience.session),
-            (None, answer) => answer.map(|answer| answer.since + patience.answer),
+            (None, Some(answer)) => Some(answer.since + patience.answer),
+            (None, None) => {
+                let overheard = self.overheard?;
+                Some(overheard.since + if overheard.lives { TURN_OPEN } else { patience.answer })
+            }
         }
     }
 
@@ -198,7 +280,7 @@ mod tests {
         let ready = now + Duration::from_millis(500);
         debt.ready(ready);
         assert_eq!(debt.late_at(PATIENCE), Some(ready + PATIENCE.answer), "from when it could answer");
-        debt.paid();
+        debt.paid(ready);
         assert_eq!(debt.late_at(PATIENCE), None);
     }
 
@@ -224,8 +306,8 @@ mod tests {
         let now = Instant::now();
         let mut debt = Debt::new(0);
         debt.finished(now);
-        debt.called();
-        debt.called();
+        debt.called(now);
+        debt.called(now);
         assert_eq!(debt.late_at(PATIENCE), None, "we owe the vendor");
         debt.result(now);
         assert!(!debt.is_answer());
@@ -238,7 +320,7 @@ mod tests {
         let now = Instant::now();
         for goes_on in [false, true] {
             let mut debt = Debt::new(0);
-            debt.paid();
+            debt.paid(now);
             debt.broke_off();
             if goes_on {
                 debt.mended();
@@ -246,6 +328,37 @@ mod tests {
             debt.opening(false, now);
             assert_eq!(debt.is_answer(), !goes_on);
         }
+    }
+
+    #[test]
+    fn a_sign_of_life_is_owed_at_once_and_an_answer_as_late_as_the_vendor_s_own_turn_taking() {
+        let began = Instant::now();
+        let ms = Duration::from_millis;
+        let said = |voice| Utterance { from: began, to: began + ms(2_000), voice: ms(voice) };
+        let late = |debt: &Debt| debt.late_at(PATIENCE).map(|at| (at - began).as_millis());
+        let mut debt = Debt::new(0);
+        assert!(debt.overheard(said(1_500), true));
+        assert_eq!(late(&debt), Some(3_000));
+        assert!(!debt.lives(false), "its transport lives");
+        assert!(debt.lives(true) && !debt.lives(true));
+        assert_eq!(late(&debt), Some(2_000 + TURN_OPEN.as_millis()));
+        debt.speaks();
+        assert_eq!(late(&debt), None, "the caller goes on");
+        for is_taken in [false, true] {
+            let mut debt = Debt::new(0);
+            if is_taken {
+                debt.taken(began + ms(300));
+            }
+            debt.overheard(said(500), true);
+            debt.lives(false);
+            assert_eq!(late(&debt).is_some(), is_taken, "a short word counts where the vendor takes it for speech");
+        }
+        let mut debt = Debt::new(0);
+        debt.paid(began + ms(1_000));
+        assert!(!debt.overheard(said(1_500), false), "it answers already");
+        debt.taken(began + ms(1_500));
+        assert!(debt.overheard(said(1_500), false), "and is interrupted");
+        assert!(debt.lives(false));
     }
 
     /// In whatever order things happen: nothing is late after an answer or an interruption, and the tape is bounded.
@@ -256,7 +369,8 @@ mod tests {
         let mut debt = Debt::new(50);
         for step in 0..20_000 {
             let now = now + Duration::from_millis(step);
-            match random.below(12) {
+            let said = Utterance { from: now, to: now, voice: Duration::from_millis(step % 2_000) };
+            match random.below(16) {
                 0 => debt.opening(false, now),
                 1 => debt.opening(true, now),
                 2 => debt.ready(now),
@@ -264,17 +378,21 @@ mod tests {
                 4 => debt.committed(now),
                 5 => debt.finished(now),
                 6 => debt.told(now),
-                7 => debt.called(),
+                7 => debt.called(now),
                 8 => debt.result(now),
                 9 => debt.understood(),
                 10 => debt.broke_off(),
+                11 => debt.speaks(),
+                12 => assert!(!debt.overheard(said, step % 3 == 0) || debt.is_answer()),
+                13 => _ = debt.lives(step % 2 == 0),
+                14 => debt.taken(now),
                 _ => {
-                    debt.paid();
+                    debt.paid(now);
                     assert_eq!((debt.late_at(PATIENCE), debt.tape.len()), (None, 0));
                 }
             }
             assert!(debt.tape.len() <= 50);
-            assert!(debt.late_at(PATIENCE).is_none_or(|at| at <= now + PATIENCE.answer));
+            assert!(debt.late_at(PATIENCE).is_none_or(|at| at <= now + TURN_OPEN));
         }
     }
 }

@@ -80,6 +80,10 @@ enum Way {
     Deaf,
     /// Is ready, begins the answer and breaks off.
     BreaksOff,
+    /// Takes the turns itself: answers the first audio, after so many milliseconds.
+    Hears(u64),
+    /// Answers a probe, and reports speech or not.
+    Lives { reports: bool },
 }
 
 #[derive(Debug, Default)]
@@ -94,6 +98,8 @@ struct Vendor {
     name: &'static str,
     way: Way,
     seen: Arc<Mutex<Seen>>,
+    /// Of its last session.
+    line: Arc<Mutex<Option<mpsc::Sender<RealtimeEvent>>>>,
 }
 
 struct Line {
@@ -107,7 +113,7 @@ impl Line {
         let events = self.events.clone();
         let audio = || RealtimeEvent::Audio { answer: AnswerId(1), samples: vec![0; 8] };
         match self.way {
-            Way::Answers(after) => {
+            Way::Answers(after) | Way::Hears(after) => {
                 tokio::spawn(async move {
                     tokio::time::sleep(Duration::from_millis(after)).await;
                     let _ = events.send(RealtimeEvent::CallerSaid(Pii::new("hello".into()))).await;
@@ -127,7 +133,7 @@ impl Line {
                 ];
                 all.into_iter().for_each(|event| events.try_send(event).unwrap());
             }
-            Way::Silent | Way::Deaf => {}
+            Way::Silent | Way::Deaf | Way::Lives { .. } => {}
         }
     }
 }
@@ -142,6 +148,9 @@ impl SpeechToSpeech for Vendor {
     fn patience(&self) -> Option<Patience> {
         Some(PATIENCE)
     }
+    fn reports_speech(&self) -> bool {
+        self.way == Way::Lives { reports: true }
+    }
     fn open(&self, request: RealtimeRequest) -> Result<RealtimeSession, ProviderError> {
         let (events, receiver) = mpsc::channel(16);
         let words = request.messages.expose().iter().map(|message| match message {
@@ -149,6 +158,7 @@ impl SpeechToSpeech for Vendor {
             Message::ToolResult { content, .. } => content.expose().clone(),
         });
         self.seen.lock().unwrap().opened.push((words.collect(), request.answer_due));
+        *self.line.lock().unwrap() = Some(events.clone());
         let line = Line { way: self.way, seen: Arc::clone(&self.seen), events };
         if self.way != Way::Silent {
             line.events.try_send(RealtimeEvent::Ready).unwrap();
@@ -162,7 +172,16 @@ impl SpeechToSpeech for Vendor {
 
 impl RealtimeStream for Line {
     fn push(&mut self, samples: &[i16]) {
-        self.seen.lock().unwrap().samples += samples.len();
+        let before = self.seen.lock().unwrap().samples;
+        self.seen.lock().unwrap().samples = before + samples.len();
+        if before == 0 && matches!(self.way, Way::Hears(_)) {
+            self.answer();
+        }
+    }
+    fn probe(&mut self) {
+        if matches!(self.way, Way::Lives { .. }) {
+            self.events.try_send(RealtimeEvent::Alive).unwrap();
+        }
     }
     fn commit(&mut self) {
         self.seen.lock().unwrap().commits += 1;
@@ -189,12 +208,18 @@ struct Call {
     stream: Box<dyn RealtimeStream>,
     events: mpsc::Receiver<RealtimeEvent>,
     seen: Vec<Arc<Mutex<Seen>>>,
+    lines: Vec<Arc<Mutex<Option<mpsc::Sender<RealtimeEvent>>>>>,
     members: Vec<Member<dyn SpeechToSpeech>>,
     began: Instant,
 }
 
 impl Call {
     fn new(ways: [Way; 2], opening: Option<&str>) -> Self {
+        Self::with(ways, opening, TurnsBy::Local)
+    }
+
+    fn with(ways: [Way; 2], opening: Option<&str>, turns: TurnsBy) -> Self {
+        let mut lines = Vec::new();
         let mut seen = Vec::new();
         let members: Vec<Member<dyn SpeechToSpeech>> = ["a", "b"]
             .into_iter()
@@ -202,17 +227,19 @@ impl Call {
             .map(|(name, way)| {
                 let of = Arc::<Mutex<Seen>>::default();
                 seen.push(Arc::clone(&of));
-                let provider: Arc<dyn SpeechToSpeech> = Arc::new(Vendor { name, way, seen: of });
+                let line = Arc::default();
+                lines.push(Arc::clone(&line));
+                let provider: Arc<dyn SpeechToSpeech> = Arc::new(Vendor { name, way, seen: of, line });
                 Member::new(provider)
             })
             .collect();
         let steady = SteadySpeechToSpeech::new(members.clone()).unwrap();
         let request = RealtimeRequest {
             opening: opening.map(str::to_owned),
-            ..RealtimeRequest::new(SampleRate::NARROWBAND, AudioFormat::MULAW, TurnsBy::Local, "")
+            ..RealtimeRequest::new(SampleRate::NARROWBAND, AudioFormat::MULAW, turns, "")
         };
         let (stream, events) = steady.open(request).unwrap();
-        Self { stream, events, seen, members, began: Instant::now() }
+        Self { stream, events, seen, lines, members, began: Instant::now() }
     }
 
     /// The next events in short, up to the end of an answer or a failure.
@@ -236,6 +263,25 @@ impl Call {
                 return told;
             }
         }
+    }
+
+    /// The caller's line for so many milliseconds, with or without voice.
+    async fn line(&mut self, milliseconds: u64, is_voice: bool) {
+        let frame = Duration::from_millis(20);
+        for _ in 0..milliseconds / 20 {
+            tokio::time::sleep(frame).await;
+            self.stream.push(&[1; 160]);
+            self.stream.voice(is_voice, frame);
+        }
+    }
+
+    /// What a vendor says of itself.
+    fn say(&self, vendor: usize, event: RealtimeEvent) {
+        self.lines[vendor].lock().unwrap().as_ref().unwrap().try_send(event).unwrap();
+    }
+
+    fn opened(&self, vendor: usize) -> usize {
+        self.seen[vendor].lock().unwrap().opened.len()
     }
 
     fn speak(&mut self) {
@@ -310,4 +356,88 @@ async fn an_interruption_lets_the_one_that_was_asked_besides_go() {
     let seen = call.seen[1].lock().unwrap();
     assert_eq!((seen.opened.len(), seen.dropped), (1, 1), "and nothing is owed any more");
     assert!(call.members[1].health.admit());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_vendor_with_turns_of_its_own_that_dies_in_silence_is_followed_by_one_that_hears_the_same() {
+    let mut call = Call::with([Way::Deaf, Way::Hears(400)], None, TurnsBy::Vendor);
+    call.line(2_000, true).await;
+    call.line(980, false).await;
+    assert_eq!(call.opened(1), 0);
+    call.line(40, false).await;
+    assert_eq!(call.opened(1), 1, "a second after the caller's last word");
+    assert!(call.seen[1].lock().unwrap().samples >= 8 * 2_900, "and hears what was said");
+    let told = call.told().await;
+    let words: Vec<&str> = told.iter().map(|(word, _)| word.as_str()).collect();
+    assert_eq!(words, ["ready", "a>b", "ready", "caller", "audio", "end"]);
+    assert_eq!(told[1].1, 3_400);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cough_calls_nobody_and_neither_does_our_own_turn_taking() {
+    for (turns, voice) in [(TurnsBy::Vendor, 380), (TurnsBy::Local, 2_000)] {
+        let mut call = Call::with([Way::Deaf, Way::Hears(300)], None, turns);
+        call.line(voice, true).await;
+        call.line(20_000, false).await;
+        assert_eq!(call.opened(1), 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_vendor_that_lives_may_wait_as_long_as_its_own_turn_taking_does() {
+    let mut call = Call::with([Way::Lives { reports: false }, Way::Hears(300)], None, TurnsBy::VendorSemantic);
+    call.line(2_000, true).await;
+    call.line(8_900, false).await;
+    assert_eq!(call.opened(1), 0);
+    call.say(0, RealtimeEvent::SpeechStopped);
+    call.line(900, false).await;
+    assert_eq!(call.opened(1), 0, "from here on it is asked for an answer");
+    call.line(200, false).await;
+    assert_eq!(call.opened(1), 1);
+    let mut call = Call::with([Way::Lives { reports: false }, Way::Hears(300)], None, TurnsBy::VendorSemantic);
+    call.line(2_000, true).await;
+    call.line(9_100, false).await;
+    assert_eq!(call.opened(1), 1, "it has forgotten its turn");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_short_word_that_a_living_vendor_takes_for_nothing_is_let_be() {
+    for is_taken in [false, true] {
+        let mut call = Call::with([Way::Lives { reports: true }, Way::Hears(300)], None, TurnsBy::Vendor);
+        call.line(300, true).await;
+        if is_taken {
+            call.say(0, RealtimeEvent::SpeechStarted);
+        }
+        call.line(300, true).await;
+        call.line(20_000, false).await;
+        assert_eq!(call.opened(1), usize::from(is_taken));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sign_of_life_that_comes_late_lets_the_one_that_was_asked_besides_go() {
+    let mut call = Call::with([Way::Deaf, Way::Deaf], None, TurnsBy::Vendor);
+    call.line(2_000, true).await;
+    call.line(1_100, false).await;
+    assert_eq!(call.opened(1), 1);
+    call.say(0, RealtimeEvent::SpeechStopped);
+    call.line(100, false).await;
+    assert_eq!(call.seen[1].lock().unwrap().dropped, 1);
+    assert!(call.members[1].health.admit());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_vendor_whose_transport_lives_and_who_passes_over_what_it_should_report_is_found_out() {
+    for (is_taken, after) in [(false, 1_020), (true, 9_020)] {
+        let mut call = Call::with([Way::Lives { reports: true }, Way::Hears(300)], None, TurnsBy::Vendor);
+        call.line(500, true).await;
+        if is_taken {
+            call.say(0, RealtimeEvent::SpeechStarted);
+        }
+        call.line(1_500, true).await;
+        call.line(after - 40, false).await;
+        assert_eq!(call.opened(1), 0);
+        call.line(40, false).await;
+        assert_eq!(call.opened(1), 1);
+    }
 }

@@ -3,6 +3,7 @@
 use super::*;
 use crate::base::{Pii, SampleRate};
 use crate::providers::SttCapabilities;
+use crate::providers::stt::owed::{Answer, Owed};
 use crate::providers::stt::pace::Pace;
 
 /// Says `finish`, `idle`, `bye`; hears `i TEXT`, `f TEXT`, `s FROM TO TEXT` (ms), `done`, `lang`, `old`, `ready`, `fail`.
@@ -11,6 +12,8 @@ struct Plain {
     answers: Answers,
     awaits_ready: bool,
     pace: Pace,
+    /// It answers each request for certain, one after the other.
+    orders: bool,
 }
 
 impl SttVendor for Plain {
@@ -34,13 +37,14 @@ impl SttVendor for Plain {
         self.answers
     }
     fn connect(&self, _: &SttRequest, _: AudioFormat) -> Box<dyn SttProtocol> {
-        Box::new(Speaking { awaits_ready: self.awaits_ready, leaving: false })
+        Box::new(Speaking { awaits_ready: self.awaits_ready, leaving: false, owed: self.orders.then(Owed::default) })
     }
 }
 
 struct Speaking {
     awaits_ready: bool,
     leaving: bool,
+    owed: Option<Owed>,
 }
 
 impl SttProtocol for Speaking {
@@ -59,12 +63,20 @@ impl SttProtocol for Speaking {
     }
     fn finish(&mut self, out: &mut Outbox) -> usize {
         out.text("finish");
+        self.owed.iter_mut().for_each(Owed::ask);
         0
+    }
+    fn give_up(&mut self) {
+        self.owed.iter_mut().for_each(Owed::give_up);
+    }
+    fn forget(&mut self) {
+        self.owed.iter_mut().for_each(Owed::forget);
     }
     fn received(&mut self, frame: Frame, _: &mut Outbox, heard: &mut Vec<Heard>) -> Result<(), ProviderError> {
         let Frame::Text(text) = frame else { return Ok(()) };
         let (kind, rest) = text.split_once(' ').unwrap_or((&text, ""));
         let words = Pii::new(rest.to_owned());
+        heard.extend(self.owed.and_then(|owed| owed.overdue()).filter(|_| kind != "done").map(Heard::Overdue));
         match kind {
             "ready" => heard.push(Heard::Ready),
             "i" => heard.push(Heard::Interim { text: words, span: None }),
@@ -76,7 +88,10 @@ impl SttProtocol for Speaking {
                 let text = Pii::new(parts.next().unwrap_or_default().to_owned());
                 heard.push(Heard::Final { text, confidence: None, span });
             }
-            "done" => heard.push(Heard::Flushed),
+            "done" => match self.owed.as_mut().map(Owed::answered) {
+                None | Some(Answer::InTime) => heard.push(Heard::Flushed),
+                Some(Answer::Overdue(_) | Answer::Unasked) => {}
+            },
             "lang" => heard.push(Heard::Language { tag: rest.to_owned(), confidence: None }),
             "old" => heard.push(Heard::Expiring),
             "eot" => heard.push(Heard::EndOfTurn { eager: rest == "eager" }),
@@ -147,7 +162,8 @@ impl Call {
     }
 
     fn plain() -> Self {
-        let mut call = Self::new(Plain { answers: Answers::Finish, awaits_ready: false, pace: Pace::default() });
+        let mut call =
+            Self::new(Plain { answers: Answers::Finish, awaits_ready: false, pace: Pace::default(), orders: false });
         call.open();
         call
     }
@@ -323,6 +339,105 @@ fn late_words_without_times_never_enter_the_next_segment() {
     assert_eq!(call.events, ["2 new…"]);
 }
 
+/// A call at a vendor that answers each request for certain.
+fn ordered() -> Call {
+    let mut call =
+        Call::new(Plain { answers: Answers::Finish, awaits_ready: false, pace: Pace::default(), orders: true });
+    call.open();
+    call
+}
+
+#[test]
+fn words_that_come_after_their_request_was_given_up_are_not_the_next_segment_s() {
+    let mut call = ordered();
+    call.start(1);
+    call.speak(600);
+    call.hear("i old");
+    call.finish(1);
+    call.wait(900);
+    assert_eq!(call.events, ["1 old…", "1 old."], "it was waited for only so long");
+    call.start(2);
+    call.speak(200);
+    for late in ["i old words", "f old words", "done"] {
+        call.hear(late);
+    }
+    assert_eq!(call.events.len(), 2);
+    call.hear("i new");
+    call.finish(2);
+    call.hear("f new words");
+    call.hear("done");
+    assert_eq!(call.events[2..], ["2 new…", "2 new words…", "2 new words."]);
+}
+
+#[test]
+fn words_that_come_after_their_request_was_given_up_are_still_their_segment_s_when_it_goes_on() {
+    let mut call = ordered();
+    call.start(1);
+    call.speak(600);
+    call.finish(1);
+    call.wait(900);
+    call.start(1);
+    call.speak(100);
+    call.hear("f my number is");
+    call.hear("done");
+    call.finish(1);
+    call.hear("f seven");
+    call.hear("done");
+    assert_eq!(call.events.last().map(String::as_str), Some("1 my number is seven."));
+}
+
+#[test]
+fn a_vendor_that_leaves_an_answer_out_after_all_is_heard_again() {
+    let mut call = ordered();
+    call.start(1);
+    call.speak(600);
+    call.hear("i old");
+    call.finish(1);
+    call.wait(3_800);
+    call.start(2);
+    call.speak(400);
+    call.hear("i new");
+    call.finish(2);
+    call.hear("f new words");
+    call.hear("done");
+    assert_eq!(call.events[2..], ["2 new…", "2 new words…", "2 new words."]);
+}
+
+#[test]
+fn audio_that_is_not_needed_any_more_takes_no_memory() {
+    let mut call = Call::plain();
+    call.speak(20_000);
+    let held = |call: &Call| call.session.ring.end() - call.session.ring.begin();
+    assert_eq!(held(&call), 300 * 8, "the pre-roll");
+    call.start(1);
+    call.speak(3_000);
+    assert_eq!(held(&call), 3_300 * 8, "what a fresh connection would have to hear");
+    call.finish(1);
+    call.hear("f all of it");
+    call.hear("done");
+    call.speak(5_000);
+    assert_eq!(held(&call), 300 * 8);
+    call.start(1);
+    call.speak(400);
+    call.lose();
+    assert_eq!(call.opens, 2);
+    call.open();
+    assert!(!call.audio.is_empty());
+}
+
+#[test]
+fn a_task_has_to_wake_for_a_packet_while_the_caller_speaks_and_seldom_otherwise() {
+    let mut call = Call::plain();
+    call.speak(1_000);
+    assert_eq!(call.session.appetite(), 500 * MS);
+    call.start(1);
+    assert_eq!(call.session.appetite(), 100 * MS);
+    call.speak(60);
+    assert_eq!(call.session.appetite(), 40 * MS);
+    call.finish(1);
+    assert_eq!(call.session.appetite(), 500 * MS);
+}
+
 #[test]
 fn a_request_that_is_never_answered_does_not_deafen_the_next_segment() {
     let mut call = Call::plain();
@@ -442,7 +557,7 @@ fn of_a_segment_longer_than_the_ring_the_end_is_told_again() {
 #[test]
 fn what_has_piled_up_goes_no_faster_than_the_vendor_takes_it() {
     let pace = Pace { speed: 2.0, burst: 1_000 * MS };
-    let mut call = Call::new(Plain { answers: Answers::Words, awaits_ready: false, pace });
+    let mut call = Call::new(Plain { answers: Answers::Words, awaits_ready: false, pace, orders: false });
     call.start(1);
     call.speak(900);
     call.finish(1);
@@ -488,7 +603,8 @@ fn what_another_try_does_not_mend_is_told_at_once() {
 
 #[test]
 fn a_finish_without_any_connection_fails_in_time() {
-    let mut call = Call::new(Plain { answers: Answers::Words, awaits_ready: false, pace: Pace::default() });
+    let mut call =
+        Call::new(Plain { answers: Answers::Words, awaits_ready: false, pace: Pace::default(), orders: false });
     call.start(1);
     call.speak(500);
     call.finish(1);
@@ -510,7 +626,8 @@ fn a_vendor_that_says_nothing_to_what_it_must_answer_has_failed() {
 
 #[test]
 fn a_vendor_that_answers_words_only_may_pass_over_noise_once() {
-    let mut call = Call::new(Plain { answers: Answers::Words, awaits_ready: false, pace: Pace::default() });
+    let mut call =
+        Call::new(Plain { answers: Answers::Words, awaits_ready: false, pace: Pace::default(), orders: false });
     call.open();
     for segment in [1, 2] {
         call.start(segment);
@@ -524,7 +641,7 @@ fn a_vendor_that_answers_words_only_may_pass_over_noise_once() {
 #[test]
 fn an_answer_that_the_vendor_gave_is_told_from_one_that_it_owes() {
     for answers in [Answers::Finish, Answers::Words] {
-        let mut call = Call::new(Plain { answers, awaits_ready: false, pace: Pace::default() });
+        let mut call = Call::new(Plain { answers, awaits_ready: false, pace: Pace::default(), orders: false });
         call.open();
         call.start(1);
         call.speak(300);
@@ -542,7 +659,8 @@ fn an_answer_that_the_vendor_gave_is_told_from_one_that_it_owes() {
 
 #[test]
 fn a_vendor_that_answers_all_audio_is_given_up_while_the_caller_still_speaks() {
-    let mut call = Call::new(Plain { answers: Answers::Audio, awaits_ready: false, pace: Pace::default() });
+    let mut call =
+        Call::new(Plain { answers: Answers::Audio, awaits_ready: false, pace: Pace::default(), orders: false });
     call.open();
     call.start(1);
     call.speak(1_000);
@@ -555,7 +673,7 @@ fn a_vendor_that_answers_all_audio_is_given_up_while_the_caller_still_speaks() {
 
 #[test]
 fn audio_waits_for_a_vendor_that_is_not_ready_yet_and_not_for_ever() {
-    let vendor = Plain { answers: Answers::Words, awaits_ready: true, pace: Pace::default() };
+    let vendor = Plain { answers: Answers::Words, awaits_ready: true, pace: Pace::default(), orders: false };
     let mut call = Call::new(vendor.clone());
     call.open();
     call.start(1);
