@@ -333,7 +333,8 @@ fn a_change_of_language_that_can_never_happen_is_refused_with_what_would_do() {
     let deaf = house.provider("deepgram", "speech_to_text", nowhere, KEY, "");
     let keen = house.provider("cartesia", "speech_to_text", nowhere, KEY, "");
     let flux = house.provider("deepgram-flux", "speech_to_text", nowhere, KEY, "");
-    let providers = format!("{deaf}{keen}{flux}");
+    let spanish = house.named("spanish", "deepgram", "text_to_speech", nowhere, KEY, "voice = \"aura-2-celeste-es\"\n");
+    let providers = format!("{deaf}{keen}{flux}{spanish}");
     let check = |agent: &str| {
         house.write(None, &providers, agent);
         let output = offhook(&["check", &house.file()]);
@@ -354,9 +355,12 @@ fn a_change_of_language_that_can_never_happen_is_refused_with_what_would_do() {
     let (code, text) = check("speech_to_text: {use: deepgram-flux, language: de}\n");
     assert!(code == Some(0) && text.contains("provider deepgram-flux has no `de`: it knows en"), "{text}");
     assert!(text.contains("a.yaml:2:23") && text.contains("flux-general-multi"), "{text}");
-    let (code, text) = check("text_to_speech: deepgram\nlanguage: fr-FR\nspeech_to_text: [deepgram, local]\n");
-    assert!(code == Some(0) && text.contains("name a `voice` that speaks `fr-FR`"), "{text}");
-    assert!(text.contains("provider local has no `fr-FR`: it knows en"), "{text}");
+    let (code, text) = check("speech_to_text: {use: [deepgram, local], language: fr-FR}\n");
+    assert!(code == Some(0) && text.contains("provider local has no `fr-FR`: it knows en"), "{text}");
+    assert!(text.contains("name a provider that knows `fr-FR`"), "{text}");
+    let (code, text) = check("text_to_speech: spanish\n");
+    assert!(code == Some(0) && text.contains("provider spanish has no `en-US`: it knows es"), "{text}");
+    assert!(text.contains("name a `voice` that speaks `en-US`"), "{text}");
     for good in
         ["{use: cartesia, languages: {de: cartesia}}", "{use: deepgram, language: multi, languages: {de: cartesia}}"]
     {
