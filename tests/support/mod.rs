@@ -358,7 +358,12 @@ impl Phone {
 
     /// Begins a second call of this phone, to `target`.
     pub async fn dial_also(&self, target: SocketAddr) -> Self {
-        Self::dial_from(self.sip.clone(), Arc::clone(&self.workers), target, |_| ()).await.unwrap()
+        self.try_dial_also(target).await.unwrap()
+    }
+
+    /// The same where this phone's own media may be too late for one more call.
+    pub async fn try_dial_also(&self, target: SocketAddr) -> Result<Self, LineError> {
+        Self::dial_from(self.sip.clone(), Arc::clone(&self.workers), target, |_| ()).await
     }
 
     /// Waits for the next event of the line that `pick` takes.
