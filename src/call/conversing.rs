@@ -70,7 +70,9 @@ impl Conversing {
             let samples = frame.samples.samples();
             self.stream.push(samples);
             if !self.turns_are_local() {
-                self.stream.voice(frame.voiced, self.rate.duration_of(samples.len()));
+                // Over an answer, it may be the answer's echo.
+                let is_voice = frame.voiced && self.answers.is_empty();
+                self.stream.voice(is_voice, self.rate.duration_of(samples.len()));
             }
         }
     }

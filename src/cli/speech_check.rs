@@ -41,6 +41,10 @@ struct Lack<'a> {
 }
 
 fn lacks<'a>(agent: &'a Agent, registry: &Registry) -> Vec<Lack<'a>> {
+    if agent.bridge.is_some() {
+        // It hears for itself.
+        return Vec::new();
+    }
     let SpeechChoice { stt, tts, .. } = &agent.speech;
     let (hears, speaks) = (StageKind::SpeechToText, StageKind::TextToSpeech);
     // What a provider is set up with is judged there, where the agent names none.

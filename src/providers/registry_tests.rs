@@ -86,3 +86,19 @@ async fn a_language_that_the_model_does_not_have_is_refused_with_the_model_that_
     assert!(set_up("deepgram-flux", Some("flux-general-multi"), "de").is_ok());
     assert!(set_up("deepgram", None, "de").is_ok(), "the vendor knows");
 }
+
+#[tokio::test]
+async fn what_a_voice_can_do_follows_its_settings() {
+    let can = |vendor: &str, voice: &str, options: &[(&str, &str)]| {
+        let mut spec = ProviderSpec::of_vendor(vendor);
+        let options = options.iter().map(|(name, value)| ((*name).to_owned(), (*value).into())).collect();
+        let stage = StageSpec { voice: Some(voice.to_owned()), options, ..StageSpec::default() };
+        spec.stages.insert(StageKind::TextToSpeech, stage);
+        registry(vec![spec], Some("k")).text_to_speech(&names(vendor)).unwrap().capabilities()
+    };
+    assert!(can("elevenlabs", "v", &[]).wants_speakable_text);
+    assert!(!can("elevenlabs", "v", &[("apply_text_normalization", "on")]).wants_speakable_text, "once is enough");
+    assert!(can("elevenlabs", "v", &[("apply_text_normalization", "auto")]).wants_speakable_text);
+    assert_eq!(can("deepgram", "aura-2-celeste-es", &[]).languages, ["es"]);
+    assert_eq!(can("deepgram", "my-own", &[]).languages, [] as [&str; 0], "the vendor knows");
+}

@@ -1,7 +1,6 @@
 //! The items of a conversation as the vendor orders them (`previous_item_id`), and which of them are turns of the caller.
 //!
-//! Their transcriptions come when they are done: "not guaranteed to be in the order of the items" (openai-python 3.54.0,
-//! `input_audio_buffer_committed_event`).
+//! Their transcriptions come when they are done, which may be in another order (openai-python 3.54.0, `types/realtime`).
 
 use crate::base::Pii;
 use crate::providers::realtime::protocol::{Answered, TurnId};
