@@ -10,13 +10,12 @@ use common::speech::{human_clips, models};
 use offhook::base::SampleRate;
 use offhook::providers::local::minilm::MiniLm;
 use offhook::providers::local::moonshine::MoonshineRecognizer;
-use offhook::providers::local::pool::{PoolConfig, Shelf};
+use offhook::providers::local::pool::PoolConfig;
 use offhook::providers::local::runtime::Runtime;
-use offhook::providers::local::silero::{Silero, SpeechMemory};
+use offhook::providers::local::silero::{Silero, SpeechMemory, WINDOW};
 use offhook::providers::local::stt::Recognizer;
 use offhook::providers::local::tts::{HibariSynthesizer, Synthesizer};
 use offhook::providers::local::{LocalEngines, models::Models};
-use std::sync::Arc;
 use std::time::Instant;
 
 /// CPU seconds of this process, user and system.
@@ -61,8 +60,8 @@ fn main() {
     drop(engines);
 
     let runtime = Runtime::open(&models.onnxruntime()).unwrap();
-    let silero = Arc::new(Shelf::new(vec![Silero::load(&runtime, &models).unwrap()]));
-    let recognizer = MoonshineRecognizer::load(&runtime, &models, 1, Arc::clone(&silero)).unwrap();
+    let silero = Silero::load(&models).unwrap();
+    let recognizer = MoonshineRecognizer::load(&runtime, &models, 1, silero.clone()).unwrap();
     let speech: Vec<i16> =
         human_clips().into_iter().filter(|c| c.name.starts_with("austen")).flat_map(|c| c.samples).collect();
     println!("\n{:<28}{:>12}", "clip", "CPU ms");
@@ -82,8 +81,9 @@ fn main() {
     println!("memory after                {:>8.0} MB", resident_megabytes());
 
     let mut memory = SpeechMemory::default();
-    let ms = cost(2_000, || {
-        silero.with(|s| s.probability(&speech[..256], &mut memory)).unwrap().unwrap();
+    let mut windows = speech.chunks_exact(WINDOW).cycle();
+    let ms = cost(20_000, || {
+        std::hint::black_box(silero.probability(windows.next().unwrap(), &mut memory));
     });
     println!("{:<28}{ms:>12.3}", "Silero window of 32 ms");
     let mut minilm = MiniLm::load(&runtime, &models).unwrap();

@@ -13,7 +13,7 @@ use offhook::media::{LegMode, MediaConfig, Workers};
 use offhook::net::{self, Arrival, Inbox, Sip};
 use offhook::providers::local::LocalEngines;
 use offhook::providers::local::pool::PoolConfig;
-use offhook::providers::{SttEvent, SttRequest, VoiceDetector, VoiceStream};
+use offhook::providers::{SttEvent, SttRequest, VoiceStream};
 use offhook::sdp::Codec;
 use offhook::sip::event::Party;
 use offhook::sip::{EndpointConfig, KnownPeer, OutgoingInvite, Uri};
@@ -124,8 +124,7 @@ async fn listen(mut line: Line, engines: LocalEngines, heard: mpsc::UnboundedSen
     let settings = TurnSettings::default();
     let request = SttRequest::new(SampleRate::NARROWBAND, settings.pre_roll);
     let (mut stt, mut transcripts) = engines.stt().expect("it is loaded").open(request).expect("a stream opens");
-    let (mut voice, mut verdicts): (Box<dyn VoiceStream>, _) =
-        VoiceDetector::open(engines.voice()).expect("a detector opens");
+    let mut voice = engines.voice().open();
     let mut turn = TurnTaker::new(settings);
     loop {
         let deadline = turn.poll_timeout().unwrap_or_else(|| Instant::now() + Duration::from_secs(1));
@@ -138,16 +137,15 @@ async fn listen(mut line: Line, engines: LocalEngines, heard: mpsc::UnboundedSen
                 while let Some(frame) = line.media.uplink.try_pop() {
                     stt.push(frame.samples.samples());
                     turn.handle(frame.arrived, TurnInput::Frame { voiced: frame.voiced });
-                    voice.push(frame.samples.samples(), turn.wants_probability(frame.arrived));
+                    if let Some(verdict) = voice.push(frame.samples.samples(), turn.wants_probability(frame.arrived)) {
+                        let through = frame.arrived - Duration::from_millis(20);
+                        turn.handle(frame.arrived, TurnInput::Probability { through, probability: verdict.probability });
+                    }
                 }
             }
             Some(event) = transcripts.recv() => if let SttEvent::Final { segment, text, confidence, .. } = event {
                 turn.handle(Instant::now(), TurnInput::Transcript { segment, text, confidence });
             },
-            Some(verdict) = verdicts.recv() => {
-                let through = Instant::now() - Duration::from_millis(40);
-                turn.handle(Instant::now(), TurnInput::Probability { through, probability: verdict.probability });
-            }
             () = tokio::time::sleep_until(deadline.into()) => turn.handle_timeout(Instant::now()),
         }
         while let Some(output) = turn.poll_output() {

@@ -9,11 +9,9 @@ mod common;
 use common::speech::{Clip, WordErrors, human_clips, models, prompts, through_mu_law, word_errors};
 use offhook::base::SampleRate;
 use offhook::providers::local::moonshine::MoonshineRecognizer;
-use offhook::providers::local::pool::Shelf;
 use offhook::providers::local::runtime::Runtime;
 use offhook::providers::local::silero::Silero;
 use offhook::providers::local::stt::Recognizer;
-use std::sync::Arc;
 use std::time::Instant;
 
 fn main() {
@@ -22,7 +20,7 @@ fn main() {
     let count = arguments.iter().find_map(|a| a.parse().ok()).unwrap_or(80);
     let models = models();
     let runtime = Runtime::open(&models.onnxruntime()).expect("the runtime opens");
-    let silero = Arc::new(Shelf::new(vec![Silero::load(&runtime, &models).expect("the model loads")]));
+    let silero = Silero::load(&models).expect("the model loads");
     let moonshine = MoonshineRecognizer::load(&runtime, &models, 1, silero).expect("the model loads");
 
     println!("{:<28}{:>6}{:>9}{:>7}{:>8}{:>12}", "set", "clips", "seconds", "words", "WER %", "s per s");

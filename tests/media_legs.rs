@@ -145,6 +145,30 @@ fn a_call_that_keeps_time_hears_of_every_turn_even_of_a_silent_peer() {
 }
 
 #[test]
+fn a_leg_that_relays_keeps_less_and_calls_nothing_voiced_while_its_detector_rests() {
+    let workers = workers(free_range(10));
+    let (mut speaker, mut listener) = (workers.open(LegMode::Agent).unwrap(), workers.open(LegMode::Relay).unwrap());
+    speaker.configure(media(listener.local_addr())).unwrap();
+    listener.configure(media(speaker.local_addr())).unwrap();
+    assert_eq!([&speaker, &listener].map(|leg| leg.downlink.free() / 160), [53, 17], "frames, one of them staged");
+    listener.detect_voice(false);
+    let samples = tone(8_000);
+    assert_eq!(speaker.downlink.push(TurnId(1), &samples), samples.len());
+    let hear = |leg: &mut Leg| {
+        let mut voiced = Vec::new();
+        while voiced.len() < 20 {
+            wait_for(leg);
+            voiced.extend(std::iter::from_fn(|| leg.uplink.try_pop()).map(|frame| frame.voiced));
+        }
+        voiced
+    };
+    let resting = hear(&mut listener);
+    listener.detect_voice(true);
+    let asked = hear(&mut listener);
+    assert!(!resting.contains(&true) && asked.contains(&true), "{resting:?}, {asked:?}");
+}
+
+#[test]
 fn two_legs_hear_each_other_whole() {
     let workers = workers(21_100..=21_199);
     let (mut speaker, mut listener) = (workers.open(LegMode::Agent).unwrap(), workers.open(LegMode::Agent).unwrap());

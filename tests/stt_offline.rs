@@ -5,7 +5,7 @@ mod common;
 use common::speech::{Clip, WordErrors, human_clips, models, word_errors};
 use offhook::base::SampleRate;
 use offhook::providers::local::moonshine::MoonshineRecognizer;
-use offhook::providers::local::pool::{Pool, PoolConfig, Shelf};
+use offhook::providers::local::pool::{Pool, PoolConfig};
 use offhook::providers::local::queue::Lane;
 use offhook::providers::local::runtime::Runtime;
 use offhook::providers::local::silero::Silero;
@@ -24,7 +24,7 @@ fn engine() -> Engine {
     let models = models();
     let runtime = Runtime::open(&models.onnxruntime()).unwrap();
     let pool = Arc::new(Pool::start(PoolConfig { threads: 1, queue: 16 }).unwrap());
-    let silero = Arc::new(Shelf::new(vec![Silero::load(&runtime, &models).unwrap()]));
+    let silero = Silero::load(&models).unwrap();
     let recognizer = MoonshineRecognizer::load(&runtime, &models, 1, silero).unwrap();
     Engine { stt: PooledStt::new(Arc::clone(&pool), recognizer), pool }
 }

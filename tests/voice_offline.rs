@@ -2,13 +2,15 @@
 
 mod common;
 
-use common::speech::{human_clips, models};
+use common::speech::{Clip, human_clips, models};
+use offhook::providers::VoiceStream;
 use offhook::providers::embed::{Embedder, cosine};
 use offhook::providers::local::minilm::{MiniLm, PooledEmbedder};
-use offhook::providers::local::pool::{Pool, PoolConfig, Shelf};
+use offhook::providers::local::pool::{Pool, PoolConfig};
 use offhook::providers::local::runtime::Runtime;
-use offhook::providers::local::silero::{Silero, SpeechProbability, Voice};
+use offhook::providers::local::silero::{Silero, SpeechMemory, SpeechProbability, Voice};
 use offhook::providers::local::wordpiece::WordPiece;
+use ort::value::Tensor;
 use std::sync::Arc;
 
 fn pool() -> Arc<Pool> {
@@ -16,8 +18,7 @@ fn pool() -> Arc<Pool> {
 }
 
 fn silero() -> Silero {
-    let models = models();
-    Silero::load(&Runtime::open(&models.onnxruntime()).unwrap(), &models).unwrap()
+    Silero::load(&models()).unwrap()
 }
 
 fn noise(samples: usize) -> Vec<i16> {
@@ -27,45 +28,74 @@ fn noise(samples: usize) -> Vec<i16> {
 
 #[test]
 fn speech_is_told_from_noise_and_silence() {
-    let mut silero = silero();
+    let silero = silero();
     for clip in human_clips() {
-        let mut windows: Vec<f32> = Vec::new();
-        let mut probability = SpeechProbability::default();
-        for window in clip.samples.chunks(256) {
-            windows.extend(probability.push(&mut silero, window).unwrap());
-        }
+        let mut heard = SpeechProbability::default();
+        let windows: Vec<f32> = clip.samples.chunks(256).filter_map(|window| heard.push(&silero, window).0).collect();
         let spoken = windows.iter().filter(|p| **p > 0.5).count() as f32 / windows.len() as f32;
         assert!(spoken > 0.5, "{}: {spoken}", clip.name);
     }
     for (name, sound) in [("noise", noise(16_000)), ("silence", vec![0; 16_000])] {
-        let highest = SpeechProbability::default().push(&mut silero, &sound).unwrap().unwrap();
-        assert!(highest < 0.5, "{name}: {highest}");
+        let (highest, windows) = SpeechProbability::default().push(&silero, &sound);
+        assert_eq!(windows, 62);
+        assert!(highest.unwrap() < 0.5, "{name}: {highest:?}");
+    }
+}
+
+/// What ONNX Runtime makes of the same file, window by window.
+fn by_reference(samples: &[i16]) -> Vec<f32> {
+    let models = models();
+    let mut session = Runtime::open(&models.onnxruntime()).unwrap().session(&models.silero()).unwrap();
+    let (mut state, mut known) = (vec![0f32; 256], vec![0f32; 32]);
+    let windows = samples.chunks_exact(256).map(|window| {
+        let mut input = std::mem::take(&mut known);
+        input.extend(window.iter().map(|s| f32::from(*s) / 32_768.0));
+        known = input[256..].to_vec();
+        let inputs = ort::inputs! {
+            "input" => Tensor::from_array(([1, 288], input)).unwrap(),
+            "state" => Tensor::from_array(([2, 1, 128], std::mem::take(&mut state))).unwrap(),
+            "sr" => Tensor::from_array(((), vec![8_000i64])).unwrap(),
+        };
+        let outputs = session.run(inputs).unwrap();
+        state = outputs["stateN"].try_extract_tensor::<f32>().unwrap().1.to_vec();
+        outputs["output"].try_extract_tensor::<f32>().unwrap().1[0]
+    });
+    windows.collect()
+}
+
+#[test]
+fn every_window_has_the_probability_that_the_reference_runtime_gives_it() {
+    let silero = silero();
+    let beginning = |clip: Clip| clip.samples.into_iter().take(24_000).collect();
+    let mut sounds: Vec<Vec<i16>> = human_clips().into_iter().map(beginning).collect();
+    // A scale of square waves, hiss, clicks, full scale, silence.
+    sounds.push((0..16_000).map(|t| if t * (1 + t / 2_000) / 20 % 2 == 0 { 9_000 } else { -9_000 }).collect());
+    sounds.push(noise(8_000));
+    sounds.push((0..8_000).map(|t| if t % 1_000 == 0 { i16::MAX } else { 0 }).collect());
+    sounds.push((0..4_000).map(|t| if t % 9 < 4 { i16::MIN } else { i16::MAX }).collect());
+    sounds.push(vec![0; 4_000]);
+    // In one go, so that the memory of each sound goes into the next.
+    let line = sounds.concat();
+    let mut memory = SpeechMemory::default();
+    let ours = line.chunks_exact(256).map(|window| silero.probability(window, &mut memory));
+    for (window, (ours, reference)) in ours.zip(by_reference(&line)).enumerate() {
+        assert!((ours - reference).abs() < 1e-3, "window {window}: {ours}, by the reference {reference}");
     }
 }
 
 #[test]
 fn a_call_is_told_about_voice_only_while_its_gate_is_open() {
-    let voice = Voice::new(pool(), Arc::new(Shelf::new(vec![silero()])));
-    let (mut confirm, mut readings) = voice.open();
+    let mut confirm = Voice::new(silero()).open();
     let clip = human_clips().into_iter().find(|clip| clip.name == "austen-0930").unwrap();
-    confirm.push(&clip.samples[..8_000], false);
-    assert!(readings.try_recv().is_err());
-    let mut highest = 0.0f32;
-    let mut until = 0;
-    for frame in clip.samples[8_000..].chunks(160) {
-        confirm.push(frame, true);
-    }
-    confirm.push(&[0; 256], true);
-    while until + 16_000 < clip.samples.len() as u64 {
-        let reading = readings.blocking_recv().unwrap();
-        assert!(reading.windows > 0 && reading.until_sample > until);
-        highest = highest.max(reading.probability);
-        until = reading.until_sample;
-        confirm.push(&[0; 256], true);
-    }
-    assert!(highest > 0.5, "{highest}");
-    drop(confirm);
-    while readings.blocking_recv().is_some() {}
+    let (before, after) = clip.samples.split_at(8_000);
+    assert_eq!(confirm.push(before, false), None);
+    let first = confirm.push(&after[..160], true).expect("what was before the gate opened is judged with it");
+    assert_eq!((first.windows, first.until_sample), (4, 8_000));
+    let verdicts: Vec<_> = after[160..].chunks_exact(160).filter_map(|frame| confirm.push(frame, true)).collect();
+    assert!(verdicts.iter().all(|verdict| verdict.windows == 1));
+    assert!(verdicts.is_sorted_by_key(|verdict| verdict.until_sample));
+    assert!(verdicts.iter().any(|verdict| verdict.probability > 0.9));
+    assert_eq!(confirm.push(&after[..160], false), None);
 }
 
 /// Token numbers of the reference implementation (PyPI `tokenizers` 0.22, the same `tokenizer.json`).

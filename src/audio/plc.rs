@@ -26,6 +26,11 @@ const FADE_PER_GRANULE_MS: u32 = 4;
 const FADE_MAX_MS: u32 = 10;
 /// Samples per second that decide about the pitch; more do not find it better.
 const PITCH_RATE: u32 = 4_000;
+/// Samples at [`PITCH_RATE`] that are compared, and the longest lag in them.
+const WINDOW: usize = (WINDOW_MS * PITCH_RATE / 1_000) as usize;
+const LAGS: usize = (LONGEST_MS * PITCH_RATE / 1_000) as usize;
+/// Numbers that are added up beside each other.
+const LANES: usize = 8;
 
 /// A place in the repetition of the last cycles.
 #[derive(Clone, Copy, Debug)]
@@ -179,7 +184,8 @@ impl Concealer {
     }
 
     fn after(&self, place: Place) -> Place {
-        Place { offset: (place.offset + 1) % (place.cycles * self.pitch).max(1), ..place }
+        let next = place.offset + 1;
+        Place { offset: if next < place.cycles * self.pitch { next } else { 0 }, ..place }
     }
 
     /// The sample at a place; the last quarter of a cycle is blended into what came before the first, so that the
@@ -197,32 +203,56 @@ impl Concealer {
         (at(start.saturating_sub(to_end)) * share + sample * (whole - share)) / whole
     }
 
-    /// The lag at which the history resembles itself best.
+    /// The lag at which the history resembles itself best: of the last 20 ms at [`PITCH_RATE`], then nearby of as much at
+    /// twice that rate.
     fn find_pitch(&self) -> usize {
         let shortest = self.rate.samples_in_ms(SHORTEST_MS).max(1);
         let longest = self.rate.samples_in_ms(LONGEST_MS).max(shortest);
         let stride = (self.rate.0 / PITCH_RATE).max(1) as usize;
-        let best_of = |lags: &mut dyn Iterator<Item = usize>, stride| {
-            lags.map(|lag| (self.resemblance(lag, stride), lag)).max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, lag)| lag)
-        };
-        let coarse = best_of(&mut (shortest..=longest).step_by(stride), stride).unwrap_or(shortest);
+        let thinned: [f32; WINDOW + LAGS] = self.thinned((WINDOW + LAGS) * stride, stride);
+        let (_, recent) = thinned.split_at(LAGS);
+        let lags = SHORTEST_MS as usize * LAGS / LONGEST_MS as usize..=LAGS;
+        let coarse = best_of(lags.filter_map(|lag| {
+            let earlier = thinned.get(LAGS - lag..)?.get(..WINDOW)?;
+            Some((resemblance(recent, earlier), lag * stride))
+        }));
+        let coarse = coarse.unwrap_or(shortest);
         let near = (coarse + 1).saturating_sub(stride).max(shortest)..=(coarse + stride - 1).min(longest);
-        best_of(&mut near.into_iter(), stride.div_ceil(2)).unwrap_or(coarse)
+        let step = stride.div_ceil(2);
+        let recent: [f32; 2 * WINDOW] = self.thinned(2 * WINDOW * step, step);
+        let near =
+            near.map(|lag| (resemblance(&recent, &self.thinned::<{ 2 * WINDOW }>(2 * WINDOW * step + lag, step)), lag));
+        best_of(near).unwrap_or(coarse)
     }
 
-    /// Correlation of the last 20 ms with those `lag` samples earlier, over the strength of the latter.
-    fn resemblance(&self, lag: usize, stride: usize) -> f32 {
-        let (len, window) = (self.history.len(), self.rate.samples_in_ms(WINDOW_MS));
-        let recent = self.history.get(len - window.min(len)..).unwrap_or_default();
-        let earlier = self.history.get(len.saturating_sub(window + lag)..len - lag.min(len)).unwrap_or_default();
-        let (mut cross, mut energy) = (0.0f32, 1.0f32);
-        for (a, b) in recent.iter().zip(earlier).step_by(stride) {
-            let (a, b) = (f32::from(*a), f32::from(*b));
-            cross += a * b;
-            energy += b * b;
+    /// Every `step`th sample of the history from `back` samples before its end on.
+    fn thinned<const COUNT: usize>(&self, back: usize, step: usize) -> [f32; COUNT] {
+        let mut thinned = [0.0; COUNT];
+        let samples = self.history.get(self.history.len().saturating_sub(back)..).unwrap_or_default();
+        for (slot, sample) in thinned.iter_mut().zip(samples.iter().step_by(step)) {
+            *slot = f32::from(*sample);
         }
-        cross / energy.sqrt()
+        thinned
     }
+}
+
+/// The lag of the greatest resemblance.
+fn best_of(lags: impl Iterator<Item = (f32, usize)>) -> Option<usize> {
+    lags.max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, lag)| lag)
+}
+
+/// Correlation of both, over the strength of the second. In lanes: a whole trunk may lose a packet at once, and the media
+/// thread has this to do for all its calls.
+fn resemblance(recent: &[f32], earlier: &[f32]) -> f32 {
+    let ((recent, _), (earlier, _)) = (recent.as_chunks::<LANES>(), earlier.as_chunks::<LANES>());
+    let (mut cross, mut energy) = ([0.0f32; LANES], [0.0f32; LANES]);
+    for (recent, earlier) in recent.iter().zip(earlier) {
+        for ((cross, energy), (a, b)) in cross.iter_mut().zip(&mut energy).zip(recent.iter().zip(earlier)) {
+            *cross += a * b;
+            *energy += b * b;
+        }
+    }
+    cross.iter().sum::<f32>() / (1.0 + energy.iter().sum::<f32>()).sqrt()
 }
 
 /// Appends the newest samples to a line of fixed length.

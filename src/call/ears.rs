@@ -2,7 +2,7 @@
 
 use crate::audio::Resampler;
 use crate::base::SampleRate;
-use crate::providers::{OpenVoice, VoiceDetector, VoiceVerdict};
+use crate::providers::{VoiceDetector, VoiceStream, VoiceVerdict};
 use std::collections::VecDeque;
 use std::time::Instant;
 
@@ -11,7 +11,7 @@ const FRAMES_REMEMBERED: usize = 100;
 
 /// See the module.
 pub(super) struct Ears {
-    open: Option<OpenVoice>,
+    stream: Option<Box<dyn VoiceStream>>,
     pushed: u64,
     arrivals: VecDeque<(u64, Instant)>,
     /// From the line's rate to the detector's; `None` where both are 8 kHz.
@@ -25,7 +25,7 @@ impl Ears {
     pub(super) fn open(detector: &dyn VoiceDetector, rate: SampleRate) -> Self {
         let converter = (rate != SampleRate::NARROWBAND).then(|| Resampler::new(rate, SampleRate::NARROWBAND).ok());
         Self {
-            open: detector.open().ok(),
+            stream: detector.open().ok(),
             pushed: 0,
             arrivals: VecDeque::new(),
             converter: converter.flatten(),
@@ -34,8 +34,9 @@ impl Ears {
         }
     }
 
-    /// One frame that arrived `at`.
-    pub(super) fn push(&mut self, samples: &[i16], at: Instant, gate_open: bool) {
+    /// One frame that arrived `at`. The verdict that it brought, if any: through which arrival, and how likely that was
+    /// speech.
+    pub(super) fn push(&mut self, samples: &[i16], at: Instant, gate_open: bool) -> Option<(Instant, f32)> {
         // In samples of the detector's rate.
         let narrow = samples.len() as u64 * u64::from(SampleRate::NARROWBAND.0) / u64::from(self.rate.0.max(1));
         self.pushed += narrow;
@@ -43,31 +44,16 @@ impl Ears {
         if self.arrivals.len() > FRAMES_REMEMBERED {
             self.arrivals.pop_front();
         }
-        let Some((stream, _)) = &mut self.open else { return };
-        match &mut self.converter {
+        let stream = self.stream.as_mut()?;
+        let verdict = match &mut self.converter {
             Some(converter) => {
                 self.converted.clear();
                 converter.push(samples, &mut self.converted);
-                stream.push(&self.converted, gate_open);
+                stream.push(&self.converted, gate_open)
             }
             None => stream.push(samples, gate_open),
-        }
-    }
-
-    /// The next verdict: through which arrival, and how likely that was speech. Pending for ever without a detector.
-    /// Cancel-safe.
-    pub(super) async fn verdict(&mut self) -> (Instant, f32) {
-        loop {
-            let Some((_, verdicts)) = &mut self.open else { return std::future::pending().await };
-            match verdicts.recv().await {
-                Some(verdict) => {
-                    if let Some(through) = self.arrival(verdict) {
-                        return (through, verdict.probability);
-                    }
-                }
-                None => self.open = None,
-            }
-        }
+        }?;
+        Some((self.arrival(verdict)?, verdict.probability))
     }
 
     fn arrival(&mut self, verdict: VoiceVerdict) -> Option<Instant> {
@@ -81,49 +67,43 @@ impl Ears {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::providers::{ProviderError, VoiceStream};
+    use crate::providers::ProviderError;
     use std::time::Duration;
-    use tokio::sync::mpsc;
 
-    struct Echo(mpsc::Sender<VoiceVerdict>, u64);
+    struct Echo(u64);
 
     impl VoiceStream for Echo {
-        fn push(&mut self, samples: &[i16], _: bool) {
-            self.1 += samples.len() as u64;
-            if self.1.is_multiple_of(320) {
-                let _ = self.0.try_send(VoiceVerdict { probability: 0.9, windows: 1, until_sample: self.1 - 40 });
-            }
+        fn push(&mut self, samples: &[i16], _: bool) -> Option<VoiceVerdict> {
+            self.0 += samples.len() as u64;
+            let verdict = VoiceVerdict { probability: 0.9, windows: 1, until_sample: self.0 - 40 };
+            self.0.is_multiple_of(320).then_some(verdict)
         }
     }
 
     struct Detector;
 
     impl VoiceDetector for Detector {
-        fn open(&self) -> Result<OpenVoice, ProviderError> {
-            let (sender, receiver) = mpsc::channel(4);
-            Ok((Box::new(Echo(sender, 0)), receiver))
+        fn open(&self) -> Result<Box<dyn VoiceStream>, ProviderError> {
+            Ok(Box::new(Echo(0)))
         }
     }
 
-    #[tokio::test]
-    async fn a_verdict_is_dated_by_the_last_frame_it_covers_whole() {
+    #[test]
+    fn a_verdict_is_dated_by_the_last_frame_it_covers_whole() {
         let t0 = Instant::now();
         let mut ears = Ears::open(&Detector, SampleRate::NARROWBAND);
-        for frame in 0..4 {
-            ears.push(&[0; 160], t0 + Duration::from_millis(20 * frame), true);
-        }
-        assert_eq!(ears.verdict().await.0, t0, "sample 280 lies in the second frame, the first is whole");
-        assert_eq!(ears.verdict().await.0, t0 + Duration::from_millis(40));
+        let at = |frame: u64| t0 + Duration::from_millis(20 * frame);
+        let verdicts: Vec<_> = (0..4).map(|frame| ears.push(&[0; 160], at(frame), true)).collect();
+        // Sample 280 lies in the second frame, the first is whole.
+        assert_eq!(verdicts, [None, Some((at(0), 0.9)), None, Some((at(2), 0.9))]);
     }
 
-    #[tokio::test]
-    async fn a_wide_line_is_heard_at_the_detector_s_rate() {
+    #[test]
+    fn a_wide_line_is_heard_at_the_detector_s_rate() {
         let t0 = Instant::now();
         let mut ears = Ears::open(&Detector, SampleRate::WIDEBAND);
-        for frame in 0..4 {
-            ears.push(&[0; 320], t0 + Duration::from_millis(20 * frame), true);
-        }
-        assert_eq!(ears.verdict().await.0, t0);
-        assert_eq!(ears.verdict().await.0, t0 + Duration::from_millis(40));
+        let at = |frame: u64| t0 + Duration::from_millis(20 * frame);
+        let verdicts: Vec<_> = (0..4).filter_map(|frame| ears.push(&[0; 320], at(frame), true)).collect();
+        assert_eq!(verdicts, [(at(0), 0.9), (at(2), 0.9)]);
     }
 }

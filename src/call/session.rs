@@ -173,9 +173,6 @@ impl Session {
                     None => self.hear(),
                 },
                 event = receive(&mut self.speech_events) => self.on_transcript(event),
-                (through, probability) = self.ears.verdict() => {
-                    self.turn.handle(Instant::now(), TurnInput::Probability { through, probability });
-                }
                 event = self.legs.far.next() => self.on_far_side(event),
                 Some(reason) = self.legs.refer_failed.recv() => self.on_refer_failure(reason),
                 outcome = receive_referral(&mut self.referral) => self.on_referral(outcome),
@@ -232,7 +229,9 @@ impl Session {
             }
             self.turn.handle(frame.arrived, TurnInput::Frame { voiced: frame.voiced });
             let gate_open = self.turn.wants_probability(frame.arrived);
-            self.ears.push(frame.samples.samples(), frame.arrived, gate_open);
+            if let Some((through, probability)) = self.ears.push(frame.samples.samples(), frame.arrived, gate_open) {
+                self.turn.handle(Instant::now(), TurnInput::Probability { through, probability });
+            }
         }
         while let Some(event) = self.legs.line.media.events.try_pop() {
             self.on_media(event);

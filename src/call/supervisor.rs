@@ -76,6 +76,7 @@ impl Supervisor {
     #[must_use]
     pub fn new(sip: Sip, workers: Arc<Workers>, events: EventStream, config: SupervisorConfig) -> Arc<Self> {
         Arc::new(Self {
+            bots: BotThreads::new(workers.count()),
             switchboard: Switchboard::new(sip, workers, config.gateways, config.sounds),
             events,
             recordings: config.recordings,
@@ -83,7 +84,6 @@ impl Supervisor {
             neighbours: config.neighbours,
             registrations: Mutex::default(),
             states: Mutex::default(),
-            bots: BotThreads::default(),
             next_call: AtomicU64::new(1),
             active: AtomicUsize::new(0),
             changed: Notify::new(),
@@ -516,7 +516,8 @@ fn serves(route: &Route, called: &str) -> bool {
 
 fn mode(program: &Program) -> LegMode {
     match program {
-        Program::Agent(..) | Program::Bot(_) => LegMode::Agent,
+        Program::Agent(..) => LegMode::Agent,
+        Program::Bot(_) => LegMode::Relay,
         Program::Echo => LegMode::Echo,
     }
 }

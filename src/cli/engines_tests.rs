@@ -1,8 +1,8 @@
 use super::*;
 use crate::base::SampleRate;
 use crate::providers::{
-    Embedder, OpenVoice, ProviderError, ProviderName, SpeakRequest, SpeechStream, SttCapabilities, SttEvent,
-    SttRequest, SttStream, TtsCapabilities, VoiceDetector,
+    Embedder, ProviderError, ProviderName, SpeakRequest, SpeechStream, SttCapabilities, SttEvent, SttRequest,
+    SttStream, TtsCapabilities, VoiceDetector, VoiceStream,
 };
 use tokio::sync::mpsc;
 
@@ -97,7 +97,7 @@ impl Embedder for Stub {
 }
 
 impl VoiceDetector for Stub {
-    fn open(&self) -> Result<OpenVoice, ProviderError> {
+    fn open(&self) -> Result<Box<dyn VoiceStream>, ProviderError> {
         Err(down())
     }
 }

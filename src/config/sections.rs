@@ -76,7 +76,7 @@ pub struct Media {
     pub bind: IpAddr,
     /// Ports. Default 20000–29999.
     pub rtp_ports: PortRange,
-    /// Worker threads; `None`: half the cores, at least one.
+    /// Worker threads, and as many for calls with bots; `None`: half the cores, at least one.
     pub workers: Option<usize>,
     /// How long a port rests before another call gets it. Default 5 s.
     pub quarantine: Duration,

@@ -151,5 +151,5 @@ impl Downlink {
     }
 }
 
-/// Frames that the ring of a downlink holds.
+/// Frames that the deepest ring of a downlink holds.
 pub(super) const RING_FRAMES: usize = DOWNLINK_FRAMES + DOWNLINK_RESERVE;

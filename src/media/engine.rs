@@ -20,7 +20,7 @@ use super::seam::{CUT_FADE_MS, Seam, Voice};
 use super::send::{PACKET, Sender};
 use super::setup::{Retired, Setup};
 use super::shared::Shared;
-use super::sys::{BATCH, Datagrams};
+use super::sys::{BATCH, Datagrams, prefetch};
 use super::tap::TapPort;
 use super::uplink::Heard;
 use crate::audio::frame::{FRAME_MS, FULLBAND_FRAME};
@@ -198,6 +198,18 @@ impl Engine {
         self.receiver.excess_us(now)
     }
 
+    /// Asks for what the next turn needs beside the engine itself: with many legs nothing of one is in the processor's cache
+    /// any more when its turn comes again.
+    pub(super) fn prefetch(&self) {
+        prefetch(&*self.shared);
+        self.receiver.prefetch();
+        if let Some(setup) = &self.setup {
+            prefetch(&setup.media);
+            prefetch(&setup.ears);
+            prefetch(&setup.mouth);
+        }
+    }
+
     /// The worker met a panic in this leg.
     pub(super) fn panicked(&mut self) {
         self.report(LegEvent::Panicked);
@@ -253,7 +265,7 @@ impl Engine {
         let (Some(heard), Some(said)) = (heard.get_mut(..self.frame), said.get_mut(..self.frame)) else { return };
         let is_heard = self.hear(*now, &setup.media, &mut setup.ears, voice, heard);
         // A tap wants both directions of the same 20 ms, and what comes over a bridge is there already.
-        let may_wait = self.mode == LegMode::Agent && self.bridge.is_none() && self.taps.iter().all(Option::is_none);
+        let may_wait = self.mode != LegMode::Echo && self.bridge.is_none() && self.taps.iter().all(Option::is_none);
         if may_wait {
             self.unsaid = Some(*missed);
         } else {
@@ -433,8 +445,9 @@ impl Engine {
         if !media.receive {
             return false;
         }
-        let is_for_call = self.mode == LegMode::Agent && self.bridge.is_none();
-        let Some(frame) = self.receiver.frame(now, ears, is_for_call.then_some(voice), heard) else { return false };
+        let is_for_call = self.mode != LegMode::Echo && self.bridge.is_none();
+        let voice = (is_for_call && !self.shared.voice_is_idle.load(Ordering::Relaxed)).then_some(voice);
+        let Some(frame) = self.receiver.frame(now, ears, voice, heard) else { return false };
         if !frame.idle {
             self.runs.record(frame.concealed);
         }

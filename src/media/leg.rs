@@ -7,7 +7,7 @@ use super::downlink::{Downlink, RING_FRAMES};
 use super::event::Events;
 use super::framed::ring;
 use super::leg_media::{LegMedia, LegSecurity};
-use super::limits::{HANDSHAKE_DATAGRAMS, UPLINK_FRAMES};
+use super::limits::{DOWNLINK_RESERVE, HANDSHAKE_DATAGRAMS, RELAY_DOWNLINK_FRAMES, RELAY_UPLINK_FRAMES, UPLINK_FRAMES};
 use super::meter::{self, LegMeter};
 use super::player::Player;
 use super::setup::{Rings, Setup};
@@ -30,8 +30,22 @@ use std::time::Duration;
 pub enum LegMode {
     /// Hands it to the call and plays what the call pushes.
     Agent,
+    /// As [`Self::Agent`], for a call that moves audio both ways in every turn ([`Leg::keep_time`]): its rings are shallow.
+    Relay,
     /// Sends it back inside the worker, still encoded: the cheapest path, for load tests.
     Echo,
+}
+
+impl LegMode {
+    /// Frames that the rings to the call and from it hold.
+    fn depths(self) -> [usize; 2] {
+        match self {
+            Self::Agent => [UPLINK_FRAMES, RING_FRAMES],
+            Self::Relay => [RELAY_UPLINK_FRAMES, RELAY_DOWNLINK_FRAMES + DOWNLINK_RESERVE],
+            // It never leaves its worker.
+            Self::Echo => [0, 0],
+        }
+    }
 }
 
 /// How a leg is opened.
@@ -177,11 +191,7 @@ impl Leg {
         };
         let line = self.sample_rate.unwrap_or_else(|| media.line_rate(self.options.max_sample_rate));
         let frame = line.samples_in_ms(FRAME_MS);
-        // An echo never leaves its worker.
-        let [up, down] = match self.options.mode {
-            LegMode::Agent => [UPLINK_FRAMES, RING_FRAMES],
-            LegMode::Echo => [0, 0],
-        };
+        let [up, down] = self.options.mode.depths();
         let first = self.uplink.ring.is_none().then(|| (ring(up, frame), ring(down, frame)));
         let (rings, ends) = match first {
             Some(((worker_uplink, uplink), (downlink, worker_downlink))) => {
@@ -303,6 +313,12 @@ impl Leg {
         self.shared.keeps_time.store(on, Ordering::Relaxed);
     }
 
+    /// Whether the worker asks its voice detector about each frame, and [`super::UplinkFrame::voiced`] means something: it
+    /// does unless it was told otherwise. Begins within 20 ms.
+    pub fn detect_voice(&self, on: bool) {
+        self.shared.voice_is_idle.store(!on, Ordering::Relaxed);
+    }
+
     /// Whether a beat ([`Self::keep_time`]) has come since this was asked last. [`Self::ready`] resolves until it is.
     pub fn take_beat(&self) -> bool {
         self.shared.beat.swap(false, Ordering::AcqRel)
@@ -312,16 +328,23 @@ impl Leg {
     /// one task may wait.
     pub async fn ready(&mut self) {
         std::future::poll_fn(move |cx| {
+            if self.has_something() {
+                return Poll::Ready(());
+            }
             self.shared.waker.register(cx.waker());
             self.shared.waiting.store(true, Ordering::Release);
             // Pairs with the fence of the worker: it sees us waiting, or we see what it pushed.
             fence(Ordering::SeqCst);
-            let no_datagram = self.handshake.as_ref().is_none_or(Consumer::is_empty);
-            let no_beat = !self.shared.beat.load(Ordering::Acquire);
-            let idle = self.uplink.is_empty() && self.events.ring.is_empty() && no_datagram && no_beat;
-            if idle { Poll::Pending } else { Poll::Ready(()) }
+            if self.has_something() { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;
+    }
+
+    /// Whether [`Self::ready`] resolves.
+    fn has_something(&self) -> bool {
+        let has_datagram = self.handshake.as_ref().is_some_and(|datagrams| !datagrams.is_empty());
+        let has_beat = self.shared.beat.load(Ordering::Acquire);
+        !self.uplink.is_empty() || !self.events.ring.is_empty() || has_datagram || has_beat
     }
 
     /// The counters so far.

@@ -11,10 +11,15 @@ pub const UPLINK_FRAMES: usize = 32;
 /// Agent audio waiting to be sent, in frames of 20 ms: 1.04 s, five times as long as a call may look away from it, so that
 /// the line never starves. Depth costs no barge-in latency, as a flush drops everything at once, but memory on every call.
 pub const DOWNLINK_FRAMES: usize = 52;
+/// As [`UPLINK_FRAMES`] for a call that takes audio in every turn ([`super::LegMode::Relay`]): 400 ms.
+pub const RELAY_UPLINK_FRAMES: usize = 20;
+/// As [`DOWNLINK_FRAMES`] for a call that brings audio in every turn: 320 ms, three times as long as such a call looks away
+/// while its bot says nothing. What is to be said later waits above, in the call.
+pub const RELAY_DOWNLINK_FRAMES: usize = 16;
 /// Ring slots kept for the ends of turns, so that [`super::Downlink::end_of_turn`] does not fail on a full ring.
 pub const DOWNLINK_RESERVE: usize = 8;
-/// Events waiting for the call; a caller pressing keys as fast as possible makes some 20 a second.
-pub const EVENTS: usize = 128;
+/// Events waiting for the call: 3 s of a caller pressing keys as fast as possible.
+pub const EVENTS: usize = 64;
 /// Frames of 20 ms between two bridged legs: 320 ms, after which a worker that stands still costs audio, not memory.
 pub const BRIDGE_FRAMES: usize = 16;
 /// Datagrams of a handshake waiting for the call: a flight has three or four; a flood of them finds no more room.
@@ -37,6 +42,9 @@ pub const SPEAK_AFTER: usize = 5;
 /// Slots between the beat of a leg whose call keeps time ([`super::Leg::keep_time`]) and what it says next: 4 ms, in which
 /// the call reads what its bot has sent.
 pub const BEAT_BEFORE: usize = 2;
+/// Legs that slots are filled up to before the wheel uses more of them: to wake up for a slot costs about as much as a tenth of
+/// serving so many.
+pub const LEGS_PER_SLOT: usize = 40;
 /// One slot of the wheel.
 pub const SLOT: Duration = Duration::from_millis(2);
 /// One turn of the wheel.

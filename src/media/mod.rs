@@ -32,6 +32,7 @@ mod seam;
 mod send;
 mod setup;
 mod shared;
+mod slots;
 pub mod sys;
 pub mod tap;
 pub mod uplink;

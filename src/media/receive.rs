@@ -4,10 +4,11 @@ use super::drift::WORTH_PPM;
 use super::ear::{Ear, Ears, narrow};
 use super::event::LegEvent;
 use super::leg_media::LegMedia;
+use super::sys::prefetch;
 use super::uplink::Heard;
 use crate::audio::frame::level_dbfs;
 use crate::audio::{ComfortNoise, NoiseDescription, VoiceDetector};
-use crate::rtp::jitter::{Insertion, MAX_PAYLOAD, PLAYOUT};
+use crate::rtp::jitter::{GRANULE, Insertion, MAX_PAYLOAD, PLAYOUT};
 use crate::rtp::rtcp::{self, PeerReport, Report};
 use crate::rtp::source_lock::Refusal;
 use crate::rtp::srtp::SrtpReceiver;
@@ -145,6 +146,11 @@ impl Receiver {
     /// Whether a DTLS datagram from there may take part in the handshake.
     pub(super) fn admits_handshake(&self, from: SocketAddr) -> bool {
         self.lock.as_ref().is_some_and(|lock| lock.admits_handshake(from))
+    }
+
+    /// Asks for what the next turn needs beside the receiver itself.
+    pub(super) fn prefetch(&self) {
+        prefetch(self.jitter.coming());
     }
 
     /// Where to send.
@@ -297,7 +303,7 @@ impl Receiver {
         } else {
             let playout = self.jitter.pull(now, self.quiet);
             self.note(&playout);
-            ear.hear(&playout, self.jitter.beyond(), out);
+            ear.hear(&playout, beyond(&self.jitter, &playout), out);
             self.look_at_clock(ear);
         }
         let Played { timestamp, arrived, is_idle: idle, is_whole } = self.played;
@@ -326,7 +332,7 @@ impl Receiver {
             self.jitter.follow_clock(ear.pace.held_us());
             let playout = self.jitter.pull(now, self.quiet);
             self.note(&playout);
-            ear.keep(&playout, self.jitter.beyond());
+            ear.keep(&playout, beyond(&self.jitter, &playout));
         }
         self.jitter.follow_clock(ear.pace.held_us());
         if self.jitter.is_playing() {
@@ -379,4 +385,9 @@ impl Receiver {
     pub(super) fn excess_us(&self, now: Instant) -> Option<i64> {
         self.jitter.excess_us(now)
     }
+}
+
+/// What lies behind a playout, for what is missing in it.
+fn beyond<'a>(jitter: &'a JitterBuffer, playout: &Playout) -> Option<(usize, &'a [u8; GRANULE])> {
+    playout.halves.contains(&Source::Lost).then(|| jitter.beyond()).flatten()
 }

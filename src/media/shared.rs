@@ -22,6 +22,8 @@ pub(super) struct Shared {
     pub(super) waiting: AtomicBool,
     /// The call wants to hear of each turn, shortly before the leg speaks.
     pub(super) keeps_time: AtomicBool,
+    /// Nobody asks whether the caller's frames are voiced.
+    pub(super) voice_is_idle: AtomicBool,
     /// It is that time.
     pub(super) beat: AtomicBool,
     /// No more audio will come of turns below this number.

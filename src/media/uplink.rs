@@ -15,7 +15,7 @@ pub struct UplinkFrame {
     pub rtp_timestamp: u32,
     /// When the packet with the first sample reached the kernel. For concealed frames, when it was made.
     pub arrived: Instant,
-    /// The voice detector's decision.
+    /// The voice detector's decision; false where it is not asked ([`super::Leg::detect_voice`]).
     pub voiced: bool,
     /// Level of the frame in dB below full scale.
     pub level_dbfs: f32,
@@ -37,7 +37,7 @@ pub(super) struct Heard {
 
 /// The caller's side of a leg: one frame per 20 ms from the first packet on, silence included.
 ///
-/// It holds 640 ms ([`super::limits::UPLINK_FRAMES`]); a call that reads slower loses the newest frames, which
+/// It holds 640 ms ([`super::limits::UPLINK_FRAMES`]), of a relayed leg 400; a call that reads slower loses the newest frames, which
 /// [`super::LegStats::uplink_dropped`] counts.
 #[derive(Debug, Default)]
 pub struct Uplink {

@@ -1,7 +1,7 @@
 //! One worker thread: the wheel, and the bell thread beside it.
 //!
 //! The wheel turns once in 20 ms and has ten slots of 2 ms. Each leg sits in one slot, chosen so that it is
-//! served just after its peer's packet arrived. A leg whose call listens is served in two halves: it hears in its own
+//! served soon after its peer's packet arrived; few legs share few slots. A leg whose call listens is served in two halves: it hears in its own
 //! slot and speaks a few slots later, so that an answer to what was heard leaves in the same turn. A call that keeps time
 //! gets a beat a little before its leg speaks. The worker sleeps until the next slot that has work; slots that it slept
 //! through are served at once, each leg once, however late it is.
@@ -11,10 +11,11 @@
 
 use super::admission::{Admission, LatenessGauge};
 use super::engine::{Engine, Scratch, Turn};
-use super::limits::{BEAT_BEFORE, LEGS_PER_WORKER, SLOT, SLOTS, SPEAK_AFTER};
+use super::limits::{BEAT_BEFORE, LEGS_PER_WORKER, SLOT, SLOTS};
 use super::setup::Retired;
 use super::shared::Shared;
-use super::sys::{Datagrams, raise_priority, thread_cpu_time};
+use super::slots::{is_open, slot_of, spacing, speaking_slot, tick_at, time_of};
+use super::sys::{Datagrams, prefetch, raise_priority, thread_cpu_time};
 use crate::audio::{VadMode, VoiceDetector};
 use rtrb::{Consumer, Producer};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -100,13 +101,7 @@ impl Worker {
     /// Runs until told to stop.
     pub(super) fn run(mut self) {
         let _ = self.gauges.priority.set(if self.raise_priority { raise_priority() } else { "normal" });
-        let mut wheel = Wheel {
-            slots: std::array::from_fn(|_| Vec::with_capacity(LEGS_PER_WORKER / SLOTS)),
-            spare_voices: Vec::with_capacity(LEGS_PER_WORKER),
-            datagrams: Datagrams::new(),
-            scratch: Scratch::new(),
-            lateness: LatenessGauge::new(self.admission, Instant::now()),
-        };
+        let mut wheel = Wheel::new(self.admission);
         let epoch = Instant::now();
         let mut next: u64 = 0;
         while !self.gauges.stop.load(Ordering::Acquire) {
@@ -136,7 +131,7 @@ impl Worker {
         self.bell.unpark();
     }
 
-    /// Gives new legs the emptiest slot.
+    /// Gives new legs the emptiest of the open slots.
     fn take_in(&mut self, wheel: &mut Wheel, current: u64) {
         while let Ok(engine) = self.inbox.pop() {
             let voice = match wheel.spare_voices.pop() {
@@ -146,7 +141,9 @@ impl Worker {
                 }
                 None => VoiceDetector::new(self.vad, false),
             };
+            let spacing = self.spacing();
             let emptiest = (current + 1..=current + SLOTS as u64)
+                .filter(|tick| is_open(*tick, spacing))
                 .min_by_key(|tick| wheel.slots.get(slot_of(*tick)).map_or(usize::MAX, Vec::len))
                 .unwrap_or(current + 1);
             if let Some(slot) = wheel.slots.get_mut(slot_of(emptiest)) {
@@ -162,6 +159,10 @@ impl Worker {
                 });
             }
         }
+    }
+
+    fn spacing(&self) -> u64 {
+        spacing(self.gauges.legs.load(Ordering::Relaxed))
     }
 
     fn run_slot(&mut self, wheel: &mut Wheel, epoch: Instant, tick: u64) {
@@ -193,9 +194,18 @@ impl Worker {
             Half::Speak => speaking_slot(tick),
         };
         let Some(mut residents) = slots.get_mut(number).map(std::mem::take) else { return false };
-        let (mut wake, mut n) = (false, 0);
-        while let Some(resident) = residents.get_mut(n) {
-            if half == Half::Speak && !resident.speaks {
+        let (mut wake, mut n, spacing) = (false, 0, self.spacing());
+        if let Some(first) = residents.first() {
+            prefetch(&*first.engine);
+        }
+        while n < residents.len() {
+            look_ahead(&residents, n);
+            let Some(resident) = residents.get_mut(n) else { break };
+            let has_to_wait = match half {
+                Half::Hear => !resident.is_due(tick),
+                Half::Speak => !resident.speaks,
+            };
+            if has_to_wait {
                 n += 1;
                 continue;
             }
@@ -245,7 +255,7 @@ impl Worker {
                 continue;
             }
             resident.due = tick + SLOTS as u64;
-            match resident.earlier_by() {
+            match resident.earlier_by(spacing) {
                 Some(slots_earlier) if self.move_leg(slots, &mut residents, n, slots_earlier) => {}
                 _ => n += 1,
             }
@@ -302,8 +312,13 @@ impl Worker {
 }
 
 impl Resident {
-    /// By how many slots it should be served earlier, when it is time to look.
-    fn earlier_by(&mut self) -> Option<u64> {
+    /// Whether its turn has come. A tick that the worker slept through is older than a leg that came to its slot since.
+    fn is_due(&self, tick: u64) -> bool {
+        self.due <= tick
+    }
+
+    /// By how many slots it should be served earlier, in an open one, when it is time to look.
+    fn earlier_by(&mut self, spacing: u64) -> Option<u64> {
         if !self.engine.hears() {
             return None;
         }
@@ -317,15 +332,26 @@ impl Resident {
         if excess < ALIGN_WORTH_US {
             return None;
         }
-        let slots = (excess - ALIGN_MARGIN_US) / (SLOT.as_micros() as i64);
-        u64::try_from(slots).ok().map(|slots| slots.min(SLOTS as u64 - 1)).filter(|slots| *slots > 0)
+        let most = u64::try_from((excess - ALIGN_MARGIN_US) / SLOT.as_micros() as i64).ok()?;
+        (1..=most.min(SLOTS as u64 - 1)).rev().find(|earlier| is_open(self.due - earlier, spacing))
     }
 }
 
 impl Wheel {
+    /// One without legs. Allocates all that it will ever need, but for the voice detectors.
+    fn new(admission: Admission) -> Self {
+        Self {
+            slots: std::array::from_fn(|_| Vec::with_capacity(LEGS_PER_WORKER / SLOTS)),
+            spare_voices: Vec::with_capacity(LEGS_PER_WORKER),
+            datagrams: Datagrams::new(),
+            scratch: Scratch::new(),
+            lateness: LatenessGauge::new(admission, Instant::now()),
+        }
+    }
+
     /// Whether a leg is to be served at this tick.
     fn has_work(&self, tick: u64) -> bool {
-        self.slots.get(slot_of(tick)).is_some_and(|slot| !slot.is_empty())
+        self.slots.get(slot_of(tick)).is_some_and(|slot| slot.iter().any(|resident| resident.is_due(tick)))
             || self.slots.get(speaking_slot(tick)).is_some_and(|slot| slot.iter().any(|resident| resident.speaks))
             || self.beating(tick).next().is_some()
     }
@@ -345,21 +371,17 @@ impl Wheel {
     }
 }
 
-fn time_of(epoch: Instant, tick: u64) -> Instant {
-    epoch + Duration::from_nanos(SLOT.as_nanos() as u64 * tick)
-}
-
-fn tick_at(epoch: Instant, now: Instant) -> u64 {
-    (now.saturating_duration_since(epoch).as_nanos() / SLOT.as_nanos()) as u64
-}
-
-fn slot_of(tick: u64) -> usize {
-    (tick % SLOTS as u64) as usize
-}
-
-/// The slot whose legs speak at this tick.
-fn speaking_slot(tick: u64) -> usize {
-    slot_of(tick + (SLOTS - SPEAK_AFTER) as u64)
+/// Asks for what the legs behind this one need, while it is served.
+fn look_ahead(residents: &[Resident], n: usize) {
+    if let Some(second) = residents.get(n + 2) {
+        prefetch(&*second.engine);
+    }
+    if let Some(next) = residents.get(n + 1) {
+        if n == 0 {
+            prefetch(&*next.engine);
+        }
+        next.engine.prefetch();
+    }
 }
 
 /// The bell's loop: wakes calls, frees ended legs.
@@ -379,3 +401,6 @@ pub(super) fn run_bell(gauges: &Gauges, mut ready: Consumer<Arc<Shared>>, mut re
         park_timeout(IDLE);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -90,6 +90,12 @@ impl Workers {
         Ok(workers)
     }
 
+    /// How many threads serve legs: [`MediaConfig::workers`], or what stands for 0 there.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.handles.len()
+    }
+
     /// Opens a leg on the least busy worker: binds a random free port. Nothing is sent before
     /// [`Leg::configure`].
     ///

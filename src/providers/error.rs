@@ -1,5 +1,6 @@
 //! What can go wrong with a provider, whose fault it is and whether trying again makes sense.
 
+use super::reach::Unreachable;
 use std::borrow::Cow;
 use std::time::Duration;
 
@@ -75,6 +76,15 @@ pub enum ProviderError {
         /// What happened.
         reason: String,
     },
+    /// Its certificate is no good, so that it may be somebody else: the configuration's fault, or that of the network
+    /// between. No key was shown to it.
+    #[error("{provider} is not trusted: {why}; {}", .why.fix())]
+    Untrusted {
+        /// The provider's name.
+        provider: ProviderName,
+        /// What is wrong with the certificate.
+        why: Unreachable,
+    },
     /// Not in time.
     #[error("{provider}: no {stage} within {} ms", .after.as_millis())]
     Timeout {
@@ -123,6 +133,7 @@ impl ProviderError {
             | Self::RateLimited { provider, .. }
             | Self::BadRequest { provider, .. }
             | Self::Transient { provider, .. }
+            | Self::Untrusted { provider, .. }
             | Self::Timeout { provider, .. }
             | Self::Protocol { provider, .. } => provider,
         }
@@ -140,6 +151,7 @@ impl ProviderError {
             Self::RateLimited { .. } => "rate_limited",
             Self::BadRequest { .. } => "bad_request",
             Self::Transient { .. } => "transient",
+            Self::Untrusted { .. } => "untrusted",
             Self::Timeout { .. } => "timeout",
             Self::Protocol { .. } => "protocol",
         }

@@ -3,6 +3,7 @@
 use super::error::{ProviderError, ProviderName, in_short};
 use super::limits::{ANSWER_BYTES, ERROR_BYTES};
 use super::network::Network;
+use super::reach::of_certificate;
 use super::wire::{Keys, Request};
 use bytes::Bytes;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
@@ -149,6 +150,12 @@ pub fn retry_after(value: &str) -> Option<Duration> {
 fn classify(provider: ProviderName, error: &reqwest::Error, limit: Duration) -> ProviderError {
     if error.is_timeout() && !limit.is_zero() {
         return ProviderError::Timeout { provider, stage: "connection", after: limit };
+    }
+    let address = error.url().map_or_else(String::new, |url| {
+        format!("{}:{}", url.host_str().unwrap_or_default(), url.port_or_known_default().unwrap_or_default())
+    });
+    if let Some(why) = of_certificate(&address, error) {
+        return ProviderError::Untrusted { provider, why };
     }
     let mut cause: &(dyn Error + 'static) = error;
     while let Some(inner) = cause.source() {

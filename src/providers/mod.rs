@@ -39,4 +39,4 @@ pub use realtime::{RealtimeEvent, RealtimeRequest, SpeechToSpeech};
 pub use settings::{Settings, SettingsError, StageKind};
 pub use stt::{SegmentId, SpeechToText, SttCapabilities, SttEvent, SttRequest, SttStream};
 pub use tts::{SpeakRequest, SpeechStream, TextToSpeech, TtsCapabilities, TtsChunk, WordMark};
-pub use voice::{OpenVoice, VoiceDetector, VoiceStream, VoiceVerdict};
+pub use voice::{VoiceDetector, VoiceStream, VoiceVerdict};

@@ -1,9 +1,13 @@
 //! Whether a provider's server can be reached at all: its name, its port, its certificate, each with its own remedy. No
 //! word of any vendor's protocol is spoken, so that nothing is paid for and no key is shown.
 
+use super::error::in_short;
 use super::network::Network;
+use jiff::{Timestamp, civil::Date, tz::TimeZone};
 use rustls::CertificateError;
-use rustls::pki_types::ServerName;
+use rustls::pki_types::{ServerName, UnixTime};
+use std::error::Error;
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
@@ -43,17 +47,33 @@ pub enum Unreachable {
         /// Host and port.
         address: String,
     },
-    /// The certificate is for another time.
-    #[error("the certificate of {address} is not valid at this time")]
-    WrongTime {
+    /// The certificate has ended.
+    #[error("the certificate of {address} ended on {ended}, and it is {now} by this machine's clock")]
+    Expired {
         /// Host and port.
         address: String,
+        /// Its last day, in UTC.
+        ended: Date,
+        /// Today, in UTC.
+        now: Date,
     },
-    /// The certificate is for another name.
-    #[error("the certificate of {address} is for another name")]
+    /// The certificate is for a later time.
+    #[error("the certificate of {address} begins on {begins}, and it is {now} by this machine's clock")]
+    NotYetValid {
+        /// Host and port.
+        address: String,
+        /// Its first day, in UTC.
+        begins: Date,
+        /// Today, in UTC.
+        now: Date,
+    },
+    /// The certificate is for other names.
+    #[error("the certificate of {address} is not for this name, but for {names}")]
     WrongName {
         /// Host and port.
         address: String,
+        /// The names in it.
+        names: String,
     },
     /// TLS fails in another way.
     #[error("no TLS with {address}: {reason}")]
@@ -76,8 +96,12 @@ impl Unreachable {
                 "give the certificate of the authority as `ca_file` in [providers], where it is one of your own; else \
                  something in between reads along"
             }
-            Self::WrongTime { .. } => "set the clock of this machine, or have the certificate renewed",
-            Self::WrongName { .. } => "write the name of the certificate in `url`",
+            Self::Expired { .. } => "have the certificate renewed; if that date is right, set this machine's clock",
+            Self::NotYetValid { .. } => "set this machine's clock; if it is right, have the certificate corrected",
+            Self::WrongName { .. } => {
+                "write the name of the certificate in `url`, where the server is one of your own; else something in \
+                 between answers in its place"
+            }
             Self::Tls { .. } => "correct the port or the scheme of `url`",
         }
     }
@@ -113,23 +137,56 @@ pub async fn reach(network: &Network, url: &str) -> Result<Duration, Unreachable
     timeout(LIMIT, way).await.unwrap_or_else(|_| Err(Unreachable::Silence { address: address.clone() }))
 }
 
-fn of_tls(address: &str, error: &std::io::Error) -> Unreachable {
-    let address = address.to_owned();
-    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
-    let Some(rustls::Error::InvalidCertificate(certificate)) = inner else {
-        return Unreachable::Tls { address, reason: error.to_string() };
-    };
-    match certificate {
-        CertificateError::UnknownIssuer => Unreachable::UnknownAuthority { address },
-        CertificateError::Expired
-        | CertificateError::ExpiredContext { .. }
-        | CertificateError::NotValidYet
-        | CertificateError::NotValidYetContext { .. } => Unreachable::WrongTime { address },
-        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-            Unreachable::WrongName { address }
+fn of_tls(address: &str, error: &io::Error) -> Unreachable {
+    let tls = |reason: String| Unreachable::Tls { address: address.to_owned(), reason };
+    of_certificate(address, error).unwrap_or_else(|| tls(error.to_string()))
+}
+
+/// What is wrong with the certificate of the server at `address` (host and port), if that is the cause of an error, however
+/// deep.
+pub(super) fn of_certificate(address: &str, error: &(dyn Error + 'static)) -> Option<Unreachable> {
+    let mut cause = Some(error);
+    while let Some(this) = cause {
+        if let Some(rustls::Error::InvalidCertificate(wrong)) = this.downcast_ref() {
+            return Some(of_wrong(address.to_owned(), wrong));
         }
-        other => Unreachable::Tls { address, reason: format!("{other:?}") },
+        // The source of an error of input and output is its inner error's.
+        let inner = this.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        cause = inner.map(|inner| inner as &(dyn Error + 'static)).or_else(|| this.source());
     }
+    None
+}
+
+fn of_wrong(address: String, wrong: &CertificateError) -> Unreachable {
+    match wrong {
+        // Of an authority that only bears the name of a trusted one, the signature is wrong.
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => Unreachable::UnknownAuthority { address },
+        CertificateError::ExpiredContext { time, not_after } => {
+            Unreachable::Expired { address, ended: day(*not_after), now: day(*time) }
+        }
+        CertificateError::NotValidYetContext { time, not_before } => {
+            Unreachable::NotYetValid { address, begins: day(*not_before), now: day(*time) }
+        }
+        CertificateError::NotValidForNameContext { presented, .. } => {
+            Unreachable::WrongName { address, names: in_short(&bare(presented)) }
+        }
+        other => Unreachable::Tls { address, reason: format!("its certificate is refused: {other:?}") },
+    }
+}
+
+/// The names of a certificate without the library's words for their kinds: `DnsName("pbx.example")`.
+fn bare(presented: &[String]) -> String {
+    let inner = |name: &String| {
+        let (_, rest) = name.split_once('(').unwrap_or(("", name));
+        rest.trim_end_matches(')').trim_matches('"').to_owned()
+    };
+    presented.iter().map(inner).collect::<Vec<_>>().join(", ")
+}
+
+/// The day of a time, in UTC.
+fn day(time: UnixTime) -> Date {
+    let time = i64::try_from(time.as_secs()).ok().and_then(|seconds| Timestamp::from_second(seconds).ok());
+    time.unwrap_or(Timestamp::MAX).to_zoned(TimeZone::UTC).date()
 }
 
 #[cfg(test)]

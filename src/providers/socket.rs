@@ -3,6 +3,7 @@
 use super::error::{ProviderError, ProviderName, in_short};
 use super::limits::{CONNECT_TIMEOUT, DEAD_AFTER, GOODBYE, MESSAGE_BYTES, PING_AFTER, UNSENT_BYTES};
 use super::network::Network;
+use super::reach::of_certificate;
 use super::wire::{Closed, Frame, Handshake, Keys};
 use bytes::Bytes;
 use futures_util::{Sink, Stream};
@@ -78,9 +79,13 @@ impl Socket {
         let stream = TcpStream::connect((host.as_str(), port)).await.map_err(|e| gone(e.to_string()))?;
         stream.set_nodelay(true).map_err(|e| gone(e.to_string()))?;
         let stream: Box<dyn Octets> = if secure {
+            let address = format!("{host}:{port}");
             let name = ServerName::try_from(host).map_err(|_| bad("no host name in the URL".to_owned()))?;
             let tls = TlsConnector::from(Arc::clone(&network.tls)).connect(name, stream).await;
-            Box::new(tls.map_err(|e| gone(format!("TLS: {e}")))?)
+            Box::new(tls.map_err(|e| match of_certificate(&address, &e) {
+                Some(why) => ProviderError::Untrusted { provider: provider.clone(), why },
+                None => gone(format!("no TLS with {address}: {e}")),
+            })?)
         } else {
             Box::new(stream)
         };

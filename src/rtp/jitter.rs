@@ -433,6 +433,13 @@ impl JitterBuffer {
         None
     }
 
+    /// Where the next playout lies or will lie, for whoever brings it near before it is asked for.
+    #[must_use]
+    pub fn coming(&self) -> &[impl Sized + use<>] {
+        let at = self.cursor.rem_euclid(GRANULES as i64) as usize;
+        self.line.get(at..(at + PLAYOUT / GRANULE).min(GRANULES)).unwrap_or_default()
+    }
+
     /// The sender says that it is silent from here on (RFC 3389): nothing is made up for what does not come.
     pub fn pause(&mut self, sequence: u16) {
         self.paused =

@@ -7,7 +7,7 @@ use std::time::Duration;
 pub struct TurnSettings {
     /// Voiced frames needed, with the neural detector agreeing, before the caller counts as speaking.
     pub onset: Duration,
-    /// The same when the neural detector gives no answer (its pool is busy).
+    /// The same when there is no neural detector.
     pub onset_unconfirmed: Duration,
     /// Unvoiced frames that end a candidate onset.
     pub onset_gap: Duration,

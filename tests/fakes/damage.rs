@@ -101,7 +101,8 @@ impl Kind {
                 line
             }
             Self::Json => vec![b' '; size],
-            Self::Octets => vec![0; size],
+            // Silence, in whole samples.
+            Self::Octets => vec![0; size & !1],
         }
     }
 

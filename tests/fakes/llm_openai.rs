@@ -14,6 +14,8 @@ pub enum Flavour {
     Groq,
     /// Counts on the last chunk, calls the end `eos`.
     Together,
+    /// One's own, of those that add nothing: counts where it is asked to.
+    Server,
     /// Takes no key, gives whole tool calls under the same index, says `stop` behind them, thinks aloud.
     Ollama,
 }
@@ -196,10 +198,10 @@ fn chunks(flavour: Flavour, answer: &Answer, count: bool) -> Vec<(String, String
     match flavour {
         Flavour::Groq => last["x_groq"] = json!({"id": "req", "usage": usage}),
         Flavour::Together => last["usage"] = usage.clone(),
-        Flavour::OpenAi | Flavour::Ollama => {}
+        Flavour::OpenAi | Flavour::Server | Flavour::Ollama => {}
     }
     chunks.push(last);
-    if count && matches!(flavour, Flavour::OpenAi | Flavour::Ollama) {
+    if count && matches!(flavour, Flavour::OpenAi | Flavour::Server | Flavour::Ollama) {
         let mut counted = chunk(json!([]));
         counted["usage"] = usage;
         chunks.push(counted);

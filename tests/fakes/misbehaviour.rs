@@ -4,9 +4,9 @@ use std::time::Duration;
 
 /// One way to fail.
 ///
-/// The server produces all of them but three, which need the vendor's protocol: `DuplicateFinals`,
-/// `OutOfOrderFinals` and `LateAudioAfterCancel` are the conversation's to produce, which asks
-/// [`Context::misbehaves`](super::Context::misbehaves).
+/// The server produces all of them but one: `LateAudioAfterCancel` is the conversation's to produce, which asks
+/// [`Context::misbehaves`](super::Context::misbehaves). For `DuplicateFinals` and `OutOfOrderFinals` it asks the
+/// conversation what is [final](super::Conversation::is_final).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Misbehaviour {
     /// Nobody listens. On every connection and without delay the port itself refuses (`ECONNREFUSED`); on one
@@ -39,9 +39,9 @@ pub enum Misbehaviour {
     HugeFrame(usize),
     /// Octets leave one by one, this far apart.
     SlowDrip(Duration),
-    /// The conversation sends every final result twice.
+    /// Every final result is sent twice.
     DuplicateFinals,
-    /// The conversation sends two final results in the wrong order.
+    /// Of two final results the first is sent behind the second.
     OutOfOrderFinals,
     /// The conversation goes on sending audio after it was told to stop.
     LateAudioAfterCancel,

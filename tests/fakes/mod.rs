@@ -30,11 +30,10 @@
 //! 3. Call `context.complain(…)` for every use the vendor's documentation forbids: a first message that is not the
 //!    session's configuration, audio in a format that was not announced, no key. Name the rule that was broken.
 //!    Complaining does not end the connection; do what the vendor does (an error message, a close code) besides.
-//! 4. Answer three misbehaviours, which the server can not produce without knowing the protocol, by asking
-//!    `context.misbehaves(…)` at the moment of speaking: [`Misbehaviour::DuplicateFinals`],
-//!    [`Misbehaviour::OutOfOrderFinals`] and [`Misbehaviour::LateAudioAfterCancel`]. The server does all the others.
-//! 5. Override [`Conversation::unknown`] where messages are not told apart by a field `type`, and [`Vendor::refusal`]
-//!    where an error's body has the vendor's own shape.
+//! 4. Answer [`Misbehaviour::LateAudioAfterCancel`], which the server can not produce without knowing the protocol, by
+//!    asking `context.misbehaves(…)` at the moment of speaking. The server does all the others.
+//! 5. Override [`Conversation::is_final`] where there are results that stand, [`Conversation::unknown`] where messages are
+//!    not told apart by a field `type`, and [`Vendor::refusal`] where an error's body has the vendor's own shape.
 //! 6. Sound comes from [`voice`]: every word has its own pitch, so a test recognises what it hears.
 #![allow(dead_code, unused_imports, reason = "each test binary uses its part")]
 
@@ -76,4 +75,5 @@ mod wire;
 
 pub use misbehaviour::Misbehaviour;
 pub use server::FakeServer;
+pub use tls::Certificate;
 pub use vendor::{Body, Context, Conversation, Message, Reply, Request, Say, Vendor};

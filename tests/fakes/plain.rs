@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{Context, Conversation, Message, Misbehaviour, Reply, Request, Say, Vendor, voice::from_base64};
+use super::{Context, Conversation, Message, Reply, Request, Say, Vendor, voice::from_base64};
 
 /// What every caller says.
 pub const WORDS: &str = "table for two";
@@ -60,9 +60,8 @@ pub struct Deepgram;
 
 impl Vendor for Deepgram {
     fn websocket(&self, request: &Request) -> Result<Box<dyn Conversation>, Reply> {
-        let context = request.context.clone();
         match request.path.as_str() {
-            "/v1/listen" => Ok(Box::new(Listen { context, clock: Clock::default() })),
+            "/v1/listen" => Ok(Box::new(Listen { clock: Clock::default() })),
             "/v1/speak" => Ok(Box::new(Speak { text: 0, flushes: 0 })),
             _ => Err(self.http(request)),
         }
@@ -70,7 +69,6 @@ impl Vendor for Deepgram {
 }
 
 struct Listen {
-    context: Context,
     clock: Clock,
 }
 
@@ -98,12 +96,15 @@ impl Conversation for Listen {
             }
             Message::Text(text) if text.contains("Finalize") => {
                 let words = self.clock.report();
-                let say = self.results(&words, true);
-                if self.context.misbehaves(Misbehaviour::DuplicateFinals) { vec![say.clone(), say] } else { vec![say] }
+                vec![self.results(&words, true)]
             }
             Message::Text(text) if text.contains("CloseStream") => vec![Say::Close(1000, String::new())],
             Message::Text(_) => Vec::new(),
         }
+    }
+
+    fn is_final(&self, text: &str) -> bool {
+        text.contains(r#""is_final":true"#)
     }
 }
 
@@ -224,18 +225,14 @@ impl Vendor for OpenAi {
         if request.path != "/v1/realtime" {
             return Err(self.http(request));
         }
-        let (context, clock) = (request.context.clone(), Clock::default());
-        Ok(Box::new(Transcription { context, clock, item: 1, held: None }))
+        Ok(Box::new(Transcription { clock: Clock::default(), item: 1 }))
     }
 }
 
 struct Transcription {
-    context: Context,
     clock: Clock,
     /// The ordinal of the item that is not committed yet.
     item: u64,
-    /// A completion that comes behind the next one.
-    held: Option<Say>,
 }
 
 /// What every caller says after a pause.
@@ -278,19 +275,13 @@ impl Conversation for Transcription {
                     json!({"type": "input_audio_buffer.committed", "item_id": item, "previous_item_id": previous});
                 let completed = self.event("completed", "transcript", &words);
                 self.item += 1;
-                let mut says = vec![Say::json(&committed)];
-                if self.context.misbehaves(Misbehaviour::OutOfOrderFinals) && self.held.is_none() && self.item == 2 {
-                    self.held = Some(completed);
-                    return says;
-                }
-                says.push(completed.clone());
-                says.extend(self.held.take());
-                if self.context.misbehaves(Misbehaviour::DuplicateFinals) {
-                    says.push(completed);
-                }
-                says
+                vec![Say::json(&committed), completed]
             }
             _ => Vec::new(),
         }
+    }
+
+    fn is_final(&self, text: &str) -> bool {
+        text.contains("input_audio_transcription.completed")
     }
 }

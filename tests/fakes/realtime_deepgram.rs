@@ -94,6 +94,10 @@ impl Talk {
 }
 
 impl Conversation for Talk {
+    fn is_final(&self, text: &str) -> bool {
+        text.contains(r#""ConversationText","role":"user""#)
+    }
+
     fn opened(&mut self) -> Vec<Say> {
         vec![Say::json(&json!({"type": "Welcome", "request_id": "r"}))]
     }

@@ -93,6 +93,10 @@ impl Talk {
 }
 
 impl Conversation for Talk {
+    fn is_final(&self, text: &str) -> bool {
+        text.contains(r#""user_transcript","#)
+    }
+
     fn heard(&mut self, message: Message) -> Vec<Say> {
         let event = message.json();
         if let Some(chunk) = event["user_audio_chunk"].as_str() {

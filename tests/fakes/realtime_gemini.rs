@@ -141,6 +141,18 @@ impl Talk {
 }
 
 impl Conversation for Talk {
+    fn is_final(&self, text: &str) -> bool {
+        text.contains("inputTranscription")
+    }
+
+    fn writes_text_in_binary(&self) -> bool {
+        true
+    }
+
+    fn unknown(&self) -> String {
+        r#"{"fakeUnknown":{"note":"a client ignores this"}}"#.into()
+    }
+
     fn heard(&mut self, message: Message) -> Vec<Say> {
         let mut event = message.json();
         // Protobuf takes both spellings, and Google's own client uses both.

@@ -154,18 +154,17 @@ impl Talk {
     fn turn(&mut self, words: &str) -> Vec<Say> {
         self.last_words = words.to_owned();
         let mut says = self.respond(answer(words));
-        says.extend(self.transcript(words));
+        says.push(self.transcript(words));
         says
     }
 
     /// The caller's words, under the name of their item.
-    fn transcript(&mut self, words: &str) -> Vec<Say> {
+    fn transcript(&mut self, words: &str) -> Say {
         self.turns += 1;
-        let say = Say::json(&json!({
+        Say::json(&json!({
             "type": "conversation.item.input_audio_transcription.completed", "item_id": format!("u{}", self.turns),
             "content_index": 0, "transcript": words,
-        }));
-        if self.context.misbehaves(Misbehaviour::DuplicateFinals) { vec![say.clone(), say] } else { vec![say] }
+        }))
     }
 
     fn is_active(&self) -> bool {
@@ -174,6 +173,10 @@ impl Talk {
 }
 
 impl Conversation for Talk {
+    fn is_final(&self, text: &str) -> bool {
+        text.contains("input_audio_transcription.completed")
+    }
+
     fn opened(&mut self) -> Vec<Say> {
         vec![Say::json(&json!({"type": "session.created", "session": {"id": "sess_1", "type": "realtime"}}))]
     }
@@ -237,7 +240,7 @@ impl Conversation for Talk {
                 let committed =
                     json!({"type": "input_audio_buffer.committed", "item_id": format!("u{}", self.turns + 1)});
                 let words = self.last_words.clone();
-                std::iter::once(Say::json(&committed)).chain(self.transcript(&words)).collect()
+                vec![Say::json(&committed), self.transcript(&words)]
             }
             "response.create" => {
                 if self.is_active() {

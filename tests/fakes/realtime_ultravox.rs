@@ -139,6 +139,10 @@ impl Talk {
 }
 
 impl Conversation for Talk {
+    fn is_final(&self, text: &str) -> bool {
+        text.contains(r#""transcript","role":"user""#)
+    }
+
     fn opened(&mut self) -> Vec<Say> {
         let started = json!({"type": "call_started", "callId": "call_1"});
         vec![Say::json(&started), Self::state("idle"), Self::state("listening")]

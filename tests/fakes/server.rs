@@ -2,6 +2,7 @@
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -14,11 +15,12 @@ use tokio::{
     net::{TcpListener, TcpSocket},
     sync::watch,
 };
+use tokio_rustls::TlsAcceptor;
 
 use super::{
     http,
     misbehaviour::{Active, Misbehaviour, Plan},
-    tls,
+    tls::{self, Certificate},
     vendor::{Context, Request, Vendor},
     wire::{Tcp, Wire},
 };
@@ -38,6 +40,8 @@ pub struct FakeServer {
     address: SocketAddr,
     encrypted: bool,
     stop: watch::Sender<bool>,
+    /// Where the system tells of its thread.
+    about: PathBuf,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -47,7 +51,15 @@ impl FakeServer {
     /// # Panics
     /// When the loopback interface has no port left or no thread can be started.
     pub fn start(vendor: impl Vendor) -> Self {
-        Self::launch(Arc::new(vendor), true)
+        Self::start_with(Certificate::Good, vendor)
+    }
+
+    /// Starts a vendor behind TLS that shows this certificate.
+    ///
+    /// # Panics
+    /// As [`FakeServer::start`].
+    pub fn start_with(certificate: Certificate, vendor: impl Vendor) -> Self {
+        Self::launch(Arc::new(vendor), Some(tls::authority().acceptor(certificate)))
     }
 
     /// Starts a vendor without TLS.
@@ -55,10 +67,11 @@ impl FakeServer {
     /// # Panics
     /// As [`FakeServer::start`].
     pub fn start_in_clear(vendor: impl Vendor) -> Self {
-        Self::launch(Arc::new(vendor), false)
+        Self::launch(Arc::new(vendor), None)
     }
 
-    fn launch(vendor: Arc<dyn Vendor>, encrypted: bool) -> Self {
+    fn launch(vendor: Arc<dyn Vendor>, tls: Option<TlsAcceptor>) -> Self {
+        let encrypted = tls.is_some();
         let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port on the loopback");
         listener.set_nonblocking(true).expect("a socket that does not block");
         let address = listener.local_addr().expect("the address of a bound socket");
@@ -66,11 +79,16 @@ impl FakeServer {
         let (stop, stopped) = watch::channel(false);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let shared = Arc::clone(&state);
+        let (tell, told) = std::sync::mpsc::channel();
         let thread = std::thread::Builder::new()
             .name("fake-vendor".into())
-            .spawn(move || runtime.block_on(accept(listener, address, encrypted, vendor, shared, stopped)))
+            .spawn(move || {
+                let _ = tell.send(this_thread());
+                runtime.block_on(accept(listener, address, tls, vendor, shared, stopped));
+            })
             .expect("a thread");
-        Self { state, address, encrypted, stop, thread: Some(thread) }
+        let about = told.recv().unwrap_or_default();
+        Self { state, address, encrypted, stop, about, thread: Some(thread) }
     }
 
     /// The certificate of the authority to trust, in PEM. The same for every server of the process.
@@ -160,6 +178,11 @@ impl FakeServer {
         self.state.accepted.load(Ordering::Acquire)
     }
 
+    /// How long it stood ready to run so far, while the machine did other things.
+    pub fn waited(&self) -> Duration {
+        waited(&self.about)
+    }
+
     /// How many are open, by what the server has noticed.
     pub fn open_connections(&self) -> u64 {
         self.state.open.load(Ordering::Acquire)
@@ -187,6 +210,18 @@ impl FakeServer {
         });
         waited.await.is_ok() || holds(self)
     }
+}
+
+/// Where the system tells of the thread that asks.
+pub fn this_thread() -> PathBuf {
+    std::fs::read_link("/proc/thread-self").map_or_else(|_| PathBuf::new(), |thread| Path::new("/proc").join(thread))
+}
+
+/// How long a thread has stood ready to run while the machine did other things: the second number of `schedstat`, in
+/// nanoseconds (Linux, Documentation/scheduler/sched-stats). Zero where the system does not say.
+pub fn waited(thread: &Path) -> Duration {
+    let told = std::fs::read_to_string(thread.join("schedstat")).unwrap_or_default();
+    Duration::from_nanos(told.split_whitespace().nth(1).and_then(|ns| ns.parse().ok()).unwrap_or_default())
 }
 
 impl Drop for FakeServer {
@@ -320,7 +355,7 @@ impl Drop for Open {
 async fn accept(
     listener: std::net::TcpListener,
     address: SocketAddr,
-    encrypted: bool,
+    tls: Option<TlsAcceptor>,
     vendor: Arc<dyn Vendor>,
     state: Arc<State>,
     mut stopped: watch::Receiver<bool>,
@@ -350,7 +385,7 @@ async fn accept(
                 let connection = state.accepted.fetch_add(1, Ordering::AcqRel) + 1;
                 let context = Context { state: Arc::clone(&state), connection, opened: Instant::now() };
                 let open = Open::new(context.clone());
-                let vendor = Arc::clone(&vendor);
+                let (vendor, tls) = (Arc::clone(&vendor), tls.clone());
                 let mut cuts = state.cuts.subscribe();
                 tokio::spawn(async move {
                     let _open = open;
@@ -358,7 +393,7 @@ async fn accept(
                     tokio::select! {
                         () = fate(&tcp, &context) => {}
                         _ = cuts.changed() => {}
-                        () = serve(tcp.clone(), encrypted, vendor, context.clone()) => {}
+                        () = serve(tcp.clone(), tls, vendor, context.clone()) => {}
                     }
                 });
             }
@@ -392,7 +427,7 @@ async fn fate(tcp: &Tcp, context: &Context) {
     }
 }
 
-async fn serve(tcp: Tcp, encrypted: bool, vendor: Arc<dyn Vendor>, context: Context) {
+async fn serve(tcp: Tcp, tls: Option<TlsAcceptor>, vendor: Arc<dyn Vendor>, context: Context) {
     if context.active().has(Misbehaviour::Refuse) {
         return tcp.close_by_reset();
     }
@@ -401,11 +436,9 @@ async fn serve(tcp: Tcp, encrypted: bool, vendor: Arc<dyn Vendor>, context: Cont
             return;
         }
     }
-    if !encrypted {
-        return http::serve(Wire::new(tcp), vendor, context).await;
-    }
+    let Some(tls) = tls else { return http::serve(Wire::new(tcp), vendor, context).await };
     // A client that does not trust the certificate is the test's affair.
-    if let Ok(line) = tls::authority().acceptor.accept(tcp).await {
+    if let Ok(line) = tls.accept(tcp).await {
         http::serve(Wire::new(line), vendor, context).await;
     }
 }

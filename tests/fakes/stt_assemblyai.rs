@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::{
-    Context, Conversation, Message, Misbehaviour, Reply, Request, Say, Vendor,
+    Context, Conversation, Message, Reply, Request, Say, Vendor,
     stt_ear::{Ear, joined},
     voice::{Encoding, Timed},
 };
@@ -84,9 +84,6 @@ impl Session {
         if self.formats {
             says.push(self.turn(&words, true, true));
         }
-        if self.context.misbehaves(Misbehaviour::DuplicateFinals) {
-            says.extend(says.last().cloned());
-        }
         self.turn += 1;
         says
     }
@@ -139,6 +136,10 @@ impl Conversation for Session {
                 vec![Say::Close(3006, "Invalid Message".into())]
             }
         }
+    }
+
+    fn is_final(&self, text: &str) -> bool {
+        text.contains(r#""end_of_turn":true"#)
     }
 
     fn closed(&mut self, _: Option<u16>) {

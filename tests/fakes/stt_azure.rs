@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::{
-    Context, Conversation, Message, Misbehaviour, Reply, Request, Say, Vendor,
+    Context, Conversation, Message, Reply, Request, Say, Vendor,
     stt_ear::{Ear, joined},
     voice::{Encoding, Timed},
 };
@@ -116,8 +116,7 @@ impl Speech {
         if words.is_empty() && !owed {
             return Vec::new();
         }
-        let say = Self::say(id, "speech.phrase", &body(&words, ear.confidence(&words)));
-        if self.context.misbehaves(Misbehaviour::DuplicateFinals) { vec![say.clone(), say] } else { vec![say] }
+        vec![Self::say(id, "speech.phrase", &body(&words, ear.confidence(&words)))]
     }
 
     fn audio(&mut self, id: &str, kind: Option<&str>, octets: &[u8]) -> Vec<Say> {
@@ -210,6 +209,10 @@ impl Conversation for Speech {
         if code != Some(1000) {
             self.context.complain(format!("it left with {code:?}"));
         }
+    }
+
+    fn is_final(&self, text: &str) -> bool {
+        text.contains("Path:speech.phrase\r\n")
     }
 
     fn unknown(&self) -> String {

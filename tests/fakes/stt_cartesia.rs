@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::{
-    Context, Conversation, Message, Misbehaviour, Reply, Request, Say, Vendor,
+    Context, Conversation, Message, Reply, Request, Say, Vendor,
     stt_ear::{Ear, language},
     voice::Encoding,
 };
@@ -68,8 +68,7 @@ impl Session {
             self.ear.report();
             self.told.clear();
             let end = Say::json(&json!({"type": "turn.end", "transcript": text, "request_id": "r"}));
-            let again = self.context.misbehaves(Misbehaviour::DuplicateFinals).then(|| end.clone());
-            return [end].into_iter().chain(again).collect();
+            return vec![end];
         }
         if text == self.told {
             return Vec::new();
@@ -127,6 +126,11 @@ impl Conversation for Session {
                 vec![Say::json(&json!({"type": "error", "status_code": 400, "message": "unknown message"}))]
             }
         }
+    }
+
+    // The pieces of a transcript are no results of their own: the one behind another adds to it.
+    fn is_final(&self, text: &str) -> bool {
+        text.contains(r#""turn.end""#)
     }
 
     fn closed(&mut self, _: Option<u16>) {

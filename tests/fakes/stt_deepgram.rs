@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::{
-    Context, Conversation, Message, Misbehaviour, Reply, Request, Say, Vendor,
+    Context, Conversation, Message, Reply, Request, Say, Vendor,
     stt_ear::{Ear, joined},
     voice::{Encoding, Timed},
 };
@@ -152,10 +152,6 @@ impl Listening {
     }
 }
 
-fn twice(context: &Context, say: Say) -> Vec<Say> {
-    if context.misbehaves(Misbehaviour::DuplicateFinals) { vec![say.clone(), say] } else { vec![say] }
-}
-
 struct Listen {
     listening: Listening,
 }
@@ -177,8 +173,7 @@ impl Listen {
     fn report(&mut self, speech_final: bool, from_finalize: bool) -> Vec<Say> {
         let words = self.listening.ear.report();
         self.listening.told.clear();
-        let say = self.results(&words, (true, speech_final, from_finalize));
-        twice(&self.listening.context, say)
+        vec![self.results(&words, (true, speech_final, from_finalize))]
     }
 }
 
@@ -217,6 +212,10 @@ impl Conversation for Listen {
         true
     }
 
+    fn is_final(&self, text: &str) -> bool {
+        text.contains(r#""is_final":true"#)
+    }
+
     fn closed(&mut self, _: Option<u16>) {
         if !self.listening.left {
             self.listening.context.complain("it left without CloseStream");
@@ -252,7 +251,7 @@ impl Flux {
         (self.in_turn, self.guessed) = (false, false);
         let say = self.info("EndOfTurn", &words);
         self.turn += 1;
-        twice(&self.listening.context, say)
+        vec![say]
     }
 }
 
@@ -302,6 +301,10 @@ impl Conversation for Flux {
 
     fn ticks(&self) -> bool {
         true
+    }
+
+    fn is_final(&self, text: &str) -> bool {
+        text.contains(r#""event":"EndOfTurn""#)
     }
 
     fn closed(&mut self, _: Option<u16>) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::{
-    Context, Conversation, Message, Misbehaviour, Reply, Request, Say, Vendor,
+    Context, Conversation, Message, Reply, Request, Say, Vendor,
     stt_ear::{Ear, joined},
     voice::{Encoding, from_base64},
 };
@@ -85,8 +85,7 @@ impl Conversation for Session {
             }
             let words = self.ear.report();
             self.told.clear();
-            let plain = Say::json(&json!({"message_type": "committed_transcript", "text": joined(&words)}));
-            let mut says = vec![plain.clone()];
+            let mut says = vec![Say::json(&json!({"message_type": "committed_transcript", "text": joined(&words)}))];
             if self.in_detail {
                 let list: Vec<Value> = words
                     .iter()
@@ -94,9 +93,6 @@ impl Conversation for Session {
                     .collect();
                 let kind = "committed_transcript_with_timestamps";
                 says.push(Say::json(&json!({"message_type": kind, "text": joined(&words), "words": list})));
-            }
-            if self.context.misbehaves(Misbehaviour::DuplicateFinals) {
-                says.push(plain);
             }
             return says;
         }
@@ -125,6 +121,10 @@ impl Conversation for Session {
         if code != Some(1000) {
             self.context.complain(format!("it left with {code:?}"));
         }
+    }
+
+    fn is_final(&self, text: &str) -> bool {
+        text.contains(r#""committed_transcript"#)
     }
 
     fn unknown(&self) -> String {

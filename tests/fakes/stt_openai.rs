@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{
-    Context, Conversation, Message, Misbehaviour, Reply, Request, Say, Vendor,
+    Context, Conversation, Message, Reply, Request, Say, Vendor,
     stt_ear::{Ear, joined},
     voice::{Encoding, from_base64},
 };
@@ -27,7 +27,7 @@ impl Vendor for OpenAi {
             request.context.complain("the beta is over");
         }
         let context = request.context.clone();
-        Ok(Box::new(Session { context, ear: None, told: 0, item: 1, named: false, held: None }))
+        Ok(Box::new(Session { context, ear: None, told: 0, item: 1, named: false }))
     }
 }
 
@@ -38,7 +38,6 @@ struct Session {
     told: usize,
     item: u32,
     named: bool,
-    held: Option<Say>,
 }
 
 impl Session {
@@ -77,17 +76,7 @@ impl Session {
         let text = joined(&ear.report());
         let previous = (self.item > 1).then(|| format!("item-{}", self.item - 1));
         let committed = json!({"type": "input_audio_buffer.committed", "item_id": format!("item-{}", self.item), "previous_item_id": previous});
-        let mut says = vec![Say::json(&committed)];
-        let completed = self.event("completed", "transcript", &text);
-        if self.context.misbehaves(Misbehaviour::OutOfOrderFinals) && self.held.is_none() {
-            self.held = Some(completed);
-        } else {
-            says.push(completed.clone());
-            says.extend(self.held.take());
-            if self.context.misbehaves(Misbehaviour::DuplicateFinals) {
-                says.push(completed);
-            }
-        }
+        let says = vec![Say::json(&committed), self.event("completed", "transcript", &text)];
         (self.item, self.told, self.named) = (self.item + 1, 0, false);
         says
     }
@@ -127,6 +116,10 @@ impl Conversation for Session {
                 vec![Self::error("invalid_request_error", "unknown_type")]
             }
         }
+    }
+
+    fn is_final(&self, text: &str) -> bool {
+        text.contains("input_audio_transcription.completed")
     }
 
     fn closed(&mut self, code: Option<u16>) {

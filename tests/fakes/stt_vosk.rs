@@ -79,6 +79,10 @@ impl Conversation for Session {
         }
     }
 
+    fn is_final(&self, text: &str) -> bool {
+        text.starts_with(r#"{"text""#)
+    }
+
     fn unknown(&self) -> String {
         r#"{"note":"a client ignores this"}"#.into()
     }

@@ -80,6 +80,17 @@ pub trait Conversation: Send {
         Vec::new()
     }
 
+    /// Whether this message is a final result: what was said, for good. For [`Misbehaviour::DuplicateFinals`] and
+    /// [`Misbehaviour::OutOfOrderFinals`].
+    fn is_final(&self, _text: &str) -> bool {
+        false
+    }
+
+    /// Whether its binary messages are text, as some vendors' are.
+    fn writes_text_in_binary(&self) -> bool {
+        false
+    }
+
     /// A text message of a type the vendor may invent tomorrow, for [`Misbehaviour::UnknownTypes`].
     fn unknown(&self) -> String {
         r#"{"type":"fake.unknown_event","event_id":"unknown","note":"a client ignores this"}"#.into()

@@ -39,6 +39,7 @@ pub async fn converse<L: Line>(mut wire: Wire<L>, conversation: Box<dyn Conversa
         next_tick: None,
         said: 0,
         huge_sent: false,
+        held: None,
         wire,
     };
     talk.refresh();
@@ -138,6 +139,8 @@ struct Talk<L> {
     said: u64,
     next_tick: Option<Instant>,
     huge_sent: bool,
+    /// A final result that comes behind the next one.
+    held: Option<(u8, String)>,
     end: Option<End>,
 }
 
@@ -235,8 +238,12 @@ impl<L: Line> Talk<L> {
                 break;
             }
             match say {
-                Say::Text(text) => self.text(text),
-                Say::Binary(octets) => self.message(frames::BINARY, &octets),
+                Say::Text(text) => self.result(frames::TEXT, text),
+                Say::Binary(octets) => match String::from_utf8(octets) {
+                    Ok(text) if self.conversation.writes_text_in_binary() => self.result(frames::BINARY, text),
+                    Ok(text) => self.message(frames::BINARY, text.as_bytes()),
+                    Err(octets) => self.message(frames::BINARY, octets.as_bytes()),
+                },
                 Say::After(delay, say) => {
                     self.said += 1;
                     self.later.insert((now + delay, self.said), *say);
@@ -249,16 +256,34 @@ impl<L: Line> Talk<L> {
         self.next_tick = self.conversation.ticks().then(|| self.next_tick.unwrap_or(now + TICK));
     }
 
-    fn text(&mut self, mut text: String) {
+    /// A text, which may be a result that comes twice, or behind the next.
+    fn result(&mut self, opcode: u8, text: String) {
+        if !self.conversation.is_final(&text) {
+            return self.text(opcode, text);
+        }
+        if self.active.has(Misbehaviour::OutOfOrderFinals) && self.held.is_none() {
+            self.held = Some((opcode, text));
+            return;
+        }
+        if self.active.has(Misbehaviour::DuplicateFinals) {
+            self.text(opcode, text.clone());
+        }
+        self.text(opcode, text);
+        if let Some((opcode, held)) = self.held.take() {
+            self.text(opcode, held);
+        }
+    }
+
+    fn text(&mut self, opcode: u8, mut text: String) {
         if self.active.has(Misbehaviour::UnknownTypes) {
             let unknown = self.conversation.unknown();
-            self.message(frames::TEXT, unknown.as_bytes());
+            self.message(opcode, unknown.as_bytes());
             text = damage::with_extra_field(&text);
         }
         if self.active.has(Misbehaviour::WrongJson) {
             text = damage::wrong_json(&text, usize::try_from(self.said).unwrap_or(0));
         }
-        self.message(frames::TEXT, text.as_bytes());
+        self.message(opcode, text.as_bytes());
     }
 
     fn message(&mut self, opcode: u8, payload: &[u8]) {

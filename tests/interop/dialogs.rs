@@ -302,7 +302,7 @@ fn refreshes(messages: &[Message], by_pbx: bool) -> BTreeSet<String> {
 async fn an_announcement_before_the_answer_is_heard() {
     let _case = Case::begin(ASTERISK, "early media", "UDP");
     let place = Place::open();
-    let announcement = babble(3);
+    let announcement = babble(5);
     place.asterisk.set_played(&announcement);
     let call = place.dial("608", "4711").await.expect("it answers after the announcement");
     let events = call.events();

@@ -19,6 +19,8 @@ use offhook::{
     sip::Transport,
 };
 
+/// Calls at the same time with one kind of telephone: of more, linphonec on two cores misses some that it hears.
+const BESIDE: usize = 4;
 /// Nobody speaks before, so that a handshake for keys is over when somebody does.
 const BEFORE: usize = 2;
 const SPEECH: usize = 5;
@@ -95,24 +97,23 @@ fn call(hub: &Hub, name: &str, phone: impl FnOnce() -> Vec<i16> + Send) -> Excha
     })
 }
 
-/// Runs `hold_a_call` for each of these cells at the same time; fails with all that failed.
-fn all_at_once(peer: &'static str, cells: &[Cell], hold_a_call: impl Fn(u8, Cell) -> Exchanged + Sync) {
-    let hold_a_call = &hold_a_call;
-    let failed: Vec<String> = thread::scope(|scope| {
-        let calls: Vec<_> = (0..)
-            .zip(cells)
-            .map(|(number, cell)| {
-                let call = scope.spawn(move || {
-                    let _case = Case::audio(peer, cell.0.name(), cell.1.name());
-                    let exchanged = hold_a_call(number, *cell);
-                    let ok = exchanged.by_us.share() >= FOUND && exchanged.by_them.share() >= FOUND;
-                    assert!(ok, "{peer}, {cell:?}: {exchanged:?}");
-                });
-                (cell, call)
-            })
-            .collect();
-        calls.into_iter().filter_map(|(cell, call)| call.join().is_err().then(|| format!("{cell:?}"))).collect()
-    });
+/// Runs `hold_a_call` for each of these cells, `beside` at the same time; fails with all that failed.
+fn hold_calls(peer: &'static str, beside: usize, cells: &[Cell], hold_a_call: impl Fn(u8, Cell) -> Exchanged + Sync) {
+    let one = |number: u8, cell: Cell| {
+        let _case = Case::audio(peer, cell.0.name(), cell.1.name());
+        let exchanged = hold_a_call(number, cell);
+        let ok = exchanged.by_us.share() >= FOUND && exchanged.by_them.share() >= FOUND;
+        assert!(ok, "{peer}, {cell:?}: {exchanged:?}");
+    };
+    let (one, numbered): (_, Vec<_>) = (&one, (0..).zip(cells.iter().copied()).collect());
+    let mut failed: Vec<&Cell> = Vec::new();
+    for some in numbered.chunks(beside) {
+        thread::scope(|scope| {
+            let calls: Vec<_> =
+                some.iter().map(|(number, cell)| (cell, scope.spawn(move || one(*number, *cell)))).collect();
+            failed.extend(calls.into_iter().filter_map(|(cell, call)| call.join().is_err().then_some(cell)));
+        });
+    }
     assert!(failed.is_empty(), "{peer}: {failed:?}");
 }
 
@@ -121,7 +122,7 @@ fn every_cell(peer: &'static str, phone: impl Fn(&Bench, u8, &Line, &str) -> Vec
     let bench = Bench::open_beside_others();
     let keys = keys(&bench);
     let hub = Hub::open(&bench, &keys);
-    all_at_once(peer, &cells(&[Protects::Nothing, Protects::Sdes]), |number, (codec, protects)| {
+    hold_calls(peer, BESIDE, &cells(&[Protects::Nothing, Protects::Sdes]), |number, (codec, protects)| {
         let name = crate::hub::name(codec, protects);
         let ip = bench.address(20);
         let (ca, uri) = match protects {
@@ -197,7 +198,7 @@ fn asterisk_speaks_with_us_in_every_codec_and_protection() {
         let open = |transport| Own::open_by(&bench, &asterisk, transport);
         (open(Transport::Udp), open(Transport::Tls))
     };
-    all_at_once("asterisk", &cells(&Protects::ALL), |number, cell| {
+    hold_calls("asterisk", 12, &cells(&Protects::ALL), |number, cell| {
         let own = if cell.1 == Protects::Nothing { &plain } else { &secure };
         runtime.block_on(call_the_pbx(own, &asterisk, number, cell))
     });

@@ -21,7 +21,7 @@ use offhook::providers::{
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-const RATE: u32 = 8_000;
+pub const RATE: u32 = 8_000;
 const FRAME: Duration = Duration::from_millis(20);
 /// What the recognisers take for [`plain::WORDS`].
 const SPEECH: Duration = Duration::from_millis(1_100);
@@ -38,7 +38,7 @@ fn stt(vendor: &'static str) -> Account {
     }
 }
 
-fn stt_of(registry: &Registry, names: &[String]) -> Arc<dyn SpeechToText> {
+pub fn stt_of(registry: &Registry, names: &[String]) -> Arc<dyn SpeechToText> {
     registry.speech_to_text(names).expect("recognisers")
 }
 
@@ -145,7 +145,7 @@ fn calls_whose_recogniser_fails_after_a_while_all_move_over_and_lose_no_word() {
 }
 
 /// What the models say to "Hello?".
-const ANSWER: &str = "Hello there. How can I help?";
+pub const ANSWER: &str = "Hello there. How can I help?";
 /// The longest that an answer may take to fail.
 const LONGEST: Duration = Duration::from_secs(5);
 /// The time between two octets of a drip.
@@ -158,11 +158,11 @@ fn model(vendor: &'static str) -> Account {
     }
 }
 
-fn model_of(registry: &Registry, names: &[String]) -> Arc<dyn LanguageModel> {
+pub fn model_of(registry: &Registry, names: &[String]) -> Arc<dyn LanguageModel> {
     registry.language_model(names, None).expect("models")
 }
 
-fn prompt(words: &str) -> Arc<Prompt> {
+pub fn prompt(words: &str) -> Arc<Prompt> {
     Arc::new(Prompt {
         instructions: "You answer a clinic's telephone.".into(),
         messages: vec![Message::Caller(Pii::new(words.into()))],
@@ -171,7 +171,7 @@ fn prompt(words: &str) -> Arc<Prompt> {
     })
 }
 
-async fn think(model: Arc<dyn LanguageModel>, words: &str) -> Result<Heard, String> {
+pub async fn think(model: Arc<dyn LanguageModel>, words: &str) -> Result<Heard, String> {
     let mut heard = Heard::default();
     read(&model, words, &mut heard).await?;
     Ok(heard)
@@ -240,19 +240,19 @@ fn speaker(vendor: &'static str) -> Account {
     }
 }
 
-fn speaker_of(registry: &Registry, names: &[String]) -> Arc<dyn TextToSpeech> {
+pub fn speaker_of(registry: &Registry, names: &[String]) -> Arc<dyn TextToSpeech> {
     registry.text_to_speech(names).expect("voices")
 }
 
-const OPENING: &str = "good morning how may I help";
-const LINE: &str = "Good morning, how may I help you?";
+pub const OPENING: &str = "good morning how may I help";
+pub const LINE: &str = "Good morning, how may I help you?";
 
-fn spoken(text: &str) -> SpeakRequest {
+pub fn spoken(text: &str) -> SpeakRequest {
     SpeakRequest { line: AudioFormat::MULAW, ..SpeakRequest::new(text, SampleRate(RATE)) }
 }
 
 /// All that is said; a word that was broken off and said again counts once.
-async fn say(tts: &dyn TextToSpeech, text: &str) -> Result<Heard, String> {
+pub async fn say(tts: &dyn TextToSpeech, text: &str) -> Result<Heard, String> {
     let asked = Instant::now();
     let mut stream: SpeechStream = tts.speak(spoken(text)).map_err(|error| error.to_string())?;
     let mut heard = Heard::default();
@@ -315,11 +315,11 @@ fn conversation(vendor: &'static str) -> Account {
     }
 }
 
-fn conversation_of(registry: &Registry, names: &[String]) -> Arc<dyn SpeechToSpeech> {
+pub fn conversation_of(registry: &Registry, names: &[String]) -> Arc<dyn SpeechToSpeech> {
     registry.speech_to_speech(names).expect("vendors of speech to speech")
 }
 
-fn session() -> RealtimeRequest {
+pub fn session() -> RealtimeRequest {
     RealtimeRequest {
         opening: Some(OPENING.into()),
         ..RealtimeRequest::new(SampleRate(RATE), AudioFormat::MULAW, TurnsBy::Vendor, "Be kind.")
@@ -327,7 +327,7 @@ fn session() -> RealtimeRequest {
 }
 
 /// The agent's opening, as it is heard.
-async fn open(vendor: Arc<dyn SpeechToSpeech>) -> Result<Heard, String> {
+pub async fn open(vendor: Arc<dyn SpeechToSpeech>) -> Result<Heard, String> {
     let asked = Instant::now();
     let (_stream, mut events) = vendor.open(session()).map_err(|error| error.to_string())?;
     let mut heard = Heard::default();
@@ -376,7 +376,7 @@ const TURNS_MAX: usize = 30;
 const BREATH: Duration = Duration::from_millis(100);
 
 /// How the answer to every turn begins.
-fn you_said() -> String {
+pub fn you_said() -> String {
     crate::chaos::pitches("you said".split(' ').map(voice::pitch))
 }
 

@@ -15,9 +15,9 @@ use offhook::net::{self, Arrival, Inbox, Sip};
 use offhook::providers::embed::Embeddings;
 use offhook::providers::format::AudioFormat;
 use offhook::providers::{
-    Embedder, OpenVoice, ProviderError, ProviderName, SegmentId, SpeakRequest, SpeechStream, SpeechToText,
-    SttCapabilities, SttEvent, SttRequest, SttStream, TextToSpeech, TtsCapabilities, TtsChunk, VoiceDetector,
-    VoiceStream, VoiceVerdict, WordMark,
+    Embedder, ProviderError, ProviderName, SegmentId, SpeakRequest, SpeechStream, SpeechToText, SttCapabilities,
+    SttEvent, SttRequest, SttStream, TextToSpeech, TtsCapabilities, TtsChunk, VoiceDetector, VoiceStream, VoiceVerdict,
+    WordMark,
 };
 use offhook::sdp::Codec;
 use offhook::sip::event::{IncomingCall, Party};
@@ -152,23 +152,20 @@ impl Embedder for NoEmbedder {
 /// Voice by level.
 struct LevelVoice;
 
-struct LevelStream(mpsc::Sender<VoiceVerdict>, u64);
+struct LevelStream(u64);
 
 impl VoiceDetector for LevelVoice {
-    fn open(&self) -> Result<OpenVoice, ProviderError> {
-        let (sender, receiver) = mpsc::channel(64);
-        Ok((Box::new(LevelStream(sender, 0)), receiver))
+    fn open(&self) -> Result<Box<dyn VoiceStream>, ProviderError> {
+        Ok(Box::new(LevelStream(0)))
     }
 }
 
 impl VoiceStream for LevelStream {
-    fn push(&mut self, samples: &[i16], gate_open: bool) {
-        self.1 += samples.len() as u64;
-        if gate_open {
-            let loud = samples.iter().any(|s| s.unsigned_abs() > 500);
-            let probability = if loud { 0.95 } else { 0.02 };
-            let _ = self.0.try_send(VoiceVerdict { probability, windows: 1, until_sample: self.1 });
-        }
+    fn push(&mut self, samples: &[i16], gate_open: bool) -> Option<VoiceVerdict> {
+        self.0 += samples.len() as u64;
+        let loud = samples.iter().any(|s| s.unsigned_abs() > 500);
+        let probability = if loud { 0.95 } else { 0.02 };
+        gate_open.then_some(VoiceVerdict { probability, windows: 1, until_sample: self.0 })
     }
 }
 
@@ -361,7 +358,12 @@ impl Phone {
 
     /// Begins a second call of this phone, to `target`.
     pub async fn dial_also(&self, target: SocketAddr) -> Self {
-        Self::dial_from(self.sip.clone(), Arc::clone(&self.workers), target, |_| ()).await.unwrap()
+        self.try_dial_also(target).await.unwrap()
+    }
+
+    /// The same where this phone's own media may be too late for one more call.
+    pub async fn try_dial_also(&self, target: SocketAddr) -> Result<Self, LineError> {
+        Self::dial_from(self.sip.clone(), Arc::clone(&self.workers), target, |_| ()).await
     }
 
     /// Waits for the next event of the line that `pick` takes.

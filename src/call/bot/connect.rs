@@ -1,6 +1,7 @@
 //! Opens the WebSocket to a bot: the guard's rules, addresses, TLS, the upgrade.
 
 use super::limits::{READ_BUFFER_BYTES, WRITE_BUFFER_BYTES, WRITE_CHUNK_BYTES};
+use super::pipe::upgrade;
 use super::setup::BotSetup;
 use super::socket::Socket;
 use super::stream::BotStream;
@@ -17,7 +18,6 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
-use tokio_tungstenite::client_async_with_config;
 use tokio_tungstenite::tungstenite::Error;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
@@ -105,7 +105,7 @@ async fn open(setup: &BotSetup) -> Result<Socket, ConnectError> {
     let stream = reach(setup).await?;
     // Audio in pieces of 20 ms must not wait for one another (RFC 896).
     stream.set_nodelay(true).map_err(|error| ConnectError::Unreachable(error.to_string()))?;
-    let stream = BotStream::Watched(stream);
+    let stream = BotStream::new(stream);
     let connection = match &setup.tls {
         Some((config, name)) => {
             let handshake = TlsConnector::from(Arc::clone(config)).connect(name.clone(), stream).await;
@@ -126,8 +126,8 @@ async fn open(setup: &BotSetup) -> Result<Socket, ConnectError> {
         .max_write_buffer_size(WRITE_BUFFER_BYTES)
         .max_message_size(Some(MESSAGE_BYTES))
         .max_frame_size(Some(MESSAGE_BYTES));
-    let (stream, _) = client_async_with_config(request, connection, Some(config)).await.map_err(in_words)?;
-    Ok(Socket::new(stream, Instant::now()))
+    let socket = upgrade(connection, request, config).await.map_err(in_words)?;
+    Ok(Socket::new(socket, Instant::now()))
 }
 
 /// Looks the host up once and connects to the addresses that were checked, one after the other.

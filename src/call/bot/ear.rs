@@ -30,7 +30,6 @@ pub(super) struct Ear {
     format: AudioFormat,
     /// `None` where both rates are the same, or cannot be converted.
     resampler: Option<Resampler>,
-    converted: Vec<i16>,
     timestamp: u32,
     waiting: VecDeque<CallerFrame>,
     limit: usize,
@@ -44,7 +43,6 @@ impl Ear {
             line_rate,
             format,
             resampler: converter(line_rate, format.rate),
-            converted: Vec::new(),
             timestamp: 0,
             waiting: VecDeque::new(),
             limit: (buffer.as_millis() / FRAME.as_millis()).max(1) as usize,
@@ -82,15 +80,16 @@ impl Ear {
 
     /// Takes in a frame of the line.
     pub(super) fn push(&mut self, samples: &[i16]) {
+        let per_frame = self.format.rate.samples_in_ms(FRAME.as_millis() as u32).max(1);
+        let mut converted = Vec::new();
         let converted = match &mut self.resampler {
             Some(resampler) => {
-                self.converted.clear();
-                resampler.push(samples, &mut self.converted);
-                self.converted.as_slice()
+                converted.reserve(per_frame);
+                resampler.push(samples, &mut converted);
+                converted.as_slice()
             }
             None => samples,
         };
-        let per_frame = self.format.rate.samples_in_ms(FRAME.as_millis() as u32).max(1);
         for piece in converted.chunks(per_frame) {
             if self.waiting.len() >= self.limit {
                 self.waiting.pop_front();

@@ -10,8 +10,10 @@ pub(super) const DEAD_AFTER: Duration = Duration::from_secs(15);
 pub(super) const STALLED_AFTER: Duration = Duration::from_secs(10);
 /// Octets that wait to be written beside caller audio: marks and keys that a stalled bot does not read.
 pub(super) const WRITE_BUFFER_BYTES: usize = 64 * 1024;
-/// Read buffer of one connection. Larger pieces are read in several steps.
-pub(super) const READ_BUFFER_BYTES: usize = 2 * 1024;
+/// Read buffer of one connection: a message of 20 ms and its header. Larger ones make it grow.
+pub(super) const READ_BUFFER_BYTES: usize = 1024;
+/// Octets that the system is asked for at once.
+pub(super) const READ_BYTES: usize = 16 * 1024;
 /// Caller audio is written together up to this size.
 pub(super) const WRITE_CHUNK_BYTES: usize = 8 * 1024;
 /// Messages a bot may send at once: a minute of audio in pieces of 20 ms.

@@ -1,7 +1,7 @@
 //! A call whose talking is done by a bot outside, over a WebSocket (`docs/bridge.md`).
 //!
 //! [`BotSetup`] is a bot ready for calls; `session` drives one call with it, on one of the `threads`. `connect` opens the
-//! connection over a `stream` and `socket` holds it, `ear` takes caller audio there and `mouth` brings the bot's back, `meter` says when a bot is too much. What the
+//! connection over a `stream` and a `pipe`, `socket` holds it, `ear` takes caller audio there and `mouth` brings the bot's back, `meter` says when a bot is too much. What the
 //! bytes mean is decided in [`crate::providers::bot`].
 
 mod connect;
@@ -11,6 +11,7 @@ mod link;
 mod meter;
 mod mouth;
 mod notice;
+mod pipe;
 mod session;
 mod setup;
 mod socket;

@@ -19,6 +19,7 @@ use crate::call::referral;
 use crate::call::switchboard::Takeover;
 use crate::call::{CallEvent, LineEvent};
 use crate::media::LegEvent;
+use crate::media::sys::prefetch;
 use crate::providers::bot::{BotMessage, Greeting, Notice, Wire, WireError};
 use crate::sip::event::EndCause;
 use bytes::BytesMut;
@@ -36,10 +37,6 @@ use tokio::time::Sleep;
 const POLICY_VIOLATION: u16 = 1_008;
 /// A timer that nothing needs fires this late.
 const FAR_FUTURE: Duration = Duration::from_secs(3_600);
-/// Samples that the scratch list may keep between messages.
-const SCRATCH_SAMPLES: usize = 16 * 1_024;
-/// Buffer that messages are written into; a new one is made when they have filled it.
-const MESSAGES_BYTES: usize = 2 * 1_024;
 
 /// Who is to be heard.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -72,8 +69,6 @@ pub(in crate::call) struct BotCall {
     saying: usize,
     voiced: u32,
     onset: Option<Instant>,
-    samples: Vec<i16>,
-    out: BytesMut,
     sent: u64,
     ended: Option<String>,
     rare: RareWaker,
@@ -123,8 +118,6 @@ impl BotCall {
             saying: 0,
             voiced: 0,
             onset: None,
-            samples: Vec::new(),
-            out: BytesMut::with_capacity(MESSAGES_BYTES),
             sent: 0,
             ended: None,
             rare: RareWaker::new(),
@@ -141,7 +134,6 @@ impl BotCall {
                 self.report_end(reason);
                 return;
             }
-            self.wind(timer.as_mut());
             match self.step(timer.as_mut()).await {
                 Step::Media => self.hear(),
                 Step::Line(event) => self.on_line(event),
@@ -157,11 +149,12 @@ impl BotCall {
 
     /// The next thing that happens. The line's frames and beats wake a call a hundred times a second; while it only talks
     /// with its bot, everything else is looked at when that has woken it.
-    async fn step(&mut self, timer: Pin<&mut Sleep>) -> Step {
+    async fn step(&mut self, mut timer: Pin<&mut Sleep>) -> Step {
         if self.legs.line.is_settled() && self.legs.far.is_idle() {
             return self.routine_step(timer).await;
         }
         self.rare.again();
+        self.wind(timer.as_mut());
         tokio::select! {
             event = self.legs.line.next() => event.map_or(Step::Media, Step::Line),
             event = self.link.next() => Step::Link(event),
@@ -176,11 +169,13 @@ impl BotCall {
     async fn routine_step(&mut self, mut timer: Pin<&mut Sleep>) -> Step {
         poll_fn(|cx| {
             if pin!(self.legs.line.media.ready()).poll(cx).is_ready() {
+                self.prefetch();
                 return Poll::Ready(Step::Media);
             }
             if let Poll::Ready(event) = pin!(self.link.next()).poll(cx) {
                 return Poll::Ready(Step::Link(event));
             }
+            self.wind(timer.as_mut());
             if !self.rare.is_due(cx) {
                 return Poll::Pending;
             }
@@ -200,6 +195,17 @@ impl BotCall {
             step
         })
         .await
+    }
+
+    /// Asks for what moving audio needs: with many calls nothing of one is in the processor's cache any more when it is polled
+    /// again.
+    fn prefetch(&mut self) {
+        prefetch(&self.ear);
+        prefetch(&self.mouth);
+        prefetch(&self.wire);
+        if let Some(socket) = self.link.socket() {
+            prefetch(socket);
+        }
     }
 
     /// Sets the timer to the next deadline. One that fires too early costs less than one that is set each time.
@@ -231,6 +237,7 @@ impl BotCall {
     /// Lets audio, marks and a handover go on as far as they can.
     fn settle(&mut self, now: Instant) {
         self.legs.line.media.keep_time(self.link.socket().is_some_and(|socket| socket.keeps_time()));
+        self.legs.line.media.detect_voice(self.setup.bridge.barge_in);
         if !self.legs.far.coupled {
             self.mouth.pump(&mut self.legs.line.media.downlink, now);
         }
@@ -398,12 +405,15 @@ impl BotCall {
             LinkEvent::Socket(SocketEvent::Writable) => {}
             LinkEvent::Socket(SocketEvent::Lost(lost)) => self.on_lost(&lost),
             LinkEvent::Socket(SocketEvent::Text(text)) => {
-                let read = self.wire.read_text(&text, &mut self.samples);
-                self.on_read(read).await;
+                let mut samples = Vec::new();
+                let read = self.wire.read_text(&text, &mut samples);
+                self.on_read(read, &samples).await;
             }
             LinkEvent::Socket(SocketEvent::Binary(octets)) => {
-                let read = self.wire.read_binary(&octets, &mut self.samples);
-                self.on_read(read).await;
+                // Made anew each time: memory that calls use one after the other stays in the processor's cache.
+                let mut samples = Vec::new();
+                let read = self.wire.read_binary(&octets, &mut samples);
+                self.on_read(read, &samples).await;
             }
         }
     }
@@ -497,23 +507,21 @@ impl BotCall {
         self.mouth.say(SampleRate::NARROWBAND, &fallback);
     }
 
-    async fn on_read(&mut self, read: Result<BotMessage, WireError>) {
+    async fn on_read(&mut self, read: Result<BotMessage, WireError>, samples: &[i16]) {
         let outcome = match (self.meter.message(Instant::now()), read) {
             (Err(lost), _) => Err(lost),
-            (Ok(()), Ok(message)) => self.on_message(message).await,
+            (Ok(()), Ok(message)) => self.on_message(message, samples).await,
             (Ok(()), Err(error)) => {
                 self.notify(&Notice::Fault { code: error.code(), message: &error.to_string() });
                 self.meter.fault()
             }
         };
-        self.samples.clear();
-        self.samples.shrink_to(SCRATCH_SAMPLES);
         if let Err(lost) = outcome {
             self.on_lost(&lost);
         }
     }
 
-    async fn on_message(&mut self, message: BotMessage) -> Result<(), Lost> {
+    async fn on_message(&mut self, message: BotMessage, samples: &[i16]) -> Result<(), Lost> {
         if self.speaker != Speaker::Bot || self.legs.hangup.is_some() {
             return Ok(());
         }
@@ -523,7 +531,7 @@ impl BotCall {
                 if self.legs.line.is_held() || self.legs.handover.is_some() {
                     return Ok(());
                 }
-                self.mouth.push(format.rate, &self.samples);
+                self.mouth.push(format.rate, samples);
                 let most = self.setup.bridge.queue.as_millis() as u64 * QUEUES_DROPPED;
                 if self.mouth.dropped_ms() > most {
                     return Err(Lost::CutOff("it sends audio faster than anyone can hear it"));
@@ -646,12 +654,10 @@ impl BotCall {
         while socket.is_writable()
             && let Some(frame) = self.ear.pop()
         {
-            if self.out.capacity() < AUDIO_MESSAGE_BYTES {
-                self.out.reserve(MESSAGES_BYTES);
-            }
-            let opcode = self.wire.audio(frame.timestamp, frame.octets(), &mut self.out);
+            let mut out = BytesMut::with_capacity(AUDIO_MESSAGE_BYTES);
+            let opcode = self.wire.audio(frame.timestamp, frame.octets(), &mut out);
             self.sent += 1;
-            if let Err(lost) = socket.send(opcode, self.out.split()) {
+            if let Err(lost) = socket.send(opcode, out) {
                 failed = Some(lost);
                 break;
             }

@@ -1,19 +1,17 @@
 //! The WebSocket of one call: never waits, writes what is ready in one piece, notices that nobody is there.
 
-use super::connect::Connection;
 use super::limits::{DEAD_AFTER, GOODBYE, PING_AFTER, STALLED_AFTER};
+use super::pipe::{Pipe, would_block};
+use super::stream::BotStream;
 use crate::providers::bot::Opcode;
 use bytes::{Bytes, BytesMut};
-use futures_util::{Sink, Stream};
-use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
-use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::Utf8Bytes;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
-use tokio_tungstenite::tungstenite::{Error, Message};
+use tokio_tungstenite::tungstenite::{Error, Message, WebSocket};
 
 /// Why a connection is of no more use.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -58,7 +56,7 @@ pub(super) enum SocketEvent {
 /// See the module.
 #[derive(Debug)]
 pub struct Socket {
-    stream: WebSocketStream<Connection>,
+    socket: WebSocket<Pipe>,
     /// Something is queued and not yet written.
     dirty: bool,
     /// Nothing is to be read before [`Self::beat`]; `None` while the runtime says when there is.
@@ -71,13 +69,17 @@ pub struct Socket {
 }
 
 impl Socket {
-    pub(super) fn new(stream: WebSocketStream<Connection>, now: Instant) -> Self {
-        Self { stream, dirty: false, drained: None, blocked_since: None, heard_at: now, pinged: false, opened_at: now }
+    pub(super) fn new(socket: WebSocket<Pipe>, now: Instant) -> Self {
+        Self { socket, dirty: false, drained: None, blocked_since: None, heard_at: now, pinged: false, opened_at: now }
+    }
+
+    fn stream(&mut self) -> &mut BotStream {
+        self.socket.get_mut().connection.stream()
     }
 
     /// From here on it is read when [`Self::beat`] says so, and whoever waits for [`Self::next`] polls it again then.
     pub(super) fn keep_time(&mut self) {
-        self.stream.get_mut().stream().unwatch();
+        self.stream().unwatch();
         self.drained = Some(false);
     }
 
@@ -85,7 +87,7 @@ impl Socket {
     pub(super) fn beat(&mut self) {
         if let Some(drained) = &mut self.drained {
             *drained = false;
-            self.stream.get_mut().stream().allow_reading();
+            self.stream().allow_reading();
         }
     }
 
@@ -113,8 +115,10 @@ impl Socket {
 
     fn queue(&mut self, message: Message) -> Result<(), Lost> {
         self.dirty = true;
-        match Pin::new(&mut self.stream).start_send(message) {
+        match self.socket.write(message) {
             Ok(()) => Ok(()),
+            // It is queued.
+            Err(error) if would_block(&error) => Ok(()),
             Err(Error::WriteBufferFull(_)) => Err(Lost::Stalled),
             Err(error) => Err(lost(error)),
         }
@@ -125,35 +129,36 @@ impl Socket {
         std::future::poll_fn(|cx| self.poll(cx)).await
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<SocketEvent> {
+    fn poll(&mut self, cx: &Context<'_>) -> Poll<SocketEvent> {
+        self.socket.get_mut().serve(cx);
         if self.dirty {
-            match Pin::new(&mut self.stream).poll_flush(cx) {
-                Poll::Ready(Ok(())) => {
+            match self.socket.flush() {
+                // Closed by both ends: nothing is left to be written.
+                Ok(()) | Err(Error::ConnectionClosed) => {
                     self.dirty = false;
                     if self.blocked_since.take().is_some() {
                         return Poll::Ready(SocketEvent::Writable);
                     }
                 }
-                Poll::Ready(Err(error)) => return Poll::Ready(SocketEvent::Lost(lost(error))),
-                Poll::Pending => {
+                Err(error) if would_block(&error) => {
                     self.blocked_since.get_or_insert_with(Instant::now);
                 }
+                Err(error) => return Poll::Ready(SocketEvent::Lost(lost(error))),
             }
         }
         if self.drained == Some(true) {
             return Poll::Pending;
         }
         loop {
-            let message = match Pin::new(&mut self.stream).poll_next(cx) {
-                Poll::Pending => {
+            let message = match self.socket.read() {
+                Ok(message) => message,
+                Err(error) if would_block(&error) => {
                     if let Some(drained) = &mut self.drained {
                         *drained = true;
                     }
                     return Poll::Pending;
                 }
-                Poll::Ready(None) => return Poll::Ready(SocketEvent::Lost(Lost::Broken("it ended".to_owned()))),
-                Poll::Ready(Some(Err(error))) => return Poll::Ready(SocketEvent::Lost(lost(error))),
-                Poll::Ready(Some(Ok(message))) => message,
+                Err(error) => return Poll::Ready(SocketEvent::Lost(lost(error))),
             };
             self.heard_at = Instant::now();
             self.pinged = false;
@@ -198,7 +203,7 @@ impl Socket {
     /// Says goodbye and writes what is queued, for a short time, by itself.
     pub(super) fn close(mut self, code: u16, reason: &str) {
         let frame = CloseFrame { code: code.into(), reason: Utf8Bytes::from(reason) };
-        self.stream.get_mut().stream().watch();
+        self.stream().watch();
         self.drained = None;
         tokio::spawn(async move {
             let goodbye = async {
@@ -213,7 +218,9 @@ impl Socket {
 
 fn lost(error: Error) -> Lost {
     match error {
-        Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => Lost::Broken("it ended".to_owned()),
+        Error::Protocol(ProtocolError::ResetWithoutClosingHandshake)
+        | Error::ConnectionClosed
+        | Error::AlreadyClosed => Lost::Broken("it ended".to_owned()),
         Error::Capacity(_) => Lost::CutOff("a message is too large"),
         Error::Protocol(_) | Error::Utf8(_) | Error::AttackAttempt => Lost::CutOff("it speaks no WebSocket"),
         other => Lost::Broken(other.to_string()),

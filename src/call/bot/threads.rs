@@ -20,8 +20,9 @@ use tokio::task::unconstrained;
 type Call = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// See the module. They start with the first call; dropping this ends them, and the calls that still run there.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(in crate::call) struct BotThreads {
+    count: usize,
     started: OnceLock<Vec<mpsc::UnboundedSender<Call>>>,
     next: AtomicUsize,
 }
@@ -36,11 +37,15 @@ impl Drop for Hosted {
 }
 
 impl BotThreads {
+    /// `count` threads, at least one. What keeps a media worker busy keeps one of them busy, so there are as many.
+    pub(in crate::call) fn new(count: usize) -> Self {
+        Self { count: count.max(1), started: OnceLock::new(), next: AtomicUsize::new(0) }
+    }
+
     /// Runs a call to its end: on one of the threads, or where this is awaited when the system gives us none.
     pub(in crate::call) fn host(&self, call: Call) -> impl Future<Output = ()> + Send + 'static {
         let started = self.started.get_or_init(|| {
-            let count = std::thread::available_parallelism().map_or(1, |cores| cores.get() / 2).max(1);
-            let threads = (0..count).map(start).collect::<io::Result<Vec<_>>>();
+            let threads = (0..self.count).map(start).collect::<io::Result<Vec<_>>>();
             threads.inspect_err(|error| tracing::warn!(%error, "bot_threads_not_started")).unwrap_or_default()
         });
         let turn = self.next.fetch_add(1, Ordering::Relaxed);
@@ -94,7 +99,7 @@ mod tests {
 
     #[tokio::test]
     async fn calls_run_on_threads_of_their_own_until_they_are_over_or_given_up() {
-        let threads = BotThreads::default();
+        let threads = BotThreads::new(1);
         let (told, name) = oneshot::channel();
         threads.host(Box::pin(async move { drop(told.send(current().name().map(str::to_owned))) })).await;
         assert!(name.await.unwrap().unwrap().starts_with("bots-"));
@@ -110,7 +115,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_ends_its_own_call_alone() {
-        let threads = BotThreads::default();
+        let threads = BotThreads::new(1);
         let (go_on, wait) = oneshot::channel::<()>();
         let other = tokio::spawn(threads.host(Box::pin(async move { drop(wait.await) })));
         for _ in 0..8 {

@@ -147,6 +147,8 @@ async fn show(arguments: &Providers) -> Result<bool, String> {
     if !arguments.json {
         print_rows(&rows, style);
     }
+    drop(registry);
+    probe::goodbyes().await;
     Ok(is_good)
 }
 

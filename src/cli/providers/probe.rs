@@ -3,6 +3,7 @@
 use crate::base::chat::{Message, Prompt};
 use crate::base::{Pii, SampleRate, SegmentId};
 use crate::providers::format::AudioFormat;
+use crate::providers::limits::GOODBYE;
 use crate::providers::llm::Thought;
 use crate::providers::realtime::TurnsBy;
 use crate::providers::registry::Probed;
@@ -12,6 +13,7 @@ use crate::providers::{
 };
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::runtime::Handle;
 use tokio::time::timeout;
 
 /// Longest wait for a whole answer.
@@ -21,6 +23,8 @@ const TOKENS: u32 = 16;
 /// Silence that a listener hears, in frames of 20 ms.
 const FRAMES: u64 = 50;
 const FRAME: Duration = Duration::from_millis(20);
+/// Between two looks at whether all goodbyes are said.
+const LOOK: Duration = Duration::from_millis(5);
 
 /// What a probe measured.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -52,9 +56,23 @@ pub(crate) fn fix(error: &ProviderError) -> &'static str {
         ProviderError::RateLimited { .. } | ProviderError::Busy { .. } => {
             "lower `concurrency`, or raise the account's limit"
         }
+        ProviderError::Untrusted { why, .. } => why.fix(),
         ProviderError::BadRequest { .. } => "correct model, voice or options of its [[provider]]",
         _ => "look at the vendor's status page; name a second provider in the agent file meanwhile",
     }
+}
+
+/// Waits until the providers have said goodbye in the background, at the most [`GOODBYE`]: a vendor that is not told goes
+/// on, and some are paid for that. Once no provider is held any more, and from no task of the runtime.
+pub(crate) async fn goodbyes() {
+    let left = || Handle::current().metrics().num_alive_tasks() > 0;
+    let all = async {
+        while left() {
+            tokio::time::sleep(LOOK).await;
+        }
+    };
+    // Whoever takes longer is not waited for.
+    let _ = timeout(GOODBYE, all).await;
 }
 
 /// Asks for one word.

@@ -1,8 +1,8 @@
 //! The offline engines: in process, no keys, no network. Models are loaded once and shared by all calls.
 //!
 //! Who calls whom: [`models`] (the checked store, filled by [`fetch`] as [`manifest`] says) and [`runtime`] (ONNX
-//! Runtime) carry the models [`moonshine`], [`silero`], [`minilm`] and [`hibari`]; [`pool`] runs them; [`stt`],
-//! [`tts`], [`silero::Voice`] and [`minilm::PooledEmbedder`] are what a call sees.
+//! Runtime) carry the models [`moonshine`], [`minilm`] and [`hibari`]; [`pool`] runs them; [`stt`], [`tts`] and
+//! [`minilm::PooledEmbedder`] are what a call sees. [`silero`] needs neither runtime nor pool: a call asks it itself.
 
 pub mod fetch;
 pub mod hibari;
@@ -25,7 +25,7 @@ use crate::providers::{Embedder, SpeechToText, TextToSpeech};
 use minilm::{MiniLm, PooledEmbedder};
 use models::{ModelError, Models, Parts};
 use moonshine::MoonshineRecognizer;
-use pool::{Pool, PoolConfig, PoolStats, Shelf};
+use pool::{Pool, PoolConfig, PoolStats};
 use runtime::Runtime;
 use silero::{Silero, Voice};
 use std::sync::Arc;
@@ -37,7 +37,6 @@ use tts::{HibariSynthesizer, PooledTts};
 #[derive(Clone)]
 pub struct LocalEngines {
     pool: Arc<Pool>,
-    quick: Arc<Pool>,
     stt: Option<Arc<dyn SpeechToText>>,
     tts: Option<Arc<dyn TextToSpeech>>,
     embedder: Arc<dyn Embedder>,
@@ -80,18 +79,17 @@ impl LocalEngines {
         let runtime = Runtime::open(&models.onnxruntime())?;
         let no_thread = |e: std::io::Error| ModelError::Pool { reason: e.to_string() };
         let pool = Arc::new(Pool::start(config).map_err(no_thread)?);
-        let quick = Arc::new(Pool::start_quick().map_err(no_thread)?);
         timed("onnxruntime", started);
 
         let started = Instant::now();
-        let voice = Voice::new(Arc::clone(&quick), Arc::new(Shelf::new(vec![Silero::load(&runtime, models)?])));
+        let silero = Silero::load(models)?;
+        let voice = Voice::new(silero.clone());
         timed("silero", started);
 
         let mut stt: Option<Arc<dyn SpeechToText>> = None;
         if parts.stt {
             let started = Instant::now();
-            let voices: Result<Vec<_>, _> = (0..copies).map(|_| Silero::load(&runtime, models)).collect();
-            let recognizer = MoonshineRecognizer::load(&runtime, models, copies, Arc::new(Shelf::new(voices?)))?;
+            let recognizer = MoonshineRecognizer::load(&runtime, models, copies, silero)?;
             stt = Some(Arc::new(PooledStt::new(Arc::clone(&pool), recognizer)));
             timed("moonshine", started);
         }
@@ -108,7 +106,7 @@ impl LocalEngines {
             tts = Some(Arc::new(PooledTts::new(Arc::clone(&pool), synthesizer)));
             timed("hibari", started);
         }
-        Ok(Self { pool, quick, stt, tts, embedder: Arc::new(embedder), voice })
+        Ok(Self { pool, stt, tts, embedder: Arc::new(embedder), voice })
     }
 
     /// Speech-to-text: Moonshine tiny-en. `None` where it was not asked for.
@@ -139,12 +137,6 @@ impl LocalEngines {
     #[must_use]
     pub fn pool_stats(&self) -> PoolStats {
         self.pool.stats()
-    }
-
-    /// The same of the thread that confirms voices.
-    #[must_use]
-    pub fn voice_stats(&self) -> PoolStats {
-        self.quick.stats()
     }
 }
 

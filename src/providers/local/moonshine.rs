@@ -4,7 +4,7 @@ use super::models::{ModelError, Models};
 use super::pool::Shelf;
 use super::resample::{Resampler, to_float, to_i16};
 use super::runtime::Runtime;
-use super::silero::{self, Silero, SpeechMemory};
+use super::silero::{Silero, SpeechMemory, WINDOW};
 use super::stt::{Heard, Recognizer};
 use super::tokens::Tokens;
 use crate::base::SampleRate;
@@ -225,22 +225,17 @@ impl Moonshine {
 #[derive(Debug)]
 pub struct MoonshineRecognizer {
     shelf: Shelf<Moonshine>,
-    silero: Arc<Shelf<Silero>>,
+    silero: Silero,
     narrowband: Resampler,
     wideband: Resampler,
 }
 
 impl MoonshineRecognizer {
-    /// Loads `copies` copies. `silero` has as many; it is asked whether a doubtful clip holds speech at all.
+    /// Loads `copies` copies. `silero` is asked whether a doubtful clip holds speech at all.
     ///
     /// # Errors
     /// [`ModelError`] for a file that is missing or that the runtime refuses.
-    pub fn load(
-        runtime: &Runtime,
-        models: &Models,
-        copies: usize,
-        silero: Arc<Shelf<Silero>>,
-    ) -> Result<Self, ModelError> {
+    pub fn load(runtime: &Runtime, models: &Models, copies: usize, silero: Silero) -> Result<Self, ModelError> {
         let copies: Result<Vec<_>, _> = (0..copies).map(|_| Moonshine::load(runtime, models)).collect();
         Ok(Self {
             shelf: Shelf::new(copies?),
@@ -270,7 +265,7 @@ impl Recognizer for MoonshineRecognizer {
             .ok_or_else(|| "every copy of the model is in use".to_owned())?
             .map_err(|e| e.to_string())?;
         let Some(heard) = transcript else { return Ok(None) };
-        if heard.text.split_whitespace().count() <= DOUBTFUL_WORDS && self.speechless(samples, rate)? {
+        if heard.text.split_whitespace().count() <= DOUBTFUL_WORDS && self.speechless(samples, rate) {
             return Ok(Some(Heard::default()));
         }
         Ok(Some(Heard { text: heard.text, confidence: heard.confidence, tokens: heard.tokens }))
@@ -279,7 +274,7 @@ impl Recognizer for MoonshineRecognizer {
 
 impl MoonshineRecognizer {
     /// Whether the voice detector finds no speech anywhere in the clip.
-    fn speechless(&self, samples: &[i16], rate: SampleRate) -> Result<bool, String> {
+    fn speechless(&self, samples: &[i16], rate: SampleRate) -> bool {
         let narrow;
         let samples = if rate == SampleRate::NARROWBAND {
             samples
@@ -287,18 +282,8 @@ impl MoonshineRecognizer {
             narrow = to_i16(&Resampler::new(rate, SampleRate::NARROWBAND).clip(&to_float(samples)));
             &narrow
         };
-        let highest = self
-            .silero
-            .with(|silero| {
-                let mut memory = SpeechMemory::default();
-                samples
-                    .chunks(silero::WINDOW)
-                    .map(|window| silero.probability(window, &mut memory))
-                    .try_fold(0.0f32, |highest, probability| Ok::<_, ort::Error>(highest.max(probability?)))
-            })
-            .ok_or_else(|| "every copy of the voice model is in use".to_owned())?
-            .map_err(|e| e.to_string())?;
-        Ok(highest < SPEECH)
+        let mut memory = SpeechMemory::default();
+        samples.chunks(WINDOW).all(|window| self.silero.probability(window, &mut memory) < SPEECH)
     }
 }
 

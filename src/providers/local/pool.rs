@@ -13,15 +13,9 @@ use std::time::{Duration, Instant};
 /// idle and none that is wanted.
 const NICE: i32 = 10;
 
-/// The same for [`Pool::start_quick`]: before the long jobs, after media.
-const QUICK_NICE: i32 = 5;
-
 /// Jobs that may wait in each lane. At 100 ms a job, more than this is over six seconds behind on one core:
 /// an honest "busy" is worth more to a caller than an answer that late.
 pub const QUEUE_CAPACITY: usize = 64;
-
-/// Quick jobs that may wait: one for each of a thousand calls, half a second of work.
-const QUICK_QUEUE_CAPACITY: usize = 1_000;
 
 /// Longest time that the histograms tell apart.
 const LONGEST: Duration = Duration::from_secs(60);
@@ -94,19 +88,6 @@ impl Pool {
     /// # Errors
     /// The system's, when it gives no thread.
     pub fn start(config: PoolConfig) -> std::io::Result<Self> {
-        Self::start_as("inference", NICE, config)
-    }
-
-    /// Starts a pool of one thread for jobs of less than a millisecond, so that they never wait behind a
-    /// transcript: barge-in hangs on them.
-    ///
-    /// # Errors
-    /// The system's, when it gives no thread.
-    pub fn start_quick() -> std::io::Result<Self> {
-        Self::start_as("inference-quick", QUICK_NICE, PoolConfig { threads: 1, queue: QUICK_QUEUE_CAPACITY })
-    }
-
-    fn start_as(name: &str, nice: i32, config: PoolConfig) -> std::io::Result<Self> {
         let threads = config.threads.max(1);
         let histogram = || Histogram::new_with_max(LONGEST.as_micros() as u64, 2).map_err(std::io::Error::other);
         let shared = Arc::new(Shared {
@@ -127,8 +108,8 @@ impl Pool {
         let mut pool = Self { shared, threads: Vec::with_capacity(threads) };
         for n in 0..threads {
             let shared = Arc::clone(&pool.shared);
-            pool.threads.push(std::thread::Builder::new().name(format!("{name}-{n}")).spawn(move || {
-                if let Err(error) = rustix::process::setpriority_process(Some(rustix::thread::gettid()), nice) {
+            pool.threads.push(std::thread::Builder::new().name(format!("inference-{n}")).spawn(move || {
+                if let Err(error) = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICE) {
                     tracing::warn!(%error, "inference thread keeps the normal priority");
                 }
                 serve(&shared);

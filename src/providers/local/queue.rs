@@ -9,7 +9,7 @@ pub struct StreamId(pub u64);
 /// How soon a job is wanted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Lane {
-    /// Somebody on the phone waits for it: voice confirmation, final transcripts, speech, intents.
+    /// Somebody on the phone waits for it: final transcripts, speech, intents.
     Urgent,
     /// Useful if there is time: partial transcripts and speculative work.
     Background,

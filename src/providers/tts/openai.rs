@@ -123,7 +123,8 @@ impl TtsHttpVendor for OpenAi {
     }
 
     fn reply(&self, _: &SpeakRequest, _: AudioFormat) -> Box<dyn TtsReply> {
-        Box::new(AudioBody::new(self.settings.name.clone()))
+        let provider = self.settings.name.clone();
+        Box::new(if self.response_format == "wav" { AudioBody::of_file(provider) } else { AudioBody::new(provider) })
     }
 
     fn refused(&self, refusal: Refusal) -> ProviderError {

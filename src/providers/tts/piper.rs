@@ -100,7 +100,7 @@ impl TtsHttpVendor for Piper {
     }
 
     fn reply(&self, _: &SpeakRequest, _: AudioFormat) -> Box<dyn TtsReply> {
-        Box::new(AudioBody::new(self.0.name.clone()))
+        Box::new(AudioBody::of_file(self.0.name.clone()))
     }
 
     fn refused(&self, refusal: Refusal) -> ProviderError {

@@ -15,6 +15,8 @@ const PIECE: usize = 32 * 1024;
 /// Reads a body that starts with `RIFF` as WAV, any other as samples in the format that was asked for.
 pub(super) struct AudioBody {
     provider: ProviderName,
+    /// No other body is audio: taken for samples, it would be noise.
+    is_file: bool,
     head: Vec<u8>,
     /// Octets of audio that are still to come; `None` while the head is not read. A length that is not known is endless.
     left: Option<u64>,
@@ -23,7 +25,12 @@ pub(super) struct AudioBody {
 impl AudioBody {
     /// For one answer.
     pub fn new(provider: ProviderName) -> Self {
-        Self { provider, head: Vec::new(), left: None }
+        Self { provider, is_file: false, head: Vec::new(), left: None }
+    }
+
+    /// For one answer of a server that was asked for a WAV file, or gives nothing else.
+    pub fn of_file(provider: ProviderName) -> Self {
+        Self { is_file: true, ..Self::new(provider) }
     }
 
     fn wrong(&self, reason: &str) -> ProviderError {
@@ -42,6 +49,9 @@ impl AudioBody {
         let head = std::mem::take(&mut self.head);
         let marker = head.get(..4.min(head.len())).unwrap_or_default();
         if !b"RIFF".starts_with(marker) {
+            if self.is_file {
+                return Err(self.wrong("a body that is no WAV file"));
+            }
             self.left = Some(u64::MAX);
             self.audio(&head, voiced);
             return Ok(());
@@ -182,6 +192,13 @@ mod tests {
     fn samples_without_a_head_are_samples() {
         assert_eq!(read(&[82, 73, 1, 2], 1).unwrap(), (None, vec![82, 73, 1, 2]));
         assert_eq!(read(&[], 1).unwrap(), (None, vec![]));
+    }
+
+    #[test]
+    fn samples_in_place_of_a_wav_file_are_no_audio() {
+        let mut reader = AudioBody::of_file("v".into());
+        let refused = reader.received(&[82, 73, 1, 2], &mut Vec::new()).unwrap_err();
+        assert_eq!((refused.kind(), refused.to_string().contains("no WAV file")), ("protocol", true));
     }
 
     #[test]
