@@ -9,7 +9,8 @@ use serde_json::Value;
 /// Something that happened. Hand it to `Conversation::handle` with its time.
 #[derive(Clone, Debug)]
 pub enum Input {
-    /// The call is up; variables from the INVITE (`caller_number`, `called_number`, `sip_<header>`), all claimed by the caller's side.
+    /// The call is up; variables from the INVITE (`caller_number`, `called_number`, `sip_<header>`), all claimed by the
+    /// caller's side.
     CallStarted {
         /// Name and value.
         variables: Vec<(String, Pii<String>)>,

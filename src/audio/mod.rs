@@ -1,4 +1,5 @@
-//! Signal processing, pure and without allocation per frame: frames, codecs, resampling, voice activity, loss concealment, tones, WAV files.
+//! Signal processing, pure and without allocation per frame: frames, codecs, resampling, voice activity, loss concealment,
+//! tones, WAV files.
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic))]
 

@@ -1,7 +1,7 @@
 //! One call from ring to hang-up: the driver that feeds the pure machines and executes their effects.
 //!
-//! [`Supervisor`] takes calls in and places them, [`Line`] is a call's SIP leg with its media leg,
-//! `session` drives the agent on a line and [`bot`] a bot outside, `effects` is the only place where an effect of the agent is executed.
+//! [`Supervisor`] takes calls in and places them, [`Line`] is a call's SIP leg with its media leg, `session` drives the agent
+//! on a line and [`bot`] a bot outside, `effects` is the only place where an effect of the agent is executed.
 //!
 //! Calls leave through a [`Gateway`]: [`Outbound`] makes the INVITE, and [`dial_policy`] decides whom it may be to.
 //! [`transfer`] decides how a call is handed over, `handover` does it and holds both legs, `referral` follows a peer's

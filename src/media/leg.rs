@@ -112,7 +112,8 @@ pub struct LegStats {
     pub sends_to: Option<SocketAddr>,
     /// Where the audio that was accepted comes from; `None` when none ever came.
     pub hears_from: Option<SocketAddr>,
-    /// Where the last packet came from that was refused for its sender: a peer whose audio leaves from another address than its SDP says.
+    /// Where the last packet came from that was refused for its sender: a peer whose audio leaves from another address than its
+    /// SDP says.
     pub refused_from: Option<SocketAddr>,
 }
 
@@ -241,8 +242,8 @@ impl Leg {
         self.socket.send_to(octets, to).map(|_| ())
     }
 
-    /// Both directions from here on, for a recording or a guard against echoes. There may be two; a third ends the first. A leg that was not configured
-    /// yet has a line rate of 8 kHz after it.
+    /// Both directions from here on, for a recording or a guard against echoes. There may be two; a third ends the first. A leg
+    /// that was not configured yet has a line rate of 8 kHz after it.
     ///
     /// # Errors
     /// [`MediaError::Busy`] when the worker has not taken earlier commands.

@@ -1,10 +1,10 @@
 //! One worker thread: the wheel, and the bell thread beside it.
 //!
-//! The wheel turns once in 20 ms and has ten slots of 2 ms. Each leg sits in one slot, chosen so that it is
-//! served soon after its peer's packet arrived; few legs share few slots. A leg whose call listens is served in two halves: it hears in its own
-//! slot and speaks a few slots later, so that an answer to what was heard leaves in the same turn. A call that keeps time
-//! gets a beat a little before its leg speaks. The worker sleeps until the next slot that has work; slots that it slept
-//! through are served at once, each leg once, however late it is.
+//! The wheel turns once in 20 ms and has ten slots of 2 ms. Each leg sits in one slot, chosen so that it is served soon after
+//! its peer's packet arrived; few legs share few slots. A leg whose call listens is served in two halves: it hears in its own
+//! slot and speaks a few slots later, so that an answer to what was heard leaves in the same turn. A call that keeps time gets
+//! a beat a little before its leg speaks. The worker sleeps until the next slot that has work; slots that it slept through are
+//! served at once, each leg once, however late it is.
 //!
 //! The bell wakes the calls whose rings have something and frees what ended legs leave behind, so that the
 //! wheel takes no lock of a runtime or of the allocator.

@@ -434,8 +434,8 @@ pub fn next_nonce(authentication_info: &[u8]) -> Option<String> {
     find(&groups.first()?.1, "nextnonce").filter(|nonce| !nonce.is_empty()).map(str::to_owned)
 }
 
-/// Why credentials were not accepted. Except for [`Refusal::Stale`] and [`Refusal::Replayed`] the peer must not learn which: challenge again, or
-/// 403, the same for every reason.
+/// Why credentials were not accepted. Except for [`Refusal::Stale`] and [`Refusal::Replayed`] the peer must not learn which:
+/// challenge again, or 403, the same for every reason.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Refusal {
     /// No digest credentials, or none that can be read.

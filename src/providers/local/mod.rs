@@ -33,7 +33,8 @@ use std::time::{Duration, Instant};
 use stt::PooledStt;
 use tts::{HibariSynthesizer, PooledTts};
 
-/// The offline engines that were asked for, loaded. Cheap to clone; the models go when the last clone and the last call's stream are gone.
+/// The offline engines that were asked for, loaded. Cheap to clone; the models go when the last clone and the last call's
+/// stream are gone.
 #[derive(Clone)]
 pub struct LocalEngines {
     pool: Arc<Pool>,

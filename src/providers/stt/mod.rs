@@ -79,10 +79,10 @@ pub trait SttStream: Send {
     /// From here on partials arrive while audio is pushed.
     fn start(&mut self, segment: SegmentId);
 
-    /// The caller has paused: report [`SttEvent::Final`] for everything in `segment` so far, as soon as
-    /// possible. Exactly one `Final` or `Failed` answers
-    /// each `finish`, unless `start` overtakes it: words that were on their way then come as a `Partial`. If the caller goes on, `start` with the same id resumes, and a later `finish` reports
-    /// a `Final` that covers the whole.
+    /// The caller has paused: report [`SttEvent::Final`] for everything in `segment` so far, as soon as possible. Exactly one
+    /// `Final` or `Failed` answers each `finish`, unless `start` overtakes it: words that were on their way then come as a
+    /// `Partial`. If the caller goes on, `start` with the same id resumes, and a later `finish` reports a `Final` that covers
+    /// the whole.
     fn finish(&mut self, segment: SegmentId);
 
     /// Forgets the current segment (noise, or audio that must not be transcribed).

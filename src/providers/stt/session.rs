@@ -10,7 +10,8 @@
 //! vendor's own times say so; without times, when every request for words that was made before the segment has been
 //! answered. A request that is not answered in time is given up; the words that answer it after all are told from those of
 //! the next segment where the vendor names or orders its answers ([`SttProtocol::give_up`]). Where it does neither, words
-//! that are later than [`FLUSH_TIMEOUT`](super::limits::FLUSH_TIMEOUT) count as the present segment's. After each input, [`Session::poll`] until it is empty, then come back by [`Session::poll_timeout`].
+//! that are later than [`FLUSH_TIMEOUT`](super::limits::FLUSH_TIMEOUT) count as the present segment's. After each
+//! input, [`Session::poll`] until it is empty, then come back by [`Session::poll_timeout`].
 
 use super::limits::{
     ANSWER_TIMEOUT, ENOUGH_AUDIO, LATE, LULL, RECONNECT_WAIT, RECONNECTS, RECOVERY, RING, SETTLED, SILENT_FINISHES,

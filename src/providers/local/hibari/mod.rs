@@ -85,8 +85,8 @@ impl std::fmt::Debug for Hibari {
 }
 
 impl Hibari {
-    /// Loads the voice from `dir` (about 0.7 s of processor time). `open` makes the sessions, also later, when more callers than before
-    /// speak at one time.
+    /// Loads the voice from `dir` (about 0.7 s of processor time). `open` makes the sessions, also later, when more callers
+    /// than before speak at one time.
     ///
     /// # Errors
     /// [`VoiceError::Missing`] and [`VoiceError::Unusable`] name the file and the command that fetches it.

@@ -380,6 +380,21 @@ fn a_connection_that_breaks_again_and_again_is_given_up() {
 }
 
 #[test]
+fn a_vendor_all_of_whose_connections_break_after_five_seconds_has_failed_within_twenty() {
+    let mut rig = Rig::live(TurnsBy::Local);
+    for _ in 0..3 {
+        rig.pass(ms(5_000));
+        rig.break_off();
+        rig.connect();
+        assert!(!rig.session.is_over());
+    }
+    rig.pass(ms(5_000));
+    rig.break_off();
+    assert!(rig.session.is_over());
+    assert_eq!(rig.events().last().map(|event| event.starts_with("failed")), Some(true));
+}
+
+#[test]
 fn a_connection_near_its_end_is_exchanged_at_a_quiet_moment() {
     let mut rig = Rig::live(TurnsBy::Vendor);
     rig.hear("resumable h1");

@@ -593,6 +593,23 @@ fn a_vendor_that_breaks_again_and_again_is_given_up() {
 }
 
 #[test]
+fn a_vendor_all_of_whose_connections_break_after_five_seconds_has_failed_within_fifteen() {
+    let mut call = Call::plain();
+    call.start(4);
+    for _ in 0..2 {
+        call.wait(5_000);
+        call.lose();
+        call.wait(200);
+        call.open();
+        assert!(!call.stopped);
+    }
+    call.wait(5_000);
+    call.lose();
+    assert!(call.stopped);
+    assert_eq!(call.events.last().map(String::as_str), Some("4 failed: transient"));
+}
+
+#[test]
 fn what_another_try_does_not_mend_is_told_at_once() {
     let mut call = Call::plain();
     call.start(2);
