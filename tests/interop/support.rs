@@ -7,7 +7,7 @@
 use std::{
     fs::{self, File},
     io::{Read as _, Write as _},
-    net::{Ipv4Addr, SocketAddr, UdpSocket},
+    net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket},
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
     process::{Child, ChildStdin, Command, Output, Stdio},
@@ -83,7 +83,16 @@ impl Bench {
     /// A SIP port of the first loopback address that no other bench uses, for `number` below 20; the next one is free too.
     /// For baresip, whose RTP leaves from that address only.
     pub fn loopback_port(&self, number: u8) -> u16 {
-        20_000 + u16::from(self.addresses) * 40 + 2 * u16::from(number)
+        let is_free = |port: u16| {
+            let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+            UdpSocket::bind(address).is_ok() && TcpListener::bind(address).is_ok()
+        };
+        // What runs beside may listen on every address.
+        (0..=u8::MAX)
+            .map(|skipped| self.addresses.wrapping_add(skipped.wrapping_mul(51)))
+            .map(|place| 20_000 + u16::from(place) * 40 + 2 * u16::from(number))
+            .find(|port| is_free(*port) && is_free(port + 1))
+            .expect("a free port")
     }
 
     /// Writes a file of this test.
