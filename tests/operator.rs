@@ -284,11 +284,18 @@ fn tls_pbx(folder: &Path) -> SocketAddr {
             std::thread::spawn(move || {
                 let from = stream.peer_addr().unwrap();
                 let mut stream = rustls::StreamOwned::new(rustls::ServerConnection::new(config).unwrap(), stream);
-                let mut buffer = [0; 65_536];
+                let (mut buffer, mut read) = ([0; 65_536], String::new());
                 while let Ok(length @ 1..) = stream.read(&mut buffer) {
-                    let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
-                    if let Some(answer) = answer(&text, from, from) {
-                        stream.write_all(answer.as_bytes()).unwrap();
+                    read.push_str(&String::from_utf8_lossy(&buffer[..length]));
+                    // Requests without a body; two may come at once.
+                    while let Some(end) = read.find("\r\n\r\n") {
+                        let request: String = read.drain(..end + 4).collect();
+                        let request = request.trim_start();
+                        if !request.is_empty()
+                            && let Some(answer) = answer(request, from, from)
+                        {
+                            stream.write_all(answer.as_bytes()).unwrap();
+                        }
                     }
                 }
             });
