@@ -433,3 +433,16 @@ mod the_checks_can_fail {
         assert_eq!(find("https://index.crates.io/ https://github.com/x/work/y ./work/ https://proxy.example/"), 0);
     }
 }
+
+#[test]
+fn every_fuzz_target_has_seeds_to_begin_with() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz");
+    for target in std::fs::read_dir(root.join("fuzz_targets")).unwrap().flatten() {
+        let seeds = root.join("seeds").join(target.path().file_stem().unwrap());
+        assert!(
+            std::fs::read_dir(&seeds).is_ok_and(|mut seeds| seeds.next().is_some()),
+            "{} is missing or empty",
+            seeds.display()
+        );
+    }
+}

@@ -71,6 +71,7 @@ enum Command {
 #[must_use]
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
+    crate::media::sys::share_heaps();
     let default = match cli.command {
         Command::Serve(_) => "info",
         // Its one warning, that the agent may reach the booking service on this machine, is meant so.

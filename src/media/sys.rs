@@ -1,5 +1,5 @@
 //! The system calls that the standard library does not have: `recvmmsg`, socket timestamps, thread priority,
-//! thread CPU time; and what the processor can be asked for. The only module with `unsafe`. Linux.
+//! thread CPU time, the number of heaps; and what the processor can be asked for. The only module with `unsafe`. Linux.
 #![allow(unsafe_code)]
 
 use super::limits::MAX_DATAGRAM;
@@ -205,9 +205,36 @@ pub(super) fn thread_cpu_time() -> Duration {
     }
 }
 
+/// Cores that share a heap of the C library.
+const CORES_PER_HEAP: usize = 8;
+
+/// Has the threads of this process share one heap per 8 cores, and says how many those are; 0 where the C library is not
+/// glibc, which gives each thread a heap of its own up to 8 per core. What a call allocates on one thread is freed on another, so
+/// that many heaps grow apart: 200 calls that come and go take 1.8 MB more, and go on growing for a quarter of an hour. To be called
+/// before the first thread is started; media workers allocate nothing and are not held up.
+pub fn share_heaps() -> usize {
+    let heaps = std::thread::available_parallelism().map_or(1, usize::from).div_ceil(CORES_PER_HEAP);
+    #[cfg(target_env = "gnu")]
+    {
+        let count = libc::c_int::try_from(heaps).unwrap_or(libc::c_int::MAX);
+        // SAFETY: takes two integers and may be called at any time.
+        if unsafe { libc::mallopt(libc::M_ARENA_MAX, count) } == 1 {
+            return heaps;
+        }
+    }
+    0
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    #[cfg(target_env = "gnu")]
+    fn threads_share_a_heap_for_every_eight_cores() {
+        let cores = std::thread::available_parallelism().unwrap().get();
+        assert_eq!(share_heaps(), cores.div_ceil(8));
+    }
 
     #[test]
     fn datagrams_come_with_sender_length_and_time() {

@@ -275,7 +275,7 @@ impl<'a> UriRef<'a> {
     ///
     /// User and password compare with case, all else without; escapes compare as what they stand for; `user`,
     /// `ttl`, `method`, `maddr` and `transport` must agree in presence, other parameters only where both have them;
-    /// headers must all agree; a default port differs from an absent one.
+    /// headers must all agree; a default port differs from an absent one. Of a name that stands there twice the first counts.
     #[must_use]
     pub fn is_equivalent(&self, other: &UriRef<'_>) -> bool {
         let scheme = match (self.scheme(), other.scheme()) {
@@ -288,7 +288,8 @@ impl<'a> UriRef<'a> {
         }
         if self.scheme() == Scheme::Tel {
             let all_in = |a: &UriRef<'_>, b: &UriRef<'_>| {
-                a.parameters().all(|(n, v)| b.parameter(n).is_some_and(|w| same(v.unwrap_or_default(), w)))
+                a.parameters()
+                    .all(|(n, _)| matches!((a.parameter(n), b.parameter(n)), (Some(v), Some(w)) if same(v, w)))
             };
             return visual_digits(self.user()).eq(visual_digits(other.user()))
                 && all_in(self, other)
@@ -302,15 +303,15 @@ impl<'a> UriRef<'a> {
             && self.has_compatible_parameters(other)
             && other.has_compatible_parameters(self)
             && self.headers().count() == other.headers().count()
-            && self
-                .headers()
-                .all(|(n, v)| other.header(&unescaped(n)).is_some_and(|w| unescaped(v).eq_ignore_ascii_case(&w)))
+            && self.headers().all(
+                |(n, _)| matches!((self.header(n), other.header(n)), (Some(v), Some(w)) if v.eq_ignore_ascii_case(&w)),
+            )
     }
 
     fn has_compatible_parameters(&self, other: &UriRef<'_>) -> bool {
-        self.parameters().all(|(name, value)| match other.parameter(&unescaped(name)) {
-            Some(theirs) => same(value.unwrap_or_default(), theirs),
-            None => !["user", "ttl", "method", "maddr", "transport"].iter().any(|must| same(name, must)),
+        self.parameters().all(|(name, _)| match (self.parameter(name), other.parameter(name)) {
+            (Some(ours), Some(theirs)) => same(ours, theirs),
+            _ => !["user", "ttl", "method", "maddr", "transport"].iter().any(|must| same(name, must)),
         })
     }
 }

@@ -203,9 +203,5 @@ fn formats(all: &[AudioFormat]) -> String {
 }
 
 fn kilohertz(hertz: u32) -> String {
-    if hertz.is_multiple_of(1000) {
-        format!("{} kHz", hertz / 1000)
-    } else {
-        format!("{:.2} kHz", f64::from(hertz) / 1000.0)
-    }
+    format!("{} kHz", f64::from(hertz) / 1000.0)
 }

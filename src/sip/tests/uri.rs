@@ -119,6 +119,22 @@ fn equality_follows_rfc_3261() {
 }
 
 #[test]
+fn a_uri_with_a_name_twice_or_escaped_twice_equals_itself_and_its_first_value_counts() {
+    for text in [
+        "sip:a@b;x=1;x=2",
+        "sip:a@b;%2561=1",
+        "sip:a@b;user=phone;user=ip",
+        "tel:+1201;ext=1;ext=2",
+        "sip:a@b?h=1&h=2",
+        "sip:a@b?%2568=1",
+    ] {
+        assert_eq!(uri(text), uri(text), "{text}");
+    }
+    assert_eq!(uri("sip:a@b;x=1;x=2"), uri("sip:a@b;x=1"));
+    assert_ne!(uri("sip:a@b;x=1;x=2"), uri("sip:a@b;x=2"));
+}
+
+#[test]
 fn uris_are_built_with_what_needs_escaping_escaped() {
     let base = Uri::sip("pbx.example.com", Some(5070)).unwrap();
     assert_eq!(base.as_str(), "sip:pbx.example.com:5070");
