@@ -86,7 +86,7 @@ clippy:
 	@$(CARGO) clippy --all-targets --all-features -- -D warnings
 
 doc:
-	@RUSTDOCFLAGS='-D warnings' $(CARGO) doc --no-deps --document-private-items
+	@RUSTDOCFLAGS='-D warnings -A rustdoc::private-intra-doc-links' $(CARGO) doc --no-deps --document-private-items
 
 # The advisory database is a public repository; where that cannot be reached, the rest is checked.
 deny:

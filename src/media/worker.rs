@@ -73,7 +73,7 @@ struct Resident {
 enum Half {
     /// All of its turn, or the first half.
     Hear,
-    /// The second half, [`SPEAK_AFTER`] slots later.
+    /// The second half, [`SPEAK_AFTER`](super::limits::SPEAK_AFTER) slots later.
     Speak,
 }
 

@@ -1,4 +1,5 @@
 //! `offhook connect`: a PBX or trunk in a minute.
+#![allow(rustdoc::broken_intra_doc_links, reason = "comments on arguments are help text, whose brackets are no links")]
 
 mod ask;
 mod section;
@@ -190,7 +191,7 @@ fn names_in(config: &Config) -> impl Iterator<Item = &str> {
     extensions.chain(config.trunks.iter().map(|trunk| trunk.name.as_str()))
 }
 
-/// The agent's name, and the entry under [agents] that it needs when it is a file nobody has named.
+/// The agent's name, and the entry under `[agents]` that it needs when it is a file nobody has named.
 fn agent_entry(agent: &str, known: Option<&Config>) -> (String, Option<(String, String)>) {
     let is_file = Path::new(agent).extension().is_some_and(|extension| extension == "yaml" || extension == "yml");
     if !is_file || BUILT_IN_AGENTS.contains(&agent) {

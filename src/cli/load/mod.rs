@@ -1,6 +1,7 @@
 //! `offhook load`: many calls with real SIP and RTP, and what became of them.
 //!
 //! [`Generator`] is the library part, which the benchmarks use too.
+#![allow(rustdoc::broken_intra_doc_links, reason = "comments on arguments are help text, whose brackets are no links")]
 
 pub mod audio;
 pub mod dialog;

@@ -37,7 +37,7 @@ impl Endpoint {
 
     /// What Replaces says for this leg's dialog when its peer is to be called by someone else in our stead:
     /// `call-id;to-tag=…;from-tag=…` as that peer sees them (RFC 3891 §6.1). For the attended REFER to another leg, or for
-    /// [`OutgoingInvite::replaces`]. `None` unless the leg is up.
+    /// [`OutgoingInvite::replaces`](crate::sip::config::OutgoingInvite::replaces). `None` unless the leg is up.
     #[must_use]
     pub fn replaces_value(&self, leg: LegId) -> Option<String> {
         let dialog = &self.legs.get(&leg).filter(|leg| leg.is_up())?.dialog;
