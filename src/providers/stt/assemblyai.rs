@@ -267,10 +267,7 @@ impl SttProtocol for Session {
     }
 
     fn give_up(&mut self) {
-        self.owed.give_up();
-        if self.open <= self.stood {
-            self.owed.forget();
-        }
+        self.owed.give_up(self.open > self.stood);
     }
 
     fn forget(&mut self) {

@@ -202,7 +202,7 @@ impl SttProtocol for Words {
     }
 
     fn give_up(&mut self) {
-        self.owed.give_up();
+        self.owed.give_up(true);
     }
 
     fn forget(&mut self) {
@@ -292,10 +292,7 @@ impl SttProtocol for Turns {
     }
 
     fn give_up(&mut self) {
-        self.owed.give_up();
-        if !self.in_turn {
-            self.owed.forget();
-        }
+        self.owed.give_up(self.in_turn);
     }
 
     fn forget(&mut self) {

@@ -218,10 +218,7 @@ impl SttProtocol for Listen {
     }
 
     fn give_up(&mut self) {
-        self.owed.give_up();
-        if !self.in_turn {
-            self.owed.forget();
-        }
+        self.owed.give_up(self.in_turn);
     }
 
     fn forget(&mut self) {

@@ -192,10 +192,7 @@ impl SttProtocol for Realtime {
     }
 
     fn give_up(&mut self) {
-        self.owed.give_up();
-        if self.commits_itself {
-            self.owed.forget();
-        }
+        self.owed.give_up(!self.commits_itself);
     }
 
     fn forget(&mut self) {

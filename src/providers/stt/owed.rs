@@ -28,12 +28,15 @@ impl Owed {
         self.asked += 1;
     }
 
-    /// What was asked so far is given up.
-    pub(super) fn give_up(&mut self) {
+    /// What was asked so far is given up; its answers are owed only where the vendor answers for certain.
+    pub(super) fn give_up(&mut self, is_certain: bool) {
         self.given_up = self.asked;
+        if !is_certain {
+            self.forget();
+        }
     }
 
-    /// And will not come.
+    /// What was given up will not come.
     pub(super) fn forget(&mut self) {
         self.answered = self.answered.max(self.given_up);
     }
@@ -88,7 +91,7 @@ mod tests {
         let mut owed = Owed::default();
         assert_eq!(owed.answered(), Answer::Unasked);
         owed.ask();
-        owed.give_up();
+        owed.give_up(true);
         owed.ask();
         assert_eq!((owed.overdue(), owed.is_waited_for()), (Some(1), true));
         assert_eq!(owed.answered(), Answer::Overdue(1));
@@ -98,19 +101,23 @@ mod tests {
     #[test]
     fn an_answer_that_will_not_come_deafens_nobody() {
         let mut owed = Owed::default();
-        owed.ask();
-        owed.give_up();
-        owed.forget();
-        owed.ask();
-        assert_eq!(owed.answered(), Answer::InTime);
-        assert!(!owed.is_waited_for());
+        for is_certain in [true, false] {
+            owed.ask();
+            owed.give_up(is_certain);
+            if is_certain {
+                owed.forget();
+            }
+            owed.ask();
+            assert_eq!(owed.answered(), Answer::InTime);
+            assert!(!owed.is_waited_for());
+        }
     }
 
     #[test]
     fn the_end_of_a_turn_answers_all_that_was_asked_of_it() {
         let mut owed = Owed::default();
         (0..2).for_each(|_| owed.ask());
-        owed.give_up();
+        owed.give_up(true);
         (0..2).for_each(|_| owed.ask());
         assert_eq!([owed.all_answered(), owed.all_answered()], [Answer::Overdue(2), Answer::InTime]);
         assert_eq!(owed.all_answered(), Answer::Unasked);
