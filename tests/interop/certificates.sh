@@ -9,6 +9,7 @@
 #   other.crt other.key         for somebody-else.test
 #   stranger.crt stranger.key   right, but signed by an authority that nobody knows
 #   client.crt client.key       a client's
+#   rsa.crt rsa.key             RSA and signed by itself, for media
 # Each .crt has its .pem beside it, certificate and key in one file, as baresip wants them.
 set -euo pipefail
 
@@ -50,4 +51,7 @@ certificate expired ca "$ours" -not_before 20230101000000Z -not_after 2024010100
 certificate other ca DNS:somebody-else.test -days 30
 certificate stranger unknown "$ours" -days 30
 certificate client ca DNS:client.test -days 30
+ssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048 -out rsa.key
+ssl x509 -new -key rsa.key -subj /CN=media -days 30 -out rsa.crt
+cat rsa.crt rsa.key > rsa.pem
 rm -f ./*.ext openssl.log

@@ -118,11 +118,15 @@ fn hold_calls(peer: &'static str, beside: usize, cells: &[Cell], hold_a_call: im
 }
 
 /// Every cell with one kind of telephone.
-fn every_cell(peer: &'static str, phone: impl Fn(&Bench, u8, &Line, &str) -> Vec<i16> + Sync) {
+fn every_cell(
+    peer: &'static str,
+    protections: &[Protects],
+    phone: impl Fn(&Bench, u8, &Line, &str) -> Vec<i16> + Sync,
+) {
     let bench = Bench::open_beside_others();
     let keys = keys(&bench);
     let hub = Hub::open(&bench, &keys);
-    hold_calls(peer, BESIDE, &cells(&[Protects::Nothing, Protects::Sdes]), |number, (codec, protects)| {
+    hold_calls(peer, BESIDE, &cells(protections), |number, (codec, protects)| {
         let name = crate::hub::name(codec, protects);
         let ip = bench.address(20);
         let (ca, uri) = match protects {
@@ -136,7 +140,7 @@ fn every_cell(peer: &'static str, phone: impl Fn(&Bench, u8, &Line, &str) -> Vec
 
 #[test]
 fn pjsua_speaks_with_us_in_every_codec_and_protection() {
-    every_cell("pjsua", |bench, number, line, uri| {
+    every_cell("pjsua", &Protects::ALL, |bench, number, line, uri| {
         let mut phone = Pjsua::start(&bench.path().join(format!("pjsua-{number}")), line, &spoken());
         phone.call(uri);
         phone.wait_for("state changed to CONFIRMED", 1);
@@ -148,7 +152,7 @@ fn pjsua_speaks_with_us_in_every_codec_and_protection() {
 
 #[test]
 fn baresip_speaks_with_us_in_every_codec_and_protection() {
-    every_cell("baresip", |bench, number, line, uri| {
+    every_cell("baresip", &[Protects::Nothing, Protects::Sdes], |bench, number, line, uri| {
         // Its RTP leaves from the first loopback address only, so that it is told apart by ports.
         let line = Line { ip: std::net::Ipv4Addr::LOCALHOST, port: bench.loopback_port(number), ..line.clone() };
         call_once("baresip", &bench.path().join(format!("baresip-{number}")), &line, &spoken(), uri, CALL_SECONDS)
@@ -157,17 +161,17 @@ fn baresip_speaks_with_us_in_every_codec_and_protection() {
 
 #[test]
 fn linphonec_speaks_with_us_in_every_codec_and_protection() {
-    every_cell("linphonec", |bench, number, line, uri| {
+    every_cell("linphonec", &Protects::ALL, |bench, number, line, uri| {
         call_once("linphonec", &bench.path().join(format!("linphonec-{number}")), line, &spoken(), uri, CALL_SECONDS)
     });
 }
 
 /// A call of ours to the PBX, whose line has one codec and one protection: it plays a file and records what we say, which
 /// has it encode and decode by itself.
-async fn call_the_pbx(own: &Own, asterisk: &Asterisk, number: u8, (codec, protects): Cell) -> Exchanged {
+async fn call_the_pbx(own: &Own, asterisk: &Asterisk, number: u8, (codec, protects): Cell, name: &str) -> Exchanged {
     let transport = if protects == Protects::Nothing { Transport::Udp } else { Transport::Tls };
-    let (name, extension) = (crate::hub::name(codec, protects), format!("627{number:02}"));
-    let call = own.dial_as(asterisk, transport, &extension, &name, terms(codec, protects)).await;
+    let extension = format!("627{number:02}");
+    let call = own.dial_as(asterisk, transport, &extension, name, terms(codec, protects)).await;
     let call = call.unwrap_or_else(|why| panic!("{name}: {why}"));
     let rate = heard_factor(&call);
     call.say(&raise(&vec![0; BEFORE * 8_000], rate));
@@ -185,21 +189,49 @@ async fn call_the_pbx(own: &Own, asterisk: &Asterisk, number: u8, (codec, protec
     Exchanged { by_us: compare(&music(SPEECH), &lower(&heard, rate)), by_them: compare(&babble(SPEECH), &theirs) }
 }
 
+/// An Asterisk with a file to play, and our lines to it in clear and by TLS.
+struct Exchange {
+    asterisk: Asterisk,
+    runtime: tokio::runtime::Runtime,
+    plain: Own,
+    secure: Own,
+    _bench: Bench,
+}
+
+impl Exchange {
+    fn open() -> Self {
+        let bench = Bench::open_beside_others();
+        let asterisk = Asterisk::start(&bench, 3600);
+        let mut played = vec![0; BEFORE * 8_000];
+        played.extend(music(SPEECH));
+        write_wav_at(&asterisk.played_file("wide.wav16"), &played, 16_000, 1);
+        let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+        let (plain, secure) = {
+            let _inside = runtime.enter();
+            let open = |transport| Own::open_by(&bench, &asterisk, transport);
+            (open(Transport::Udp), open(Transport::Tls))
+        };
+        Self { asterisk, runtime, plain, secure, _bench: bench }
+    }
+
+    fn call(&self, number: u8, cell: Cell, name: &str) -> Exchanged {
+        let own = if cell.1 == Protects::Nothing { &self.plain } else { &self.secure };
+        self.runtime.block_on(call_the_pbx(own, &self.asterisk, number, cell, name))
+    }
+}
+
 #[test]
 fn asterisk_speaks_with_us_in_every_codec_and_protection() {
-    let bench = Bench::open_beside_others();
-    let asterisk = Asterisk::start(&bench, 3600);
-    let mut played = vec![0; BEFORE * 8_000];
-    played.extend(music(SPEECH));
-    write_wav_at(&asterisk.played_file("wide.wav16"), &played, 16_000, 1);
-    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    let (plain, secure) = {
-        let _inside = runtime.enter();
-        let open = |transport| Own::open_by(&bench, &asterisk, transport);
-        (open(Transport::Udp), open(Transport::Tls))
-    };
+    let exchange = Exchange::open();
     hold_calls("asterisk", 12, &cells(&Protects::ALL), |number, cell| {
-        let own = if cell.1 == Protects::Nothing { &plain } else { &secure };
-        runtime.block_on(call_the_pbx(own, &asterisk, number, cell))
+        exchange.call(number, cell, &crate::hub::name(cell.0, cell.1))
     });
+}
+
+#[test]
+fn asterisk_speaks_with_us_by_dtls_with_an_rsa_certificate() {
+    let exchange = Exchange::open();
+    let _case = Case::audio("asterisk", "PCMU, RSA certificate", "dtls");
+    let exchanged = exchange.call(0, (Carries::Pcmu, Protects::Dtls), "pcmu-dtls-rsa");
+    assert!(exchanged.by_us.share() >= FOUND && exchanged.by_them.share() >= FOUND, "{exchanged:?}");
 }

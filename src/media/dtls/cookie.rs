@@ -2,16 +2,14 @@
 //! the peer's name, the answers reach the peer, which takes the first for its own; so that must be as good as its own.
 
 use super::{HANDSHAKE, MESSAGE_HEADER, RECORD_HEADER};
-use dimpl::CryptoError;
-use dimpl::crypto::{CryptoProvider, HashAlgorithm, HmacProvider, rust_crypto};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use std::cell::Cell;
 use std::net::SocketAddr;
 
 const HELLO_VERIFY_REQUEST: u8 = 3;
-/// Octets of a cookie.
-const LENGTH: usize = 32;
+/// Octets of a cookie: as many as the library draws for one of its own, and for nothing else.
+const LENGTH: usize = 20;
 
 /// A cookie.
 pub(super) type Cookie = [u8; LENGTH];
@@ -23,12 +21,16 @@ pub(super) struct Cookies(pub(super) [u8; 32]);
 impl Cookies {
     /// The cookie of an address.
     pub(super) fn of(&self, address: SocketAddr) -> Cookie {
-        self.mac(address).map_or([0; LENGTH], |mac| mac.finalize().into_bytes().into())
+        let mut cookie = [0; LENGTH];
+        if let Some(mac) = self.mac(address) {
+            cookie.iter_mut().zip(mac.finalize().into_bytes()).for_each(|(octet, of_mac)| *octet = of_mac);
+        }
+        cookie
     }
 
     /// Whether this is the cookie of an address.
     pub(super) fn is_of(&self, address: SocketAddr, cookie: &[u8]) -> bool {
-        self.mac(address).is_some_and(|mac| mac.verify_slice(cookie).is_ok())
+        cookie.len() == LENGTH && self.mac(address).is_some_and(|mac| mac.verify_truncated_left(cookie).is_ok())
     }
 
     /// There is one: HMAC takes keys of any length.
@@ -49,11 +51,11 @@ pub(super) fn request(cookie: &Cookie) -> Vec<u8> {
 }
 
 thread_local! {
-    /// The cookie that the library is to hold for the right one.
+    /// The cookie that the library is to draw.
     static RIGHT: Cell<Option<Cookie>> = const { Cell::new(None) };
 }
 
-/// Runs `work`, in which the library takes this cookie and no other.
+/// Runs `work`, in which the library draws this cookie and no other.
 pub(super) fn with<T>(cookie: Cookie, work: impl FnOnce() -> T) -> T {
     RIGHT.set(Some(cookie));
     let done = work();
@@ -61,24 +63,13 @@ pub(super) fn with<T>(cookie: Cookie, work: impl FnOnce() -> T) -> T {
     done
 }
 
-/// The cryptography of the library with our cookies. It makes its own by HMAC-SHA256 over a hello's random, and uses that
-/// function for nothing else.
-pub(super) fn provider() -> CryptoProvider {
-    CryptoProvider { hmac_provider: &CookieHmac, ..rust_crypto::default_provider() }
-}
-
-#[derive(Debug)]
-struct CookieHmac;
-
-impl HmacProvider for CookieHmac {
-    fn hmac_sha256(&self, key: &[u8], data: &[u8]) -> Result<[u8; 32], CryptoError> {
-        match RIGHT.get() {
-            Some(cookie) => Ok(cookie),
-            None => rust_crypto::default_provider().hmac_provider.hmac_sha256(key, data),
+/// Gives the library's draw the cookie, where it draws one.
+pub(super) fn fill(drawn: &mut [u8]) -> bool {
+    match (RIGHT.get(), <&mut Cookie>::try_from(drawn)) {
+        (Some(cookie), Ok(drawn)) => {
+            *drawn = cookie;
+            true
         }
-    }
-
-    fn hmac(&self, hash: HashAlgorithm, key: &[u8], data: &[u8], out: &mut [u8]) -> Result<usize, CryptoError> {
-        rust_crypto::default_provider().hmac_provider.hmac(hash, key, data, out)
+        _ => false,
     }
 }

@@ -66,6 +66,15 @@ impl<'d> Hello<'d> {
     }
 }
 
+/// A hello in a record with the number 1.
+pub(super) fn as_second_record(hello: &[u8]) -> Vec<u8> {
+    let mut datagram = hello.to_vec();
+    if let Some([_, _, _, _, _, number @ .., _, _]) = datagram.first_chunk_mut::<RECORD_HEADER>() {
+        *number = [0, 0, 0, 0, 0, 1];
+    }
+    datagram
+}
+
 /// Whether suites, compression methods and extensions fill what is left, and no more.
 fn lists_agree(rest: &[u8]) -> bool {
     let after_suites = || {

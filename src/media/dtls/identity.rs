@@ -1,31 +1,34 @@
 //! Who we are in a DTLS handshake: a self-signed certificate, made once per process and never written down. Peers know it by
 //! the fingerprint in the session description (RFC 8122), not by a name or an authority.
 
-use super::cookie::{self, Cookies};
+use super::cookie::Cookies;
+use super::provider::{Key, Provider};
 use crate::base::Random;
 use crate::sdp::{Fingerprint, HashFunction};
-use dimpl::{Config, ConfigBuilder, DtlsCertificate};
 use p256::ecdsa::signature::Signer;
 use p256::ecdsa::{DerSignature, SigningKey};
+use rtc_dtls::cipher_suite::CipherSuiteId;
+use rtc_dtls::config::{ClientAuthType, ConfigBuilder, HandshakeConfig};
+use rtc_dtls::crypto::Certificate;
+use rtc_dtls::extension::extension_use_srtp::SrtpProtectionProfile;
 use sha2::{Digest, Sha256, Sha384, Sha512};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// Octets of a DTLS datagram: below every path's limit with IPv6 and UDP headers, so that none is cut in pieces.
-const MTU: usize = 1_200;
-/// When the first flight is repeated; each further wait is twice as long (RFC 6347 §4.2.4.1 allows less than its 1 s).
-const FIRST_RETRY: Duration = Duration::from_millis(200);
-/// Repetitions of one flight, those that a duplicate asks for included. The time of the whole handshake is bounded elsewhere.
-const RETRIES: usize = 30;
+/// Octets of what one handshake message puts into a datagram: with the headers around it below every path's limit with IPv6
+/// and UDP headers, so that none is cut in pieces.
+const MTU: usize = 1_150;
+/// When a flight is repeated, seven times at most (RFC 6347 §4.2.4.1 allows less than its 1 s).
+const RETRY: Duration = Duration::from_millis(600);
 /// Draws for a private key: all but one of 2^32 random numbers are one.
 const DRAWS: usize = 8;
 
 /// The certificate, its key and the settings of every handshake of this process.
 #[derive(Clone, Debug)]
 pub struct Identity {
-    pub(super) certificate: DtlsCertificate,
-    pub(super) config: Arc<Config>,
+    pub(super) client: Arc<HandshakeConfig>,
+    pub(super) server: Arc<HandshakeConfig>,
     pub(super) fingerprint: Fingerprint,
     /// From which the cookies of servers come, with how many there were.
     pub(super) cookies: Arc<([u8; 32], AtomicU64)>,
@@ -42,22 +45,22 @@ impl Identity {
             for chunk in secret.chunks_mut(8) {
                 chunk.copy_from_slice(&random.next_u64().to_be_bytes());
             }
-            let key = SigningKey::from_slice(&secret).ok().map(|key| (key, sec1_der(&secret)));
+            let key = SigningKey::from_slice(&secret).ok();
             secret = [0; 32];
             std::hint::black_box(&secret);
             key
-        });
-        let (key, private_key) = key?;
+        })?;
         let certificate = certificate_of(&key, random.next_u64());
-        let config = settings().build().ok()?;
+        let fingerprint = fingerprint_of(HashFunction::Sha256, &certificate);
+        let chain = Certificate::from_signing_key(vec![certificate.into()], Arc::new(Key::new(key)));
         let mut cookies = [0; 32];
         for chunk in cookies.chunks_mut(8) {
             chunk.copy_from_slice(&random.next_u64().to_be_bytes());
         }
         Some(Self {
-            fingerprint: fingerprint_of(HashFunction::Sha256, &certificate),
-            certificate: DtlsCertificate { certificate, private_key },
-            config: Arc::new(config),
+            client: Arc::new(settings(chain.clone()).build(true, None).ok()?),
+            server: Arc::new(settings(chain).build(false, None).ok()?),
+            fingerprint,
             cookies: Arc::new((cookies, AtomicU64::new(0))),
         })
     }
@@ -77,15 +80,24 @@ impl Identity {
 }
 
 /// The settings of every handshake.
-pub(super) fn settings() -> ConfigBuilder {
-    Config::builder()
-        .with_crypto_provider(cookie::provider())
-        .mtu(MTU)
-        .flight_start_rto(FIRST_RETRY)
-        .flight_retries(RETRIES)
-        .handshake_timeout(2 * super::TIME_LIMIT)
-        .require_client_certificate(true)
-        .use_server_cookie(true)
+pub(super) fn settings(chain: Certificate) -> ConfigBuilder {
+    ConfigBuilder::default()
+        .with_crypto_provider(Arc::new(Provider))
+        .with_certificates(vec![chain])
+        .with_cipher_suites(vec![
+            CipherSuiteId::Tls_Ecdhe_Ecdsa_With_Aes_128_Gcm_Sha256,
+            CipherSuiteId::Tls_Ecdhe_Rsa_With_Aes_128_Gcm_Sha256,
+        ])
+        .with_srtp_protection_profiles(vec![
+            SrtpProtectionProfile::Srtp_Aead_Aes_256_Gcm,
+            SrtpProtectionProfile::Srtp_Aead_Aes_128_Gcm,
+            SrtpProtectionProfile::Srtp_Aes128_Cm_Hmac_Sha1_80,
+        ])
+        .with_client_auth(ClientAuthType::RequireAnyClientCert)
+        // No authority vouches for a certificate; its fingerprint does, before the library sees it.
+        .with_insecure_skip_verify(true)
+        .with_flight_interval(RETRY)
+        .with_mtu(MTU)
 }
 
 /// The hash of a certificate in DER.
@@ -130,12 +142,6 @@ fn element(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
     out
 }
 
-/// A private key of P-256 as RFC 5915 §3 writes it.
-fn sec1_der(secret: &[u8; 32]) -> Vec<u8> {
-    let curve = element(EXPLICIT_0, &[&element(OBJECT, &[&PRIME256V1])]);
-    element(SEQUENCE, &[&element(INTEGER, &[&[1]]), &element(0x04, &[secret]), &curve])
-}
-
 /// A certificate of version 3 without extensions (RFC 5280 §4.1), signed by its own key. Its name says nothing, and its
 /// validity has no well-defined end (§4.1.2.5): what counts is its fingerprint, and a start time would tell how long the
 /// process has been running.
@@ -177,18 +183,17 @@ mod tests {
 
     #[test]
     fn the_certificate_is_one_and_signs_itself() {
-        let identity = Identity::new(&mut Random::seeded(3)).unwrap();
-        let der = &identity.certificate.certificate;
+        let key = SigningKey::from_slice(&[7; 32]).unwrap();
+        let der = &certificate_of(&key, 3);
         let read = Certificate::from_der(der).unwrap();
         assert_eq!(read.to_der().unwrap(), *der);
         let body = read.tbs_certificate();
         assert_eq!(body.subject().to_string(), "CN=media");
-        let key = body.subject_public_key_info().subject_public_key.raw_bytes();
-        let key = p256::ecdsa::VerifyingKey::from_sec1_bytes(key).unwrap();
+        let public = body.subject_public_key_info().subject_public_key.raw_bytes();
+        assert_eq!(public, key.verifying_key().to_sec1_point(false).as_bytes());
         let signature = DerSignature::from_bytes(read.signature().raw_bytes()).unwrap();
-        key.verify(&body.to_der().unwrap(), &signature).unwrap();
-        assert_eq!(*identity.fingerprint(), fingerprint_of(HashFunction::Sha256, der));
-        let other = Identity::new(&mut Random::seeded(4)).unwrap();
-        assert_ne!(identity.fingerprint(), other.fingerprint());
+        key.verifying_key().verify(&body.to_der().unwrap(), &signature).unwrap();
+        let [one, other] = [3, 4].map(|seed| Identity::new(&mut Random::seeded(seed)).unwrap());
+        assert_ne!(one.fingerprint(), other.fingerprint());
     }
 }

@@ -18,23 +18,24 @@
 //! - **Man in the middle**: keys are used only when the certificate hashes to a fingerprint of the description.
 //! - **Weak hashes**: MD5 and SHA-1 are not read from descriptions at all.
 
+mod association;
 mod cookie;
 mod hello;
 mod identity;
+mod provider;
 mod screen;
 
 pub use identity::Identity;
 
 use crate::base::{SrtpKey, SrtpKeys, SrtpSuite};
 use crate::sdp::{Fingerprint, Setup};
+use association::{Association, Fault};
 use cookie::Cookies;
-use dimpl::{Dtls, KeyingMaterial, Output, SrtpProfile};
 use hello::Hello;
 use identity::fingerprint_of;
 use screen::{Misfit, Screen};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 use thiserror::Error;
 
@@ -49,15 +50,13 @@ const RENEWAL: Duration = Duration::from_secs(4);
 const MAX_RESTARTS: u32 = 16;
 /// Datagrams that wait to be sent. Answers a driver that receives without sending.
 const MAX_WAITING: usize = 64;
-/// Longest record layer output that a buffer grows to.
-const MAX_OUTPUT: usize = 16_384;
 
 /// After a sign that the peer's certificate does not fit: how long the handshake may still succeed. Answers whoever forges
 /// the sign: the peer proper is through within this time.
 const PROOF_TIME: Duration = Duration::from_secs(2);
 /// What to do about it.
-const ECDSA_ONLY: &str =
-    "only ECDSA is checked here: give it an ECDSA certificate (P-256), or agree on keys by SDES over TLS";
+const KEYS: &str = "what is verified here is ECDSA on P-256 or P-384 and RSA of 2048 bits or more; give it such a certificate, or agree on \
+     keys by SDES over TLS";
 
 const ALERT: u8 = 21;
 const HANDSHAKE: u8 = 22;
@@ -86,14 +85,22 @@ pub enum DtlsError {
         "DTLS: {0} agreed on no SRTP profile; it must offer use_srtp with AES128_CM_HMAC_SHA1_80 or AES-GCM (RFC 5764)"
     )]
     NoSrtp(SocketAddr),
-    /// The peer's certificate, in clear on its way, is of a kind that is not checked here.
-    #[error("DTLS: the certificate of {0} is RSA; {ECDSA_ONLY}")]
-    RsaCertificate(SocketAddr),
-    /// The peer, asked for an ECDSA certificate, has none to show.
-    #[error("DTLS: {0} shows no certificate when asked for an ECDSA one, so its own is RSA, most likely; {ECDSA_ONLY}")]
+    /// The peer's certificate is its own, but of a kind that is not verified here.
+    #[error("DTLS: the key in the certificate of {from} is {key}; {KEYS}")]
+    UnverifiableKey {
+        /// Whose certificate it is.
+        from: SocketAddr,
+        /// What its key is.
+        key: String,
+    },
+    /// The peer, asked for a certificate, has none to show.
+    #[error("DTLS: {0} shows no certificate when asked for one; {KEYS}")]
     NoCertificate(SocketAddr),
     /// The peer refused our hello by alert 40, and nothing else came.
-    #[error("DTLS: {0} refused every cipher suite (alert 40), so its certificate is RSA, most likely; {ECDSA_ONLY}")]
+    #[error(
+        "DTLS: {0} refused every cipher suite (alert 40); it must know ECDHE with AES-128-GCM (RFC 5289), or agree on keys \
+         by SDES over TLS"
+    )]
     NoCommonSuite(SocketAddr),
     /// The time was up.
     #[error("DTLS: no handshake within 10 s; {0}")]
@@ -106,7 +113,7 @@ impl DtlsError {
     #[must_use]
     pub fn is_incompatible(&self) -> bool {
         match self {
-            Self::RsaCertificate(_) | Self::NoCertificate(_) | Self::NoCommonSuite(_) => true,
+            Self::UnverifiableKey { .. } | Self::NoCertificate(_) | Self::NoCommonSuite(_) => true,
             Self::Fingerprint { .. } | Self::NoSrtp(_) | Self::Timeout(_) => false,
         }
     }
@@ -122,7 +129,7 @@ pub enum Hint {
     #[error("the peer began and did not finish")]
     Unfinished,
     /// An alert in clear, which proves nothing but may help a reader.
-    #[error("the peer last sent alert {0} (RFC 5246 section 7.2); does it have an ECDSA certificate and DTLS 1.2?")]
+    #[error("the peer last sent alert {0} (RFC 5246 section 7.2); does it have DTLS 1.2?")]
     Alert(u8),
 }
 
@@ -174,14 +181,12 @@ struct Attempt {
     from: SocketAddr,
     /// The random of the client's hello, by which a server tells clients apart; none on a client.
     random: Option<[u8; 32]>,
-    /// Records in clear that were shown to the library.
-    records: u32,
-    dtls: Option<Dtls>,
+    dtls: Option<Association>,
     screen: Screen,
     wake: Option<Instant>,
     connected: bool,
-    /// The certificate, hashed by each function that the description uses.
-    found: Vec<Fingerprint>,
+    /// The certificate of the peer, once it has proved that it is its own.
+    certificate: Option<Vec<u8>>,
     keys: Option<SrtpKeys>,
     began: Instant,
     restarts: u32,
@@ -235,40 +240,28 @@ impl Handshake {
             // A server that answers has a suite.
             self.misfit.take_if(|(_, misfit)| matches!(misfit, DtlsError::NoCommonSuite(_)));
         }
-        let hello = Hello::read(datagram);
         if hello::begins(datagram) {
-            let Some(hello) = hello.filter(|_| !self.is_client()) else { return };
+            let Some(hello) = Hello::read(datagram).filter(|_| !self.is_client()) else { return };
+            // One that comes again gets its answer when the library's timer says so.
             if !self.attempts.iter().any(|attempt| attempt.is_of(from, &hello)) {
-                return self.answer_hello(now, from, &hello, datagram);
+                self.answer_hello(now, from, &hello, datagram);
             }
+            return;
         }
         let client = self.is_client();
-        let mut datagram = datagram.to_vec();
         for at in 0..self.attempts.len() {
-            let Some(attempt) = self.attempts.get_mut(at) else { continue };
-            let is_meant = match &hello {
-                Some(hello) => attempt.is_of(from, hello),
-                None => attempt.from == from,
-            };
-            if !is_meant {
-                continue;
+            let Some(attempt) = self.attempts.get_mut(at).filter(|attempt| attempt.from == from) else { continue };
+            let (shown, misfit) = attempt.screen.admit(datagram, &self.fingerprints);
+            if misfit.is_some() {
+                self.note_misfit(now, from, misfit);
             }
-            if hello.is_none() && !attempt.connected {
-                match attempt.screen.admit(&datagram, &self.fingerprints, !client) {
-                    Ok(()) => {}
-                    Err(misfit) => {
-                        self.note_misfit(now, from, misfit);
-                        continue;
-                    }
-                }
+            if shown.is_empty() {
+                continue;
             }
             if self.hint == Hint::Silence {
                 self.hint = Hint::Unfinished;
             }
-            if let Some(attempt) = self.attempts.get_mut(at) {
-                renumber(&mut datagram, &mut attempt.records);
-            }
-            self.drive(now, at, |dtls| dtls.handle_packet(&datagram));
+            self.drive(now, at, |dtls| dtls.show(now, &shown));
         }
         self.attempts.retain(|attempt| client || attempt.dtls.is_some() || attempt.connected);
     }
@@ -276,10 +269,8 @@ impl Handshake {
     /// What a certificate says of the peer, where it came from the peer's own address.
     fn note_misfit(&mut self, now: Instant, from: SocketAddr, misfit: Option<Misfit>) {
         let error = match misfit.filter(|_| from == self.remote) {
-            // A server has chosen a suite, and with it a certificate, by then.
-            Some(Misfit::Nothing | Misfit::Rsa) if self.is_client() => return,
             Some(Misfit::Nothing) => DtlsError::NoCertificate(from),
-            Some(Misfit::Rsa) => DtlsError::RsaCertificate(from),
+            Some(Misfit::Key(key)) => DtlsError::UnverifiableKey { from, key },
             Some(Misfit::Other(found)) => DtlsError::Fingerprint { from, found: found.to_string() },
             None => return,
         };
@@ -303,14 +294,10 @@ impl Handshake {
         }
         let mut attempt = Attempt::new(now, from, Some(hello.random), self.fresh(now));
         let mut answers = VecDeque::new();
-        let (first, mut second) = (hello.first(), datagram.to_vec());
-        attempt.records = 1;
-        renumber(&mut second, &mut attempt.records);
+        let (first, second) = (hello.first(), hello::as_second_record(datagram));
         let is_through = cookie::with(cookie, || {
             // The library wants to have given the cookie out itself.
-            let mut show = |answers: &mut _, hello: &[u8]| {
-                attempt.pass(now, answers, &self.fingerprints, false, |dtls| dtls.handle_packet(hello))
-            };
+            let mut show = |answers: &mut _, hello: &[u8]| attempt.pass(answers, |dtls| dtls.show(now, hello)).is_ok();
             show(&mut VecDeque::new(), &first) && show(&mut answers, &second)
         });
         if !is_through || answers.front().is_none_or(|answer| answer.datagram.get(RECORD_HEADER) != Some(&SERVER_HELLO))
@@ -337,10 +324,9 @@ impl Handshake {
         for at in 0..self.attempts.len() {
             if self.attempts.get(at).and_then(|attempt| self.renewal(attempt)).is_some_and(|due| due <= now) {
                 self.restart(now, at);
-                self.drive(now, at, |_| Ok(()));
             }
             if self.attempts.get(at).and_then(|attempt| attempt.wake).is_some_and(|wake| wake <= now) {
-                self.drive(now, at, |_| Ok(()));
+                self.drive(now, at, |dtls| dtls.pass_time(now));
             }
         }
         if self.misfit_due().is_some_and(|due| due <= now)
@@ -396,26 +382,23 @@ impl Handshake {
         self.drive(now, self.attempts.len() - 1, |_| Ok(()));
     }
 
-    fn fresh(&self, now: Instant) -> Dtls {
-        let certificate = self.identity.certificate.clone();
-        let mut dtls = Dtls::new_12(Arc::clone(&self.identity.config), certificate, now);
-        dtls.set_active(self.is_client());
-        dtls
+    fn fresh(&self, now: Instant) -> Option<Association> {
+        Association::new(now, &self.identity, self.is_client())
     }
 
-    /// Gives an attempt its time and an input, and takes its output. A failure of the library is final for its instance:
-    /// while the time is not up, another one takes its place.
-    fn drive(&mut self, now: Instant, at: usize, input: impl FnOnce(&mut Dtls) -> Result<(), dimpl::Error>) {
+    /// Gives an attempt an input, and takes its output. A failure of the library is final for its instance: while the time is
+    /// not up, another one takes its place.
+    fn drive(&mut self, now: Instant, at: usize, input: impl FnOnce(&mut Association) -> Result<(), Fault>) {
         let client = self.is_client();
         let Some(attempt) = self.attempts.get_mut(at) else { return };
-        if attempt.dtls.is_none() {
-            return;
-        }
-        let alive = attempt.pass(now, &mut self.waiting, &self.fingerprints, client, input);
-        if alive || attempt.connected {
-            attempt.wake = attempt.wake.filter(|_| alive);
+        let fault = attempt.pass(&mut self.waiting, input).err();
+        if fault.is_none() || attempt.connected {
+            attempt.wake = attempt.wake.filter(|_| fault.is_none());
             self.conclude(at);
             return;
+        }
+        if fault == Some(Fault::NoSrtp) && attempt.from == self.remote {
+            self.misfit.get_or_insert((now, DtlsError::NoSrtp(attempt.from)));
         }
         attempt.restarts += 1;
         if client && attempt.restarts <= MAX_RESTARTS {
@@ -429,9 +412,8 @@ impl Handshake {
         let wake = Some(now + Duration::from_millis(100));
         let fresh = self.fresh(now);
         if let Some(attempt) = self.attempts.get_mut(at) {
-            attempt.found.clear();
-            attempt.screen = Screen::default();
-            (attempt.dtls, attempt.wake, attempt.began) = (Some(fresh), wake, now);
+            attempt.screen = Screen::of_server();
+            (attempt.dtls, attempt.wake, attempt.began) = (fresh, wake, now);
         }
     }
 
@@ -441,11 +423,13 @@ impl Handshake {
         if !matches!(self.progress, Progress::Running) {
             return;
         }
-        let is_meant = attempt.found.iter().any(|found| self.fingerprints.contains(found));
+        let hashed = |hash| attempt.certificate.as_ref().map(|certificate| fingerprint_of(hash, certificate));
+        let is_meant = self.fingerprints.iter().any(|wanted| hashed(wanted.hash).as_ref() == Some(wanted));
+        let found = self.fingerprints.first().and_then(|wanted| hashed(wanted.hash));
         let outcome = match &attempt.keys {
             _ if !is_meant => Err(DtlsError::Fingerprint {
                 from: attempt.from,
-                found: attempt.found.first().map_or_else(|| "not shown".to_owned(), ToString::to_string),
+                found: found.map_or_else(|| "not shown".to_owned(), |found| found.to_string()),
             }),
             None => Err(DtlsError::NoSrtp(attempt.from)),
             Some(keys) => Ok(Established { keys: keys.clone(), peer: attempt.from }),
@@ -463,16 +447,15 @@ impl Handshake {
 }
 
 impl Attempt {
-    fn new(now: Instant, from: SocketAddr, random: Option<[u8; 32]>, dtls: Dtls) -> Self {
+    fn new(now: Instant, from: SocketAddr, random: Option<[u8; 32]>, dtls: Option<Association>) -> Self {
         Self {
             from,
             random,
-            records: 0,
-            dtls: Some(dtls),
-            screen: Screen::default(),
+            dtls,
+            screen: if random.is_some() { Screen::of_client() } else { Screen::of_server() },
             wake: None,
             connected: false,
-            found: Vec::new(),
+            certificate: None,
             keys: None,
             began: now,
             restarts: 0,
@@ -483,81 +466,28 @@ impl Attempt {
         self.from == from && self.random == Some(hello.random)
     }
 
-    /// Gives the library its time and an input, and takes its output. False when it is through with this connection; then
-    /// the instance is gone.
+    /// Gives the library an input, and takes its output. With a fault the instance is gone.
     fn pass(
         &mut self,
-        now: Instant,
         waiting: &mut VecDeque<Transmit>,
-        wanted: &[Fingerprint],
-        client: bool,
-        input: impl FnOnce(&mut Dtls) -> Result<(), dimpl::Error>,
-    ) -> bool {
-        let Some(mut dtls) = self.dtls.take() else { return false };
-        self.wake = None;
-        let mut alive = dtls.handle_timeout(now).is_ok();
-        alive = alive && self.collect(&mut dtls, waiting, wanted, client);
-        alive = alive && input(&mut dtls).is_ok();
-        alive = self.collect(&mut dtls, waiting, wanted, client) && alive;
-        // What a hello or a finished flight brought about may be due at once.
-        alive = alive && dtls.handle_timeout(now).is_ok();
-        alive = alive && self.collect(&mut dtls, waiting, wanted, client);
-        self.dtls = Some(dtls).filter(|_| alive);
-        alive
-    }
-
-    /// Takes everything that the library has to say. False when it is through with this connection.
-    fn collect(
-        &mut self,
-        dtls: &mut Dtls,
-        waiting: &mut VecDeque<Transmit>,
-        wanted: &[Fingerprint],
-        client: bool,
-    ) -> bool {
-        let mut room = vec![0; 2_048];
-        loop {
-            match dtls.poll_output(&mut room) {
-                Output::BufferTooSmall { needed } => {
-                    if needed > MAX_OUTPUT {
-                        return false;
-                    }
-                    room.resize(needed, 0);
-                }
-                Output::CloseNotify => return false,
-                Output::Connected => self.connected = true,
-                Output::KeyingMaterial(material, profile) => self.keys = keys_of(&material, profile, client),
-                Output::Packet(packet) if waiting.len() < MAX_WAITING => {
-                    waiting.push_back(Transmit { to: self.from, datagram: packet.to_vec() });
-                }
-                Output::PeerCert(certificate) => {
-                    self.found = wanted.iter().map(|wanted| fingerprint_of(wanted.hash, certificate)).collect();
-                }
-                Output::Timeout(at) => {
-                    self.wake = Some(at);
-                    return true;
-                }
-                _ => {}
+        input: impl FnOnce(&mut Association) -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
+        let mut dtls = self.dtls.take().ok_or(Fault::Broken)?;
+        input(&mut dtls)?;
+        while let Some(transmit) = dtls.poll_transmit(self.from) {
+            if waiting.len() < MAX_WAITING {
+                waiting.push_back(transmit);
             }
         }
+        self.wake = dtls.poll_timeout();
+        if dtls.is_connected() && !self.connected {
+            self.connected = true;
+            self.certificate = dtls.certificate().map(<[u8]>::to_vec);
+            self.keys = dtls.keys();
+        }
+        self.dtls = Some(dtls);
+        Ok(())
     }
-}
-
-/// The keys of both directions out of what DTLS exported (RFC 5764 §4.2): client's key, server's key, client's salt, server's
-/// salt.
-fn keys_of(material: &KeyingMaterial, profile: SrtpProfile, client: bool) -> Option<SrtpKeys> {
-    let suite = match profile {
-        SrtpProfile::AES128_CM_SHA1_80 => SrtpSuite::AesCm128HmacSha1Tag80,
-        SrtpProfile::AEAD_AES_128_GCM => SrtpSuite::AeadAes128Gcm,
-        SrtpProfile::AEAD_AES_256_GCM => SrtpSuite::AeadAes256Gcm,
-        _ => return None,
-    };
-    let (keys, salts) = material.split_at_checked(2 * suite.key_length())?;
-    let (client_key, server_key) = keys.split_at_checked(suite.key_length())?;
-    let (client_salt, server_salt) = salts.split_at_checked(suite.salt_length())?;
-    let [of_client, of_server] =
-        [(client_key, client_salt), (server_key, server_salt)].map(|(key, salt)| SrtpKey::from_parts(suite, key, salt));
-    let (send, receive) = if client { (of_client?, of_server?) } else { (of_server?, of_client?) };
-    Some(SrtpKeys { send, receive })
 }
 
 /// The description of the first record in clear that is an alert. Anybody can write one, so none is obeyed; alerts of the
@@ -572,23 +502,6 @@ fn alert_in_clear(datagram: &[u8]) -> Option<u8> {
         rest = later;
     }
     None
-}
-
-/// Gives the records in clear numbers of our own, one after the other. Theirs are not authenticated, and a forged high one
-/// would make the replay window refuse all that follow (RFC 6347 §4.1.2.6). What was sent again is told by its handshake
-/// message number.
-fn renumber(datagram: &mut [u8], records: &mut u32) {
-    let mut rest = datagram;
-    while let Some((header, tail)) = rest.split_first_chunk_mut::<RECORD_HEADER>() {
-        let [_, _, _, e0, e1, s0, s1, number @ .., l0, l1] = header;
-        if [*e0, *e1] == [0, 0] {
-            [*s0, *s1] = [0, 0];
-            *number = records.to_be_bytes();
-            *records = records.wrapping_add(1);
-        }
-        let Some((_, later)) = tail.split_at_mut_checked(usize::from(u16::from_be_bytes([*l0, *l1]))) else { return };
-        rest = later;
-    }
 }
 
 fn canonical(address: SocketAddr) -> SocketAddr {
