@@ -355,9 +355,10 @@ impl Handshake {
             .min()
     }
 
-    /// When a client begins anew.
+    /// When a client begins anew, unless it has answered a whole flight: the library gives up by itself then.
     fn renewal(&self, attempt: &Attempt) -> Option<Instant> {
-        (self.is_client() && matches!(self.progress, Progress::Running)).then(|| attempt.began + RENEWAL)
+        let may_begin = self.is_client() && matches!(self.progress, Progress::Running);
+        (may_begin && !attempt.screen.is_flight_shown()).then(|| attempt.began + RENEWAL)
     }
 
     /// The next datagram to send.
@@ -472,6 +473,7 @@ impl Attempt {
         waiting: &mut VecDeque<Transmit>,
         input: impl FnOnce(&mut Association) -> Result<(), Fault>,
     ) -> Result<(), Fault> {
+        self.wake = None;
         let mut dtls = self.dtls.take().ok_or(Fault::Broken)?;
         input(&mut dtls)?;
         while let Some(transmit) = dtls.poll_transmit(self.from) {

@@ -124,6 +124,11 @@ impl Screen {
         (shown, misfit)
     }
 
+    /// Whether the library has seen the flight with the peer's certificate.
+    pub(super) fn is_flight_shown(&self) -> bool {
+        self.is_flight_shown
+    }
+
     /// Octets of messages that are kept.
     #[cfg(test)]
     pub(super) fn octets(&self) -> usize {

@@ -66,6 +66,8 @@ fn a_phone_with_an_rsa_certificate_agrees_with_us_in_both_roles() {
             for seed in 0..seeds {
                 let mut pair = pair_with(900 + 2 * seed, phone(CERTIFICATE_2048), phone_is_client, lost_percent);
                 pair.run();
+                let is_through = pair.outcomes.iter().flatten().all(Result::is_ok);
+                assert!(is_through, "{phone_is_client} {lost_percent} {seed}: {:?}", pair.outcomes);
                 let [client, server] = pair.keys();
                 assert_eq!((&client.send, &client.receive), (&server.receive, &server.send), "{seed}");
             }
