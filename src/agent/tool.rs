@@ -67,12 +67,6 @@ impl Method {
     pub fn name(self) -> &'static str {
         Self::NAMES.iter().find(|(_, method)| *method == self).map_or("GET", |(name, _)| name)
     }
-
-    /// Whether a repeated request has the effect of one (RFC 9110 §9.2.2).
-    #[must_use]
-    pub fn is_idempotent(self) -> bool {
-        matches!(self, Self::Delete | Self::Get | Self::Put)
-    }
 }
 
 /// Where a header's text comes from.

@@ -134,12 +134,6 @@ impl Converter {
             Encoding::Alaw => octets.extend(samples.iter().map(|sample| Law::A.encode_sample(*sample))),
         }
     }
-
-    /// The rate samples come in at.
-    #[must_use]
-    pub fn source_rate(&self) -> SampleRate {
-        self.from
-    }
 }
 
 /// Octets of a vendor to samples of a line.
