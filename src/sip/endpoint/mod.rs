@@ -29,7 +29,7 @@ mod transactions;
 mod trust;
 
 use super::admission::Admission;
-use super::config::{EndpointConfig, Transport};
+use super::config::{EndpointConfig, Target, Transport};
 use super::event::{Event, LegId, RegistrationId};
 use super::nonce::Nonces;
 use super::registration::Registration;
