@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use std::time::Duration;
 
 /// An account with the vendor of this offer.
-pub(super) fn settings(offer: &Offer, options: Value) -> Settings {
+pub(super) fn settings<P: ?Sized>(offer: &Offer<P>, options: Value) -> Settings {
     Settings {
         name: offer.vendor.into(),
         key: Some(Pii::new("secret".into())),

@@ -1,6 +1,5 @@
 use super::*;
-use crate::base::SampleRate;
-use crate::base::chat::{Message, ToolCall};
+use crate::base::chat::Message;
 use crate::providers::realtime::TurnsBy;
 use crate::providers::realtime::trial::{self, request, sent};
 

@@ -1,6 +1,4 @@
 use super::*;
-use crate::base::SampleRate;
-use crate::base::chat::{Message, ToolCall};
 use crate::providers::realtime::trial::{self, request, sent};
 
 fn settings(options: Value) -> Settings {

@@ -525,7 +525,8 @@ fn credentials_that_a_late_challenge_asked_for_are_not_waited_for_without_end() 
     hears(&mut scene, &first, &challenge);
     scene.run(Duration::from_secs(40));
     scene.registrar.is_down = false;
-    scene.run(Duration::from_secs(10));
+    // The transaction has 32 s; then come a wait, another silent try and another wait.
+    scene.run(Duration::from_secs(20));
     assert!(scene.is_registered(), "{:?}", scene.states);
 }
 
