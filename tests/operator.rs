@@ -49,7 +49,7 @@ impl Pbx {
                 if is_goodbye && lost.insert(text.clone()) {
                     continue;
                 }
-                if let Some(answer) = answer(&text, from, rtp.local_addr().unwrap()) {
+                if let Some(answer) = answer(&text, from, address, rtp.local_addr().unwrap()) {
                     if is_goodbye && answer.starts_with("SIP/2.0 200") {
                         let count = if is_unregister(&text) { &taken_back } else { &ended };
                         count.fetch_add(1, Ordering::Relaxed);
@@ -75,7 +75,7 @@ fn is_unregister(request: &str) -> bool {
     request.starts_with("REGISTER") && (request.contains("\r\nExpires: 0\r\n") || request.contains("expires=0"))
 }
 
-fn answer(request: &str, from: SocketAddr, rtp: SocketAddr) -> Option<String> {
+fn answer(request: &str, from: SocketAddr, own: SocketAddr, rtp: SocketAddr) -> Option<String> {
     let method = request.split(' ').next()?;
     let field = |name: &str| {
         request.lines().find_map(|line| {
@@ -99,7 +99,7 @@ fn answer(request: &str, from: SocketAddr, rtp: SocketAddr) -> Option<String> {
                 "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio {} RTP/AVP 0\r\n",
                 rtp.port()
             );
-            let extra = "Contact: <sip:pbx@127.0.0.1>\r\nContent-Type: application/sdp\r\n".to_owned();
+            let extra = format!("Contact: <sip:pbx@{own}>\r\nContent-Type: application/sdp\r\n");
             ("200 OK", extra, sdp)
         }
         "OPTIONS" | "BYE" => ("200 OK", String::new(), String::new()),
@@ -313,7 +313,7 @@ fn tls_pbx(folder: &Path) -> SocketAddr {
                         let request: String = read.drain(..end + 4).collect();
                         let request = request.trim_start();
                         if !request.is_empty()
-                            && let Some(answer) = answer(request, from, from)
+                            && let Some(answer) = answer(request, from, address, from)
                         {
                             stream.write_all(answer.as_bytes()).unwrap();
                         }

@@ -43,7 +43,7 @@ impl ToolDefinition {
 
 /// An HTTP method a tool may use.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[allow(missing_docs)]
+#[expect(missing_docs, reason = "each variant is the method of that name")]
 pub enum Method {
     Delete,
     Get,

@@ -1,7 +1,7 @@
 //! Values that are taken back, refused, interrupted or only half heard.
 
 use crate::stage::{TO_READ_BACK, clinic, with_check};
-use offhook::agent::{Agent, Speaker};
+use offhook::agent::Speaker;
 
 #[test]
 fn the_read_back_can_be_corrected_in_the_same_breath() {
