@@ -44,7 +44,7 @@ async fn neither_number_nor_name_nor_words_of_a_caller_are_logged_at_any_level()
     tracing::info!(number = ?Pii::new(NUMBER), "this_test_began");
     let mut server = TestServer::start(AGENT, &["Yes, marmalade."], EgressPolicy::default()).await;
     let mut phone = Phone::dial(&server.server, [127, 0, 0, 1], |invite| {
-        let uri = Uri::parse(&format!("sip:{NUMBER}@127.0.0.1")).unwrap();
+        let uri = Uri::parse(format!("sip:{NUMBER}@127.0.0.1")).unwrap();
         invite.from = Party { display: Some(NAME.to_owned()), uri };
         invite.headers.push(("X-Customer".to_owned(), NUMBER.to_owned()));
     })
