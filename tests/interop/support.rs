@@ -17,6 +17,10 @@ use std::{
 /// Samples per second of all audio here: what G.711 carries.
 pub const RATE: u32 = 8_000;
 
+/// Limit of a wait for what happens at once on a machine that has time for it: far above, so that a loaded one does not fail
+/// the test.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
 /// Waits until `condition` holds, looking every 50 ms. The peers are other processes, so there is no virtual
 /// time here; a test fails with `what` when `limit` is over.
 #[track_caller]
@@ -338,7 +342,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts the server with the given configuration, `[server]` and `[media]` left out: it listens on the
+    /// Starts the server with the given configuration, which may begin with further lines of `[media]`: it listens on the
     /// bench's address 20, SIP port 5060, which is also the far end of Asterisk's trunk. Fails the test unless
     /// it listens within 30 seconds; it loads the models before.
     #[track_caller]
