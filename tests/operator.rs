@@ -2,23 +2,27 @@
 //! scripted PBX on loopback.
 
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// Longest wait for anything: far above what it takes, so that a loaded machine does not fail a test.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// Where nobody listens: a port that the system gives to no socket by itself (discard, RFC 863).
+const CLOSED: &str = "127.0.0.1:9";
+
 /// A PBX that registers 1001, refuses everybody else, answers OPTIONS, and takes calls without ever sending audio.
 struct Pbx {
     address: SocketAddr,
-    /// How often a contact was taken back.
-    unregistered: Arc<AtomicUsize>,
+    /// The Call-IDs of registrations that were taken back: a request that is sent again is the same.
+    unregistered: Arc<Mutex<BTreeSet<String>>>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -30,7 +34,7 @@ impl Pbx {
         let address = socket.local_addr().unwrap();
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
-        let unregistered = Arc::new(AtomicUsize::new(0));
+        let unregistered = Arc::<Mutex<BTreeSet<String>>>::default();
         let taken_back = Arc::clone(&unregistered);
         let thread = std::thread::spawn(move || {
             // Silent: it takes audio and sends none.
@@ -41,7 +45,7 @@ impl Pbx {
                 let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
                 if let Some(answer) = answer(&text, from, rtp.local_addr().unwrap()) {
                     if is_unregister(&text) && answer.starts_with("SIP/2.0 200") {
-                        taken_back.fetch_add(1, Ordering::Relaxed);
+                        taken_back.lock().unwrap().extend(field(&text, "Call-ID"));
                     }
                     socket.send_to(answer.as_bytes(), from).unwrap();
                 }
@@ -64,14 +68,16 @@ fn is_unregister(request: &str) -> bool {
     request.starts_with("REGISTER") && (request.contains("\r\nExpires: 0\r\n") || request.contains("expires=0"))
 }
 
+fn field(request: &str, name: &str) -> Option<String> {
+    request.lines().find_map(|line| {
+        let (key, value) = line.split_once(':')?;
+        key.eq_ignore_ascii_case(name).then(|| value.trim().to_owned())
+    })
+}
+
 fn answer(request: &str, from: SocketAddr, rtp: SocketAddr) -> Option<String> {
     let method = request.split(' ').next()?;
-    let field = |name: &str| {
-        request.lines().find_map(|line| {
-            let (key, value) = line.split_once(':')?;
-            key.eq_ignore_ascii_case(name).then(|| value.trim().to_owned())
-        })
-    };
+    let field = |name: &str| field(request, name);
     let contact = field("Contact").unwrap_or_default();
     let user_is =
         |user: &str| field("Authorization").is_some_and(|value| value.contains(&format!("username=\"{user}\"")));
@@ -179,7 +185,7 @@ fn connecting_says_why_the_peer_refuses() {
 fn a_dry_run_shows_the_section_and_touches_nothing() {
     let (_folder, file) = house();
     let before = std::fs::read_to_string(&file).unwrap();
-    let output = connect("127.0.0.1:9", "1001", &file, &["--dry-run"]);
+    let output = connect(CLOSED, "1001", &file, &["--dry-run"]);
     assert!(output.status.success());
     assert!(json(&output)["section"].as_str().unwrap().contains("password_file = \"pw\""), "{}", stdout(&output));
     assert_eq!(std::fs::read_to_string(&file).unwrap(), before);
@@ -253,8 +259,7 @@ fn doctor_tells_a_wrong_password_from_a_port_where_nobody_listens() {
     assert!(all.iter().all(|finding| finding["check"] != "audio"), "nobody is called without a registration");
 
     let (_folder, file) = house();
-    let closed = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    with_extension(&file, &closed.to_string(), "1001");
+    with_extension(&file, CLOSED, "1001");
     let output = offhook(&["doctor", "-c", &file, "--json"]);
     let connection = findings(&output);
     assert!(
@@ -328,7 +333,7 @@ fn doctor_shows_whose_certificate_it_is_and_what_to_do_when_nobody_known_signed_
 #[test]
 fn doctor_names_an_unknown_peer() {
     let (_folder, file) = house();
-    with_extension(&file, "127.0.0.1:9", "1001");
+    with_extension(&file, CLOSED, "1001");
     let output = offhook(&["doctor", "-c", &file, "--peer", "nobody", "--json"]);
     assert!(json(&output)["says"].as_str().unwrap().contains("named nobody"), "{}", stdout(&output));
 }
@@ -432,16 +437,15 @@ fn a_server_that_is_told_to_end_takes_every_registration_back() {
     });
     assert!(Command::new("kill").args(["-TERM", &server.0.id().to_string()]).status().unwrap().success());
     assert!(server.0.wait().unwrap().success(), "it ends by itself");
-    assert_eq!(pbx.unregistered.load(Ordering::Relaxed), 3);
+    assert_eq!(pbx.unregistered.lock().unwrap().len(), 3);
 }
 
 #[test]
 fn a_registrar_whose_name_leads_nowhere_is_looked_for_again_and_the_server_runs() {
     let (folder, file) = house();
-    let closed = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let text = std::fs::read_to_string(&file).unwrap();
     let socket = folder.path().join("c");
-    let server = format!("[server]\ndns_servers = [\"{closed}\"]\ncontrol_socket = \"{}\"\n", socket.display());
+    let server = format!("[server]\ndns_servers = [\"{CLOSED}\"]\ncontrol_socket = \"{}\"\n", socket.display());
     std::fs::write(&file, text.replace("[server]\n", &server)).unwrap();
     with_extension(&file, "pbx.invalid", "1001");
     let _server = serve(&file);
@@ -485,8 +489,7 @@ fn the_public_address_is_asked_of_stun_out_of_the_sip_socket() {
 #[test]
 fn two_numbers_of_one_carrier_have_their_own_trunks() {
     let (folder, file) = house();
-    let free = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let text = std::fs::read_to_string(&file).unwrap().replace("udp:127.0.0.1:0", &format!("udp:{free}"));
+    let text = std::fs::read_to_string(&file).unwrap();
     let socket = format!("[server]\ncontrol_socket = \"{}\"\n", folder.path().join("control.sock").display());
     let trunk = |name: &str, number: &str| {
         format!(
@@ -496,19 +499,21 @@ fn two_numbers_of_one_carrier_have_their_own_trunks() {
     let trunks = format!("{}{}", trunk("sales", "+15550100001"), trunk("service", "+15550100002"));
     std::fs::write(&file, format!("{}{trunks}", text.replace("[server]\n", &socket))).unwrap();
     let _server = serve(&file);
+    let (answer, _) = status_until(&file, "up", |answer| answer["listening"].is_string());
+    let server: SocketAddr = answer["listening"].as_str().unwrap().parse().unwrap();
     let carrier = UdpSocket::bind("127.0.0.1:0").unwrap();
     carrier.set_read_timeout(Some(PATIENCE)).unwrap();
     let here = carrier.local_addr().unwrap();
     let call = |number: &str| {
         let sdp = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 9 RTP/AVP 0\r\n";
         let invite = format!(
-            "INVITE sip:{number}@{free} SIP/2.0\r\nVia: SIP/2.0/UDP {here};branch=z9hG4bK{0};rport\r\nMax-Forwards: 70\r\n\
-             From: <sip:+15550100009@{here}>;tag=a{0}\r\nTo: <sip:{number}@{free}>\r\nCall-ID: {0}\r\nCSeq: 1 INVITE\r\n\
+            "INVITE sip:{number}@{server} SIP/2.0\r\nVia: SIP/2.0/UDP {here};branch=z9hG4bK{0};rport\r\nMax-Forwards: 70\r\n\
+             From: <sip:+15550100009@{here}>;tag=a{0}\r\nTo: <sip:{number}@{server}>\r\nCall-ID: {0}\r\nCSeq: 1 INVITE\r\n\
              Contact: <sip:{here}>\r\nContent-Type: application/sdp\r\nContent-Length: {1}\r\n\r\n{sdp}",
             number.trim_start_matches('+'),
             sdp.len()
         );
-        carrier.send_to(invite.as_bytes(), free).unwrap();
+        carrier.send_to(invite.as_bytes(), server).unwrap();
         let mut buffer = [0; 65_536];
         loop {
             let (length, _) = carrier.recv_from(&mut buffer).expect("an answer");

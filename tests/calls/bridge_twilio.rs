@@ -141,7 +141,7 @@ async fn a_bot_that_closes_in_good_order_is_heard_to_its_end_and_ends_the_call()
     let mut server = host.server("twilio", "").await;
     let mut phone = Phone::call(&server.server, CALLER).await.unwrap();
     let mut bot = host.bot().await;
-    bot.media(&mulaw_hum(600)).await;
+    bot.media(&mulaw_hum(1_500)).await;
     bot.close(1000).await;
     phone.wait_for(true, 20).await;
     assert_eq!(phone.ended().await, EndCause::Remote);

@@ -205,13 +205,15 @@ impl Server {
         }
         let ids = std::mem::take(&mut *self.ids.lock().unwrap_or_else(PoisonError::into_inner));
         let all: Vec<RegistrationId> = ids.values().copied().collect();
-        self.sip.post(move |endpoint, now| {
+        let farewell = self.sip.run(move |endpoint, now| {
             endpoint.hang_up_all(now);
             for id in all {
                 // Already gone is what we want.
                 let _ = endpoint.unregister(now, id);
             }
         });
+        // Waited for: a loaded machine may take longer than the look below. Without an endpoint nothing is left.
+        let _ = farewell.await;
         let is_registered =
             |name: &str| matches!(self.supervisor.registration_state(name), Some(RegistrationState::Registered { .. }));
         let taken_back = async {
