@@ -2,13 +2,13 @@
 //! scripted PBX on loopback.
 
 use serde_json::Value;
-use std::collections::BTreeSet;
+use std::collections::HashSet;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -18,11 +18,14 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Where nobody listens: a port that the system gives to no socket by itself (discard, RFC 863).
 const CLOSED: &str = "127.0.0.1:9";
 
-/// A PBX that registers 1001, refuses everybody else, answers OPTIONS, and takes calls without ever sending audio.
+/// A PBX that registers 1001, refuses everybody else, answers OPTIONS, and takes calls without ever sending audio. The first
+/// copy of each goodbye is lost on its way to it: who does not wait for the answer never sends another.
 struct Pbx {
     address: SocketAddr,
-    /// The Call-IDs of registrations that were taken back: a request that is sent again is the same.
-    unregistered: Arc<Mutex<BTreeSet<String>>>,
+    /// How many calls were hung up.
+    hung_up: Arc<AtomicUsize>,
+    /// How often a contact was taken back.
+    unregistered: Arc<AtomicUsize>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -34,24 +37,32 @@ impl Pbx {
         let address = socket.local_addr().unwrap();
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
-        let unregistered = Arc::<Mutex<BTreeSet<String>>>::default();
-        let taken_back = Arc::clone(&unregistered);
+        let unregistered = Arc::new(AtomicUsize::new(0));
+        let hung_up = Arc::new(AtomicUsize::new(0));
+        let (taken_back, ended) = (Arc::clone(&unregistered), Arc::clone(&hung_up));
         let thread = std::thread::spawn(move || {
             // Silent: it takes audio and sends none.
             let rtp = UdpSocket::bind("127.0.0.1:0").unwrap();
             let mut buffer = [0; 65_536];
+            // One that is sent again is the same.
+            let (mut lost, mut answered) = (HashSet::new(), HashSet::new());
             while !stopped.load(Ordering::Relaxed) {
                 let Ok((length, from)) = socket.recv_from(&mut buffer) else { continue };
                 let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
-                if let Some(answer) = answer(&text, from, rtp.local_addr().unwrap()) {
-                    if is_unregister(&text) && answer.starts_with("SIP/2.0 200") {
-                        taken_back.lock().unwrap().extend(field(&text, "Call-ID"));
+                let is_goodbye = is_unregister(&text) || text.starts_with("BYE ");
+                if is_goodbye && lost.insert(text.clone()) {
+                    continue;
+                }
+                if let Some(answer) = answer(&text, from, address, rtp.local_addr().unwrap()) {
+                    if is_goodbye && answer.starts_with("SIP/2.0 200") && answered.insert(text.clone()) {
+                        let count = if is_unregister(&text) { &taken_back } else { &ended };
+                        count.fetch_add(1, Ordering::Relaxed);
                     }
                     socket.send_to(answer.as_bytes(), from).unwrap();
                 }
             }
         });
-        Self { address, unregistered, stop, thread: Some(thread) }
+        Self { address, hung_up, unregistered, stop, thread: Some(thread) }
     }
 }
 
@@ -68,16 +79,14 @@ fn is_unregister(request: &str) -> bool {
     request.starts_with("REGISTER") && (request.contains("\r\nExpires: 0\r\n") || request.contains("expires=0"))
 }
 
-fn field(request: &str, name: &str) -> Option<String> {
-    request.lines().find_map(|line| {
-        let (key, value) = line.split_once(':')?;
-        key.eq_ignore_ascii_case(name).then(|| value.trim().to_owned())
-    })
-}
-
-fn answer(request: &str, from: SocketAddr, rtp: SocketAddr) -> Option<String> {
+fn answer(request: &str, from: SocketAddr, own: SocketAddr, rtp: SocketAddr) -> Option<String> {
     let method = request.split(' ').next()?;
-    let field = |name: &str| field(request, name);
+    let field = |name: &str| {
+        request.lines().find_map(|line| {
+            let (key, value) = line.split_once(':')?;
+            key.eq_ignore_ascii_case(name).then(|| value.trim().to_owned())
+        })
+    };
     let contact = field("Contact").unwrap_or_default();
     let user_is =
         |user: &str| field("Authorization").is_some_and(|value| value.contains(&format!("username=\"{user}\"")));
@@ -94,7 +103,7 @@ fn answer(request: &str, from: SocketAddr, rtp: SocketAddr) -> Option<String> {
                 "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio {} RTP/AVP 0\r\n",
                 rtp.port()
             );
-            let extra = "Contact: <sip:pbx@127.0.0.1>\r\nContent-Type: application/sdp\r\n".to_owned();
+            let extra = format!("Contact: <sip:pbx@{own}>\r\nContent-Type: application/sdp\r\n");
             ("200 OK", extra, sdp)
         }
         "OPTIONS" | "BYE" => ("200 OK", String::new(), String::new()),
@@ -248,6 +257,16 @@ fn doctor_registers_asks_and_finds_the_audio_that_does_not_come_back() {
 }
 
 #[test]
+fn doctor_ends_once_its_goodbyes_are_answered() {
+    let pbx = Pbx::start();
+    let (_folder, file) = house();
+    with_extension(&file, &pbx.address.to_string(), "1001");
+    offhook(&["doctor", "-c", &file, "--json"]);
+    let seen = (pbx.hung_up.load(Ordering::Relaxed), pbx.unregistered.load(Ordering::Relaxed));
+    assert_eq!(seen, (1, 1), "calls hung up, contacts taken back");
+}
+
+#[test]
 fn doctor_tells_a_wrong_password_from_a_port_where_nobody_listens() {
     let pbx = Pbx::start();
     let (_folder, file) = house();
@@ -297,7 +316,7 @@ fn tls_pbx(folder: &Path) -> SocketAddr {
                         let request: String = read.drain(..end + 4).collect();
                         let request = request.trim_start();
                         if !request.is_empty()
-                            && let Some(answer) = answer(request, from, from)
+                            && let Some(answer) = answer(request, from, address, from)
                         {
                             stream.write_all(answer.as_bytes()).unwrap();
                         }
@@ -437,7 +456,7 @@ fn a_server_that_is_told_to_end_takes_every_registration_back() {
     });
     assert!(Command::new("kill").args(["-TERM", &server.0.id().to_string()]).status().unwrap().success());
     assert!(server.0.wait().unwrap().success(), "it ends by itself");
-    assert_eq!(pbx.unregistered.lock().unwrap().len(), 3);
+    assert_eq!(pbx.unregistered.load(Ordering::Relaxed), 3);
 }
 
 #[test]

@@ -150,8 +150,8 @@ impl Asterisk {
     /// SIP port of the PBX and of the far end of its trunk.
     pub const PORT: u16 = 5060;
 
-    /// Starts one on the bench's address 10, with a trunk to the bench's address 20, a bot at its address 40, and `expiry_s` as the
-    /// longest registration that it grants, in seconds.
+    /// Starts one on the bench's address 10, with a trunk to the bench's address 20, a bot at its address 40, and `expiry_s`
+    /// as the longest registration that it grants, in seconds.
     pub fn start(bench: &Bench, expiry_s: u32) -> Self {
         let this = Self {
             run: bench.path().join("ast"),

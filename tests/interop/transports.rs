@@ -108,7 +108,7 @@ fn streams_to_a_pbx_that_lost_power_are_opened_again_and_the_extensions_register
     let _tcp = Case::begin(ASTERISK, "PBX restarts, extension heals", "TCP");
     let _tls = Case::begin(ASTERISK, "PBX restarts, extension heals", "TLS");
     // While nobody listens it is tried after up to 2, 4, 8 and 16 s. A PBX that listens while it still loads may drop what
-    // comes by a stream, where nothing is sent again: 32 s until the next try; or refuse it: 15 to 30 s, then up to 60 s.
+    // comes by a stream, where nothing is sent again: 10 s until the next try; or refuse it: 15 to 30 s, then up to 60 s.
     wait_until(Duration::from_secs(150), "both are registered again", both);
 }
 
