@@ -10,7 +10,7 @@ use crate::base::Pii;
 use crate::base::chat::ToolSpec;
 use crate::providers::exchange::Exchange;
 use crate::providers::inbox::{Inbox, Input, Taken};
-use crate::providers::limits::{PATIENCE, VOICE_PATIENCE};
+use crate::providers::limits::{LAST_TRY, PATIENCE, VOICE_PATIENCE};
 use crate::providers::network::Network;
 use crate::providers::socket::Socket;
 use crate::providers::wire::{Handshake, Request};
@@ -54,7 +54,8 @@ impl Realtime {
     ) -> Self {
         // The deadlines are where a vendor fails by itself; it has company before that.
         let session = settings.connect_timeout.min(settings.patience(VOICE_PATIENCE));
-        let patience = Patience { session, answer: settings.patience(PATIENCE) };
+        let (answer, last_try) = (settings.patience(PATIENCE), settings.patience(LAST_TRY));
+        let patience = Patience { session, answer, last_try };
         Self {
             vendor: Arc::new(vendor),
             name: settings.name.clone(),
@@ -107,6 +108,7 @@ impl SpeechToSpeech for Realtime {
             network: self.network.clone(),
             connect: self.deadlines.connect,
             session,
+            meter: Arc::clone(&self.meter),
             shared: Arc::clone(&shared),
             events,
             waiting: VecDeque::new(),
@@ -184,6 +186,7 @@ struct Task {
     network: Network,
     connect: Duration,
     session: Session,
+    meter: Arc<Meter>,
     shared: Arc<Shared>,
     events: mpsc::Sender<RealtimeEvent>,
     /// Events that the receiver has no room for.
@@ -258,6 +261,7 @@ impl Task {
     fn take(&mut self, now: Duration) {
         let Taken { inputs, lost, .. } = self.shared.inbox.take();
         if lost > 0 {
+            self.meter.dropped(lost);
             tracing::warn!(provider = %self.name, lost, "session_inputs_lost");
         }
         for input in inputs {
