@@ -11,9 +11,9 @@ mod openai;
 pub mod protocol;
 pub mod session;
 pub mod stream;
-#[cfg(test)]
-mod testing;
 mod transcript;
+#[cfg(test)]
+mod trial;
 mod ultravox;
 pub mod vendors;
 

@@ -1,10 +1,14 @@
 use super::*;
 use crate::base::chat::Message;
 use crate::providers::realtime::TurnsBy;
-use crate::providers::realtime::testing::{self, frame, request, sent};
+use crate::providers::realtime::trial::{self, request, sent};
 
 fn settings(options: Value) -> Settings {
-    Settings { model: "agent_1".into(), ..testing::settings(&OFFER, &options) }
+    Settings { model: "agent_1".into(), ..trial::settings(&OFFER, options) }
+}
+
+fn frame(value: &Value) -> Frame {
+    Frame::Text(value.to_string())
 }
 
 fn connect(signed: &str, messages: Vec<Message>, answer_due: bool) -> Result<Box<dyn RealtimeProtocol>, ProviderError> {

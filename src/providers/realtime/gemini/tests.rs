@@ -1,8 +1,8 @@
 use super::*;
-use crate::providers::realtime::testing::{self, request, sent};
+use crate::providers::realtime::trial::{self, request, sent};
 
 fn settings(options: Value) -> Settings {
-    testing::settings(&OFFER, &options)
+    trial::settings(&OFFER, options)
 }
 
 struct Rig {

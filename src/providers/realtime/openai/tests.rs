@@ -1,9 +1,13 @@
 use super::*;
 use crate::providers::realtime::TurnsBy;
-use crate::providers::realtime::testing::{self, frame, request, sent};
+use crate::providers::realtime::trial::{self, request, sent};
 
 fn settings(options: Value) -> Settings {
-    testing::settings(&OFFER, &options)
+    trial::settings(&OFFER, options)
+}
+
+fn frame(value: &Value) -> Frame {
+    Frame::Text(value.to_string())
 }
 
 struct Rig {

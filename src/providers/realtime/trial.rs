@@ -1,17 +1,17 @@
-//! What the tests of the vendors' machines have in common.
+//! What the tests of the vendors' protocols share: settings, a request, what was sent.
 
-use super::{RealtimeRequest, SpeechToSpeech, TurnsBy, json};
+use super::{RealtimeRequest, TurnsBy, json};
 use crate::base::chat::{Message, ToolCall, ToolSpec};
 use crate::base::{Pii, SampleRate};
 use crate::providers::Settings;
 use crate::providers::catalogue::Offer;
 use crate::providers::format::AudioFormat;
-use crate::providers::wire::{Frame, Outbox};
+use crate::providers::wire::Outbox;
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// A vendor as the catalogue has it, with these options.
-pub(super) fn settings(offer: &Offer<dyn SpeechToSpeech>, options: &Value) -> Settings {
+/// An account with the vendor of this offer.
+pub(super) fn settings<P: ?Sized>(offer: &Offer<P>, options: Value) -> Settings {
     Settings {
         name: offer.vendor.into(),
         key: Some(Pii::new("secret".into())),
@@ -27,7 +27,7 @@ pub(super) fn settings(offer: &Offer<dyn SpeechToSpeech>, options: &Value) -> Se
     }
 }
 
-/// A call in which a tool has been asked once.
+/// A tool, and a call in which it has run.
 pub(super) fn request(turns: TurnsBy) -> RealtimeRequest {
     let call = ToolCall { id: "c1".into(), name: "slots".into(), arguments: Pii::default(), opaque: None };
     RealtimeRequest {
@@ -51,12 +51,7 @@ pub(super) fn request(turns: TurnsBy) -> RealtimeRequest {
     }
 }
 
-/// What the machine has sent.
+/// All that the machine has sent, as JSON.
 pub(super) fn sent(out: &mut Outbox) -> Vec<Value> {
     std::iter::from_fn(|| out.next_frame()).map(|frame| json::of_frame(&frame).unwrap_or(Value::Null)).collect()
-}
-
-/// A message of the vendor.
-pub(super) fn frame(value: &Value) -> Frame {
-    Frame::Text(value.to_string())
 }
