@@ -3,6 +3,7 @@
 use offhook::agent::diagnostic::Severity;
 use offhook::agent::{Agent, Checked, check};
 use offhook::cli::check::{Check, parse_setting, write};
+use std::collections::BTreeSet;
 
 /// `line:column message | help` of every problem of one severity.
 fn problems(checked: &Checked, severity: Severity) -> Vec<String> {
@@ -255,4 +256,38 @@ fn the_command_prints_for_people_and_for_machines() {
     assert_eq!(lines[1]["diagnostics"][0]["at"], serde_json::json!({"line": 2, "column": 8}));
     arguments.files.truncate(1);
     assert!(run(&arguments).0);
+}
+
+/// The page that documents the format: what stands before the code of its module.
+fn page() -> String {
+    let text = std::fs::read_to_string("src/agent/file/mod.rs").expect("the file");
+    let lines = text.lines().map_while(|line| line.strip_prefix("//!"));
+    lines.map(|line| line.strip_prefix(' ').unwrap_or(line)).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn the_agents_of_the_page_on_the_format_are_good_ones() {
+    let page = page();
+    let whole: Vec<&str> = page.split("```yaml\n").skip(1).filter(|block| block.starts_with("agent:")).collect();
+    assert_eq!(whole.len(), 2);
+    for block in whole {
+        let source = block.split("```").next().unwrap_or_default();
+        assert_eq!(errors(source), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn every_key_of_an_agent_file_is_on_the_page_on_the_format() {
+    let page = page();
+    let words: BTreeSet<&str> = page.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).collect();
+    let asked = regex::Regex::new(r#"(?:\.get\(|require\(\s*&?\w+, )"([a-z_]+)""#).expect("a pattern");
+    let mut known = BTreeSet::new();
+    for entry in std::fs::read_dir("src/agent/file").expect("the directory") {
+        let text = std::fs::read_to_string(entry.expect("an entry").path()).expect("the file");
+        let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+        known.extend(asked.captures_iter(code).filter_map(|found| Some(found.get(1)?.as_str().to_owned())));
+    }
+    assert!(known.len() > 80, "{} keys were found", known.len());
+    let missing: Vec<&String> = known.iter().filter(|key| !words.contains(key.as_str())).collect();
+    assert!(missing.is_empty(), "{missing:?}");
 }

@@ -6,6 +6,7 @@ use offhook::config::{Config, ConfigErrors, LatenessLimit, LogFormat, PeerAddres
 use offhook::net::Listen;
 use offhook::sdp::Codec;
 use offhook::sip::Transport;
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
@@ -72,6 +73,38 @@ fn the_example_file_reads_and_its_values_are_the_defaults_it_claims() {
     assert_eq!(example.logging, bare.logging);
     assert_eq!(example.models_dir, None);
     assert_eq!(example.tools.egress_policy().dangers().count(), 2);
+}
+
+/// The keys that the readers in this directory ask a table for.
+fn keys(directory: &Path, keys: &mut BTreeSet<String>) {
+    let asked = regex::Regex::new(
+        r#"(?:\.(?:boolean|choice|duration|integers?|misplaced_boolean|parsed|read|required|switch|tables?|texts?|text_or_texts)\(|(?:written|variable|file|credential): |(?:header_names|peer_address|domain)\(&?table, )\s*"([a-z_0-9]+)""#,
+    );
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            self::keys(&path, keys);
+        } else {
+            let text = std::fs::read_to_string(&path).unwrap();
+            let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+            keys.extend(asked.as_ref().unwrap().captures_iter(code).map(|found| found[1].to_owned()));
+        }
+    }
+}
+
+#[test]
+fn every_setting_is_shown_in_the_example_or_in_a_profile() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut shown = std::fs::read_to_string(root.join("examples/offhook.toml")).unwrap();
+    for profile in std::fs::read_dir(root.join("sip-profiles")).unwrap() {
+        shown.push_str(&std::fs::read_to_string(profile.unwrap().path()).unwrap());
+    }
+    let words: BTreeSet<&str> = shown.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).collect();
+    let mut known = BTreeSet::new();
+    keys(&root.join("src/config"), &mut known);
+    assert!(known.len() > 100, "{} keys were found", known.len());
+    let missing: Vec<&String> = known.iter().filter(|key| !words.contains(key.as_str())).collect();
+    assert!(missing.is_empty(), "{missing:?}");
 }
 
 #[test]

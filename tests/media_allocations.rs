@@ -95,8 +95,7 @@ fn a_running_call_allocates_nothing_on_the_media_thread() {
     let mut packet = [0x12; 172];
     let mut buffer = [0; 2_000];
     let (mut frames, mut digits, mut echoed, mut bridged) = (0, 0, 0, 0);
-    let mut transcoded = [0x12];
-    Law::Mu.transcode(Law::A, &mut transcoded);
+    let transcoded = Law::A.encode_sample(Law::Mu.decode_sample(0x12));
     for n in 0..120u16 {
         // The first steps are the call's start: threads, sockets and first packets.
         ARMED.store(n >= 20, Ordering::Relaxed);
@@ -136,7 +135,7 @@ fn a_running_call_allocates_nothing_on_the_media_thread() {
         }
         while let Ok(length) = peer.recv(&mut buffer) {
             echoed += u32::from(length == 172 && buffer[1] == 8 && buffer[100] == 0x12);
-            bridged += u32::from(length == 172 && buffer[1] == 8 && buffer[100] == transcoded[0]);
+            bridged += u32::from(length == 172 && buffer[1] == 8 && buffer[100] == transcoded);
         }
         std::thread::park_timeout(Duration::from_millis(20));
     }

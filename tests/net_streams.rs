@@ -261,6 +261,19 @@ async fn a_registration_comes_back_by_another_stream_when_its_own_breaks() {
 }
 
 #[tokio::test]
+async fn a_registrar_that_takes_connections_and_drops_what_comes_is_asked_again_by_another_connection() {
+    let (sip, _inbox) = server();
+    let registrar = TcpListener::bind(any(Ipv4Addr::LOCALHOST)).await.unwrap();
+    let registration = registration(vec![tcp(registrar.local_addr().unwrap())]);
+    sip.run(move |endpoint, now| endpoint.register(now, registration)).await.unwrap().unwrap();
+    let (mut first, _) = soon("a stream", registrar.accept()).await.unwrap();
+    assert!(read_head(&mut first).await.starts_with("REGISTER "));
+    let (mut second, _) = soon("another stream", registrar.accept()).await.unwrap();
+    assert!(read_head(&mut second).await.starts_with("REGISTER "));
+    assert!(is_closed(&mut first).await, "the silent one is not kept");
+}
+
+#[tokio::test]
 async fn the_answer_to_a_call_whose_stream_broke_goes_to_where_the_caller_listens() {
     let (sip, mut inbox) = server();
     let caller = TcpListener::bind(any(Ipv4Addr::LOCALHOST)).await.unwrap();

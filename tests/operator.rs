@@ -2,6 +2,7 @@
 //! scripted PBX on loopback.
 
 use serde_json::Value;
+use std::collections::HashSet;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::path::Path;
@@ -14,9 +15,12 @@ use std::time::{Duration, Instant};
 /// Longest wait for anything: far above what it takes, so that a loaded machine does not fail a test.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A PBX that registers 1001, refuses everybody else, answers OPTIONS, and takes calls without ever sending audio.
+/// A PBX that registers 1001, refuses everybody else, answers OPTIONS, and takes calls without ever sending audio. The first
+/// copy of each goodbye is lost on its way to it: who does not wait for the answer never sends another.
 struct Pbx {
     address: SocketAddr,
+    /// How many calls were hung up.
+    hung_up: Arc<AtomicUsize>,
     /// How often a contact was taken back.
     unregistered: Arc<AtomicUsize>,
     stop: Arc<AtomicBool>,
@@ -31,23 +35,30 @@ impl Pbx {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let unregistered = Arc::new(AtomicUsize::new(0));
-        let taken_back = Arc::clone(&unregistered);
+        let hung_up = Arc::new(AtomicUsize::new(0));
+        let (taken_back, ended) = (Arc::clone(&unregistered), Arc::clone(&hung_up));
         let thread = std::thread::spawn(move || {
             // Silent: it takes audio and sends none.
             let rtp = UdpSocket::bind("127.0.0.1:0").unwrap();
             let mut buffer = [0; 65_536];
+            let mut lost = HashSet::new();
             while !stopped.load(Ordering::Relaxed) {
                 let Ok((length, from)) = socket.recv_from(&mut buffer) else { continue };
                 let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
-                if let Some(answer) = answer(&text, from, rtp.local_addr().unwrap()) {
-                    if is_unregister(&text) && answer.starts_with("SIP/2.0 200") {
-                        taken_back.fetch_add(1, Ordering::Relaxed);
+                let is_goodbye = is_unregister(&text) || text.starts_with("BYE ");
+                if is_goodbye && lost.insert(text.clone()) {
+                    continue;
+                }
+                if let Some(answer) = answer(&text, from, address, rtp.local_addr().unwrap()) {
+                    if is_goodbye && answer.starts_with("SIP/2.0 200") {
+                        let count = if is_unregister(&text) { &taken_back } else { &ended };
+                        count.fetch_add(1, Ordering::Relaxed);
                     }
                     socket.send_to(answer.as_bytes(), from).unwrap();
                 }
             }
         });
-        Self { address, unregistered, stop, thread: Some(thread) }
+        Self { address, hung_up, unregistered, stop, thread: Some(thread) }
     }
 }
 
@@ -64,7 +75,7 @@ fn is_unregister(request: &str) -> bool {
     request.starts_with("REGISTER") && (request.contains("\r\nExpires: 0\r\n") || request.contains("expires=0"))
 }
 
-fn answer(request: &str, from: SocketAddr, rtp: SocketAddr) -> Option<String> {
+fn answer(request: &str, from: SocketAddr, own: SocketAddr, rtp: SocketAddr) -> Option<String> {
     let method = request.split(' ').next()?;
     let field = |name: &str| {
         request.lines().find_map(|line| {
@@ -88,7 +99,7 @@ fn answer(request: &str, from: SocketAddr, rtp: SocketAddr) -> Option<String> {
                 "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio {} RTP/AVP 0\r\n",
                 rtp.port()
             );
-            let extra = "Contact: <sip:pbx@127.0.0.1>\r\nContent-Type: application/sdp\r\n".to_owned();
+            let extra = format!("Contact: <sip:pbx@{own}>\r\nContent-Type: application/sdp\r\n");
             ("200 OK", extra, sdp)
         }
         "OPTIONS" | "BYE" => ("200 OK", String::new(), String::new()),
@@ -242,6 +253,16 @@ fn doctor_registers_asks_and_finds_the_audio_that_does_not_come_back() {
 }
 
 #[test]
+fn doctor_ends_once_its_goodbyes_are_answered() {
+    let pbx = Pbx::start();
+    let (_folder, file) = house();
+    with_extension(&file, &pbx.address.to_string(), "1001");
+    offhook(&["doctor", "-c", &file, "--json"]);
+    let seen = (pbx.hung_up.load(Ordering::Relaxed), pbx.unregistered.load(Ordering::Relaxed));
+    assert_eq!(seen, (1, 1), "calls hung up, contacts taken back");
+}
+
+#[test]
 fn doctor_tells_a_wrong_password_from_a_port_where_nobody_listens() {
     let pbx = Pbx::start();
     let (_folder, file) = house();
@@ -292,7 +313,7 @@ fn tls_pbx(folder: &Path) -> SocketAddr {
                         let request: String = read.drain(..end + 4).collect();
                         let request = request.trim_start();
                         if !request.is_empty()
-                            && let Some(answer) = answer(request, from, from)
+                            && let Some(answer) = answer(request, from, address, from)
                         {
                             stream.write_all(answer.as_bytes()).unwrap();
                         }

@@ -84,6 +84,7 @@ const RULES: &[(&str, &[&str])] = &[
             "a_registrar_that_forgot_us_in_a_restart_has_us_again_soon",
             "we_are_registered_and_again_by_ourselves_after_the_pbx_lost_power",
             "a_silent_target_is_left_for_the_next_after_six_seconds_and_returned_to_later",
+            "a_registrar_that_takes_connections_and_drops_what_comes_is_asked_again_by_another_connection",
             "naptr_chooses_the_transport_srv_the_hosts_and_every_host_is_a_way_out",
             "an_outbound_proxy_is_a_loose_route_before_an_unchanged_request_uri",
             "the_contact_follows_the_address_the_registrar_sees",
@@ -247,10 +248,10 @@ const RULES: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// An attack class and the tests of its defence.
+/// An attack class, by the number that the code calls it by, and the tests of its defence.
 const ATTACKS: &[(&str, &[&str])] = &[
     (
-        "RTP bleed: audio goes to whoever sprays",
+        "1. RTP bleed: audio goes to whoever sprays",
         &[
             "a_sprayer_over_the_port_range_of_many_calls_gets_nothing_and_is_not_heard_and_nat_moves_are_followed",
             "a_sprayer_gets_no_packet_and_is_not_heard_before_during_and_after_the_window",
@@ -260,7 +261,7 @@ const ATTACKS: &[(&str, &[&str])] = &[
         ],
     ),
     (
-        "RTP injection: audio and keys of somebody else",
+        "2. RTP injection: audio and keys of somebody else",
         &[
             "packets_forged_from_the_peer_s_own_address_are_not_heard_while_it_talks",
             "a_forged_source_on_the_right_address_is_refused_while_the_true_one_talks",
@@ -269,7 +270,7 @@ const ATTACKS: &[(&str, &[&str])] = &[
         ],
     ),
     (
-        "RTCP: forged, short, of lying length",
+        "3. RTCP: forged, short, of lying length",
         &[
             "reports_of_every_type_and_length_do_a_live_call_no_harm",
             "every_length_of_every_type_is_read_or_refused_without_panic",
@@ -278,7 +279,7 @@ const ATTACKS: &[(&str, &[&str])] = &[
         ],
     ),
     (
-        "SRTP: calls killed by bad packets",
+        "4. SRTP: calls killed by bad packets",
         &[
             "packets_with_bad_tags_leave_the_call_alive_and_memory_as_it_was",
             "a_flipped_bit_anywhere_is_noticed_and_changes_nothing",
@@ -286,7 +287,7 @@ const ATTACKS: &[(&str, &[&str])] = &[
         ],
     ),
     (
-        "DTLS: the race of a stranger's hello",
+        "5. DTLS: the race of a stranger's hello",
         &[
             "a_spray_of_hellos_and_rubbish_does_not_stop_a_handshake",
             "hellos_and_high_record_numbers_in_the_peers_name_do_not_stop_a_handshake",
@@ -298,7 +299,7 @@ const ATTACKS: &[(&str, &[&str])] = &[
         ],
     ),
     (
-        "SRTP: downgrade and silent cleartext",
+        "6. SRTP: downgrade and silent cleartext",
         &[
             "an_encrypted_call_neither_sends_nor_hears_a_packet_in_clear",
             "the_offer_matrix_policy_by_kind_of_offer",
@@ -308,7 +309,7 @@ const ATTACKS: &[(&str, &[&str])] = &[
         ],
     ),
     (
-        "digest leak: a peer challenges our requests in a realm of its choice",
+        "7. digest leak: a peer challenges our requests in a realm of its choice",
         &[
             "a_caller_that_challenges_our_requests_gets_no_credentials",
             "a_trunk_that_asks_in_twenty_other_realms_gets_no_credentials",
@@ -317,7 +318,7 @@ const ATTACKS: &[(&str, &[&str])] = &[
         ],
     ),
     (
-        "toll fraud by INVITE, REFER, 3xx and dial strings",
+        "8. toll fraud by INVITE, REFER, 3xx and dial strings",
         &[
             "by_default_nothing_may_be_dialled",
             "no_trick_gets_an_expensive_number_through",
@@ -327,7 +328,7 @@ const ATTACKS: &[(&str, &[&str])] = &[
         ],
     ),
     (
-        "scans and enumeration",
+        "9. scans and enumeration",
         &[
             "four_thousand_scanner_registers_get_no_answer_while_a_peer_does",
             "unknown_user_and_wrong_password_get_the_same_answer",
@@ -336,7 +337,7 @@ const ATTACKS: &[(&str, &[&str])] = &[
         ],
     ),
     (
-        "floods",
+        "10. floods",
         &[
             "invites_from_forged_addresses_leave_nothing_behind_and_peers_are_served",
             "any_number_of_forged_addresses_has_one_budget_and_bounded_memory",
@@ -346,7 +347,7 @@ const ATTACKS: &[(&str, &[&str])] = &[
         ],
     ),
     (
-        "amplification",
+        "11. amplification",
         &[
             "the_unproven_never_get_more_bytes_than_they_sent",
             "where_a_password_is_asked_of_everybody_no_more_bytes_go_out_than_came_in",
@@ -355,7 +356,7 @@ const ATTACKS: &[(&str, &[&str])] = &[
         ],
     ),
     (
-        "slow, endless and broken streams",
+        "12. slow, endless and broken streams",
         &[
             "slow_headers_slow_bodies_and_silence_are_closed",
             "endless_lines_folds_headers_and_heads_end_the_stream_before_they_fill_memory",
@@ -366,7 +367,7 @@ const ATTACKS: &[(&str, &[&str])] = &[
         ],
     ),
     (
-        "malformed messages",
+        "13. malformed messages",
         &[
             "any_bytes_are_read_without_panic",
             "no_64_kib_of_any_shape_takes_long",
@@ -375,7 +376,7 @@ const ATTACKS: &[(&str, &[&str])] = &[
         ],
     ),
     (
-        "smuggled and injected headers",
+        "14. smuggled and injected headers",
         &[
             "blanks_before_the_colon_do_not_hide_a_header",
             "a_header_that_may_come_once_comes_once",
@@ -384,7 +385,7 @@ const ATTACKS: &[(&str, &[&str])] = &[
         ],
     ),
     (
-        "spoofed requests within dialogs",
+        "15. spoofed requests within dialogs",
         &[
             "guessed_and_spoofed_in_dialog_requests_hang_up_nothing",
             "a_known_peer_cannot_hang_up_the_call_of_another",
@@ -392,14 +393,65 @@ const ATTACKS: &[(&str, &[&str])] = &[
             "nobody_hangs_up_the_call_of_a_peer_that_may_be_anywhere",
         ],
     ),
-    ("caller id as identity", &["claims_of_identity_are_claims_and_attribute_nothing"]),
+    ("16. caller id as identity", &["claims_of_identity_are_claims_and_attribute_nothing"]),
     (
-        "DNS: endless answers, loops, silence, names of strangers",
+        "17. addresses inside by way of tools, redirects, proxies and rebinding names",
+        &[
+            "no_spelling_of_an_inner_address_is_connected_to",
+            "a_name_that_rebinds_is_never_connected_to_inside",
+            "a_redirect_to_an_inner_address_is_not_followed",
+            "a_proxy_from_the_environment_gets_nothing",
+            "the_guard_refuses_a_bot_on_this_machine_unless_the_operator_allows_it",
+        ],
+    ),
+    (
+        "18. what a caller or a tool talks a model into",
+        &[
+            "a_tool_outside_the_closed_list_is_denied",
+            "an_unconfirmed_call_of_a_confirm_tool_is_denied",
+            "whatever_is_admitted_fits_its_declaration_and_stays_on_its_host",
+            "a_phone_call_cannot_spend_more_than_its_budget_of_calls",
+            "a_model_cannot_talk_its_way_past_the_read_back",
+            "a_model_that_calls_tools_in_a_circle_is_stopped",
+            "a_bot_hands_the_call_to_a_destination_by_its_name_and_to_no_other",
+        ],
+    ),
+    (
+        "19. personal data, keys and passwords in the log",
+        &[
+            "neither_number_nor_name_nor_words_of_a_caller_are_logged_at_any_level",
+            "debug_and_display_hide_the_value",
+            "debug_output_holds_neither_passwords_nor_messages",
+            "keys_reach_the_model_but_not_the_record",
+            "the_audit_line_names_the_tool_and_the_outcome_and_no_personal_data",
+            "no_key_of_any_language_model_is_printed_at_any_level_of_the_log",
+        ],
+    ),
+    (
+        "20. recordings: none unless asked for, none written over, readable after a crash",
+        &[
+            "a_file_that_exists_is_never_written_over",
+            "a_killed_server_leaves_a_recording_that_plays_up_to_its_last_second",
+        ],
+    ),
+    (
+        "22. DNS: endless answers, loops, silence, names of strangers",
         &[
             "an_answer_of_a_thousand_records_becomes_a_few_targets_and_few_questions",
             "an_alias_is_followed_and_a_loop_of_aliases_ends",
             "a_failing_or_silent_name_server_is_told_apart_from_a_name_that_is_not_there",
             "a_name_in_the_contact_of_a_peer_is_never_looked_up",
+        ],
+    ),
+    (
+        "23. vendors that fail, stall, send rubbish or never end",
+        &[
+            "every_fault_of_a_recogniser_is_made_up_for_by_the_next",
+            "every_fault_of_a_language_model_is_made_up_for_by_the_next",
+            "every_fault_of_a_voice_is_made_up_for_by_the_next",
+            "every_fault_of_a_vendor_of_speech_to_speech_is_made_up_for_by_the_next",
+            "large_endless_and_silent_answers_are_cut_off",
+            "a_bot_that_floods_is_heard_within_bounds_and_then_cut_off",
         ],
     ),
 ];

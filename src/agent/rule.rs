@@ -203,12 +203,6 @@ impl Variable {
         }
         Ok(())
     }
-
-    /// Whether `word` is what callers call this variable.
-    #[must_use]
-    pub fn is_called(&self, word: &str) -> bool {
-        self.called.iter().any(|called| called == word) || self.name.replace('_', " ") == word
-    }
 }
 
 fn weekday(day: Weekday) -> &'static str {

@@ -43,7 +43,7 @@ impl ToolDefinition {
 
 /// An HTTP method a tool may use.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[allow(missing_docs)]
+#[expect(missing_docs, reason = "each variant is the method of that name")]
 pub enum Method {
     Delete,
     Get,
@@ -66,12 +66,6 @@ impl Method {
     #[must_use]
     pub fn name(self) -> &'static str {
         Self::NAMES.iter().find(|(_, method)| *method == self).map_or("GET", |(name, _)| name)
-    }
-
-    /// Whether a repeated request has the effect of one (RFC 9110 §9.2.2).
-    #[must_use]
-    pub fn is_idempotent(self) -> bool {
-        matches!(self, Self::Delete | Self::Get | Self::Put)
     }
 }
 

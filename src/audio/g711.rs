@@ -85,27 +85,10 @@ const fn encode_table(law: Law) -> [u8; ENCODE_ENTRIES] {
     table
 }
 
-#[expect(clippy::indexing_slicing, reason = "evaluated at compile time, within the array's length")]
-const fn transcode_table(from: Law, to: Law) -> [u8; 256] {
-    let linear = decode_table(from);
-    let mut table = [0; 256];
-    let mut code = 0;
-    while code < 256 {
-        table[code] = match to {
-            Law::Mu => encode_mu_sample(linear[code]),
-            Law::A => encode_a_sample(linear[code]),
-        };
-        code += 1;
-    }
-    table
-}
-
 static DECODE_MU: [i16; 256] = decode_table(Law::Mu);
 static DECODE_A: [i16; 256] = decode_table(Law::A);
 static ENCODE_MU: [u8; ENCODE_ENTRIES] = encode_table(Law::Mu);
 static ENCODE_A: [u8; ENCODE_ENTRIES] = encode_table(Law::A);
-static MU_TO_A: [u8; 256] = transcode_table(Law::Mu, Law::A);
-static A_TO_MU: [u8; 256] = transcode_table(Law::A, Law::Mu);
 
 impl Law {
     /// The code of digital silence.
@@ -150,18 +133,6 @@ impl Law {
     pub fn decode(self, codes: &[u8], samples: &mut [i16]) {
         for (sample, code) in samples.iter_mut().zip(codes) {
             *sample = self.decode_sample(*code);
-        }
-    }
-
-    /// Turns codes of this law into codes of `to`, in place.
-    pub fn transcode(self, to: Self, codes: &mut [u8]) {
-        let table = match (self, to) {
-            (Self::Mu, Self::A) => &MU_TO_A,
-            (Self::A, Self::Mu) => &A_TO_MU,
-            _ => return,
-        };
-        for code in codes {
-            *code = table.get(usize::from(*code)).copied().unwrap_or_default();
         }
     }
 }

@@ -115,12 +115,6 @@ impl Concealer {
         self.skipped = true;
     }
 
-    /// Whether the last samples were made up, so that the next received ones will be cross-faded.
-    #[must_use]
-    pub fn is_concealing(&self) -> bool {
-        self.missing > 0
-    }
-
     /// Makes up samples for missing ones.
     pub fn conceal(&mut self, samples: &mut [i16]) {
         if self.missing == 0 && !samples.is_empty() {

@@ -3,12 +3,14 @@
 use super::fallback::AgentVoice;
 use super::gateway::Gateway;
 use super::handover::{FarSide, Handover};
+use super::line::describe;
 use super::quality::{self, QUALITY_INTERVAL};
 use super::switchboard::{CallFacts, Seat, Switchboard, Takeover};
 use super::terms::PeerTerms;
 use super::{CallEvent, EventStream, Line};
 use crate::base::{CallId, Pii};
 use crate::media::LegMode;
+use crate::sip::event::EndCause;
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::mpsc;
@@ -84,6 +86,18 @@ impl Legs {
             ended_by_far_side: false,
             quality_at: now + QUALITY_INTERVAL,
             started: now,
+        }
+    }
+
+    /// The line has ended: why, in words for the call's record. A caller who has been handed over is no loss.
+    pub(super) fn reason_of_end(&mut self, cause: &EndCause) -> String {
+        if self.far.bridged || self.handover.take().is_some() && *cause == EndCause::Transferred {
+            self.hangup.get_or_insert_with(|| ("transferred".into(), true));
+        }
+        match (cause, &self.hangup) {
+            _ if self.ended_by_far_side => "the other side hung up".into(),
+            (EndCause::Local | EndCause::Transferred, Some((reason, _))) => reason.clone(),
+            (cause, _) => describe(cause),
         }
     }
 

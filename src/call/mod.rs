@@ -17,6 +17,8 @@ mod effects;
 pub mod event;
 mod fallback;
 pub mod gateway;
+#[cfg(test)]
+mod hand_played_ring;
 mod handover;
 mod handshake;
 pub mod hearing;

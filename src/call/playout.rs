@@ -286,43 +286,10 @@ fn scaled(at: usize, from: SampleRate, to: SampleRate) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::call::hand_played_ring::HandPlayedRing;
 
-    /// A ring of 1,000 samples and a player that is moved by hand.
-    #[derive(Default)]
-    struct Ring {
-        waiting: VecDeque<(TurnId, usize)>,
-        played: std::collections::HashMap<TurnId, u64>,
-    }
-
-    impl Downlink for Ring {
-        fn push(&mut self, turn: TurnId, samples: &[i16]) -> usize {
-            let free = 1_000 - self.waiting.iter().map(|(_, n)| n).sum::<usize>();
-            let n = samples.len().min(free);
-            self.waiting.push_back((turn, n));
-            n
-        }
-        fn end_of_turn(&mut self, _: TurnId) {}
-        fn flush_through(&mut self, turn: TurnId) {
-            self.waiting.retain(|(t, _)| *t > turn);
-        }
-        fn played(&self, turn: TurnId) -> u64 {
-            self.played.get(&turn).copied().unwrap_or(0)
-        }
-    }
-
-    impl Ring {
-        fn play(&mut self, mut samples: usize) {
-            while let (true, Some((turn, n))) = (samples > 0, self.waiting.front_mut()) {
-                let now = samples.min(*n);
-                *self.played.entry(*turn).or_default() += now as u64;
-                *n -= now;
-                samples -= now;
-                if *n == 0 {
-                    self.waiting.pop_front();
-                }
-            }
-        }
-    }
+    /// Not as long as an utterance of two words.
+    const ROOM: usize = 1_000;
 
     fn two_words() -> TtsChunk {
         TtsChunk {
@@ -334,7 +301,7 @@ mod tests {
 
     #[test]
     fn an_utterance_longer_than_the_ring_is_played_to_its_end_and_reported_once() {
-        let (mut playout, mut ring) = (Playout::default(), Ring::default());
+        let (mut playout, mut ring) = (Playout::default(), HandPlayedRing::new(ROOM));
         playout.speak(UtteranceId(1), "Hello there".into(), true, false);
         playout.audio(UtteranceId(1), two_words());
         playout.synthesised(UtteranceId(1));
@@ -351,7 +318,7 @@ mod tests {
 
     #[test]
     fn only_the_words_that_were_played_count_as_heard() {
-        let (mut playout, mut ring) = (Playout::default(), Ring::default());
+        let (mut playout, mut ring) = (Playout::default(), HandPlayedRing::new(ROOM));
         playout.speak(UtteranceId(1), "Hello there".into(), true, false);
         playout.speak(UtteranceId(2), "Second".into(), true, false);
         playout.audio(UtteranceId(1), two_words());
@@ -366,7 +333,7 @@ mod tests {
 
     #[test]
     fn a_held_utterance_goes_on_at_the_word_it_was_in() {
-        let (mut playout, mut ring) = (Playout::default(), Ring::default());
+        let (mut playout, mut ring) = (Playout::default(), HandPlayedRing::new(ROOM));
         playout.speak(UtteranceId(1), "Hello there".into(), true, false);
         playout.audio(UtteranceId(1), two_words());
         playout.synthesised(UtteranceId(1));
@@ -383,7 +350,7 @@ mod tests {
 
     #[test]
     fn a_held_utterance_goes_on_at_the_same_word_on_a_line_of_another_rate() {
-        let (mut playout, mut ring) = (Playout::default(), Ring::default());
+        let (mut playout, mut ring) = (Playout::default(), HandPlayedRing::new(ROOM));
         playout.speak(UtteranceId(1), "Hello there".into(), true, false);
         playout.audio(UtteranceId(1), two_words());
         playout.synthesised(UtteranceId(1));
@@ -403,7 +370,7 @@ mod tests {
 
     #[test]
     fn an_utterance_without_audio_is_over_at_once() {
-        let (mut playout, mut ring) = (Playout::default(), Ring::default());
+        let (mut playout, mut ring) = (Playout::default(), HandPlayedRing::new(ROOM));
         playout.speak(UtteranceId(1), String::new(), true, false);
         playout.synthesised(UtteranceId(1));
         assert!(playout.pump(&mut ring)[0].complete);

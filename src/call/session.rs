@@ -297,15 +297,7 @@ impl Session {
                 self.on_held(true);
             }
             LineEvent::Ended(cause) => {
-                if self.legs.far.bridged || self.legs.handover.take().is_some() && cause == EndCause::Transferred {
-                    self.legs.hangup.get_or_insert_with(|| ("transferred".into(), true));
-                }
-                let reason = match (&cause, &self.legs.hangup) {
-                    _ if self.legs.ended_by_far_side => "the other side hung up".into(),
-                    (EndCause::Local | EndCause::Transferred, Some((reason, _))) => reason.clone(),
-                    (cause, _) => describe(cause),
-                };
-                self.ended = Some(reason);
+                self.ended = Some(self.legs.reason_of_end(&cause));
             }
             LineEvent::TransferProgress(code) => self.on_refer_progress(code),
             LineEvent::TransferRequested(request) => self.on_transfer_requested(&request),

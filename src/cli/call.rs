@@ -1,24 +1,22 @@
 //! `offhook call`: places a call and lets an agent talk.
 
-use super::fail;
 use super::plan::{self, Plan};
 use super::report::Report;
 use super::server::Server;
 use super::terminal::{Ink, Style};
+use super::{fail, probe};
 use crate::call::dial_policy::Callee;
 use crate::call::outbound::RING_FOR;
-use crate::call::{Approved, Dial, EventStream, Gateway, PeerTerms, Route};
+use crate::call::{Approved, Dial, EventStream, Gateway, PeerTerms, Program, Route};
 use crate::net::Destination;
 use crate::sip::Transport;
 use crate::sip::event::RegistrationState;
 use clap::Args;
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
-
-/// Longest wait for the extension to be registered before the call is placed.
-const REGISTRATION_WAIT: Duration = Duration::from_secs(10);
 
 /// Place a call and let an agent talk.
 #[derive(Args)]
@@ -63,8 +61,15 @@ async fn place(call: &Call) -> Result<(), String> {
     let Plan { server, agents, .. } =
         plan::read(&call.config, call.models.clone(), |step| tracing::info!("{step}")).await?;
     let server = Server::start(server, &agents, EventStream::default()).await.map_err(|e| e.to_string())?;
+    let outcome = dial(call, &server, &agents).await;
+    server.stop().await;
+    outcome
+}
+
+/// Holds the call.
+async fn dial(call: &Call, server: &Server, agents: &HashMap<String, Program>) -> Result<(), String> {
     let to = Approved::by_operator(&call.target)?;
-    let (gateway, default_agent) = way_out(&server, call, &to).await?;
+    let (gateway, default_agent) = way_out(server, call, &to).await?;
     let agent = call.agent.clone().or(default_agent).ok_or("which agent should talk? Give --agent NAME")?;
     let program =
         agents.get(&agent).cloned().ok_or_else(|| format!("{} declares no agent {agent}", call.config.display()))?;
@@ -104,7 +109,6 @@ async fn place(call: &Call) -> Result<(), String> {
     if !call.json && !report.records().is_empty() {
         println!("\n{}\n{}", style.paint(Ink::Strong, "Latency"), report.summary());
     }
-    server.stop().await;
     outcome
 }
 
@@ -133,19 +137,14 @@ async fn way_out(server: &Server, call: &Call, to: &Approved) -> Result<(Arc<Gat
 }
 
 async fn registered(server: &Server, extension: &str) -> Result<(), String> {
-    let wait = async {
-        loop {
-            let changed = server.supervisor.change();
-            match server.supervisor.registration_states().get(extension) {
-                Some(RegistrationState::Registered { .. }) => return Ok(()),
-                Some(RegistrationState::Failed { reason, .. }) => {
-                    return Err(format!("extension {extension} is not registered: {reason}"));
-                }
-                _ => changed.await,
-            }
+    match probe::registration(server, extension).await {
+        Some(RegistrationState::Failed { reason, .. }) => {
+            Err(format!("extension {extension} is not registered: {reason}"))
         }
-    };
-    tokio::time::timeout(REGISTRATION_WAIT, wait).await.map_err(|_| {
-        format!("extension {extension}: the registrar did not answer within {} s", REGISTRATION_WAIT.as_secs())
-    })?
+        Some(_) => Ok(()),
+        None => {
+            let waited = probe::REGISTRATION_WAIT.as_secs();
+            Err(format!("extension {extension}: the registrar did not answer within {waited} s"))
+        }
+    }
 }

@@ -125,8 +125,8 @@ impl Sender {
     }
 }
 
-/// The noise of a frame of so many samples at the clock of comfort noise: of another rate its level is known and the shape of its
-/// spectrum is not.
+/// The noise of a frame of so many samples at the clock of comfort noise: of another rate its level is known and the shape
+/// of its spectrum is not.
 fn as_heard(noise: NoiseDescription, samples: usize) -> NoiseDescription {
     if samples == NOISE_FRAME { noise } else { NoiseDescription::white(noise.level) }
 }

@@ -211,9 +211,9 @@ pub(super) fn thread_cpu_time() -> Duration {
 const CORES_PER_HEAP: usize = 8;
 
 /// Has the threads of this process share one heap per 8 cores, and says how many those are; 0 where the C library is not
-/// glibc, which gives each thread a heap of its own up to 8 per core. What a call allocates on one thread is freed on another, so
-/// that many heaps grow apart: 200 calls that come and go take 1.8 MB more, and go on growing for a quarter of an hour. To be called
-/// before the first thread is started; media workers allocate nothing and are not held up.
+/// glibc, which gives each thread a heap of its own up to 8 per core. What a call allocates on one thread is freed on
+/// another, so that many heaps grow apart: 200 calls that come and go take 1.8 MB more, and go on growing for a quarter of
+/// an hour. To be called before the first thread is started; media workers allocate nothing and are not held up.
 pub fn share_heaps() -> usize {
     let heaps = std::thread::available_parallelism().map_or(1, usize::from).div_ceil(CORES_PER_HEAP);
     #[cfg(target_env = "gnu")]

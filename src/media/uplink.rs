@@ -37,8 +37,8 @@ pub(super) struct Heard {
 
 /// The caller's side of a leg: one frame per 20 ms from the first packet on, silence included.
 ///
-/// It holds 640 ms ([`super::limits::UPLINK_FRAMES`]), of a relayed leg 400; a call that reads slower loses the newest frames, which
-/// [`super::LegStats::uplink_dropped`] counts.
+/// It holds 640 ms ([`super::limits::UPLINK_FRAMES`]), of a relayed leg 400; a call that reads slower loses the newest
+/// frames, which [`super::LegStats::uplink_dropped`] counts.
 #[derive(Debug, Default)]
 pub struct Uplink {
     /// `None` before the first [`super::Leg::configure`].

@@ -6,10 +6,11 @@
 //! never one that the operator asked for: several hosts may share an address behind a NAT, and the one that the operator
 //! means is found by connecting to it.
 
-use super::limits::{ALIASES, CONNECTIONS, CONNECTIONS_PER_PEER, CONNECTIONS_PER_SOURCE, REMEMBERED};
+use super::limits::{ALIASES, CONNECTIONS, CONNECTIONS_PER_PEER, CONNECTIONS_PER_SOURCE, REMEMBERED, SILENCE};
 use crate::sip::{Message, Transport};
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
+use std::time::Instant;
 
 /// A stream's name for the life of the process.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -27,6 +28,8 @@ pub(super) struct Connection<H> {
     pub(super) remote: SocketAddr,
     /// Whether we opened it.
     pub(super) is_ours: bool,
+    /// Since when a request of ours waits for anything to come by it.
+    silent_since: Option<Instant>,
     /// Messages that were searched for aliases.
     pub(super) searched: u8,
     /// Further addresses of the peer, in the order learnt.
@@ -116,12 +119,44 @@ impl<H> Connections<H> {
             *count = count.saturating_add(1);
         }
         self.by_remote.insert((transport, remote), id);
-        let connection = Connection { transport, local, remote, is_ours, searched: 0, aliases: Vec::new(), handle };
+        let connection = Connection {
+            transport,
+            local,
+            remote,
+            is_ours,
+            silent_since: None,
+            searched: 0,
+            aliases: Vec::new(),
+            handle,
+        };
         self.by_id.insert(id, connection);
     }
 
     pub(super) fn get_mut(&mut self, id: ConnectionId) -> Option<&mut Connection<H>> {
         self.by_id.get_mut(&id)
+    }
+
+    /// A request of ours goes by the stream.
+    pub(super) fn note_request(&mut self, now: Instant, id: ConnectionId) {
+        if let Some(connection) = self.by_id.get_mut(&id) {
+            connection.silent_since.get_or_insert(now);
+        }
+    }
+
+    /// Something came by the stream.
+    pub(super) fn note_sign_of_life(&mut self, id: ConnectionId) {
+        if let Some(connection) = self.by_id.get_mut(&id) {
+            connection.silent_since = None;
+        }
+    }
+
+    /// Takes the stream that we opened to this very address out, if nothing has come by it for [`SILENCE`] although we
+    /// asked.
+    pub(super) fn remove_silent(&mut self, now: Instant, way: Way) -> Option<Closed<H>> {
+        let id = self.exact(way)?;
+        let connection = self.by_id.get(&id).filter(|connection| connection.is_ours)?;
+        let silent_since = connection.silent_since?;
+        if now.saturating_duration_since(silent_since) < SILENCE { None } else { self.remove(id) }
     }
 
     /// The stream to this very address.
@@ -237,6 +272,7 @@ impl<H> Connections<H> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
 
     const LISTENER: ([u8; 4], u16) = ([127, 0, 0, 1], 5060);
 
@@ -359,5 +395,24 @@ mod tests {
             connections.insert(id, (Transport::Tcp, source), LISTENER.into(), false, ());
         }
         assert_eq!(connections.admit([192, 0, 2, 8].into(), true), Err(Refused::Full));
+    }
+
+    #[test]
+    fn a_stream_of_ours_is_silent_once_nothing_has_come_by_it_for_a_while_after_a_request() {
+        let way = (Transport::Tcp, remote(5060));
+        let (start, mut connections) = (Instant::now(), Connections::default());
+        let id = opened(&mut connections, 5060, true);
+        assert!(connections.remove_silent(start + 2 * SILENCE, way).is_none(), "nobody asked");
+        connections.note_request(start, id);
+        connections.note_request(start + SILENCE / 2, id);
+        assert!(connections.remove_silent(start + SILENCE - Duration::from_millis(1), way).is_none());
+        connections.note_sign_of_life(id);
+        assert!(connections.remove_silent(start + SILENCE, way).is_none(), "it has spoken");
+        connections.note_request(start + SILENCE, id);
+        assert!(connections.remove_silent(start + 2 * SILENCE, way).is_some());
+        assert_eq!((connections.exact(way), connections.len()), (None, 0));
+        let theirs = opened(&mut connections, 5060, false);
+        connections.note_request(start, theirs);
+        assert!(connections.remove_silent(start + 2 * SILENCE, way).is_none(), "the peer's own is the peer's to close");
     }
 }

@@ -333,6 +333,7 @@ impl Driver {
                 }
             }
             Report::Message(id, bytes) => {
+                self.streams.note_sign_of_life(id);
                 let Some(stream) = self.streams.get_mut(id) else { return };
                 let (transport, local, remote) = (stream.transport, stream.local, stream.remote);
                 if stream.searched < ALIAS_MESSAGES {
@@ -380,6 +381,14 @@ impl Driver {
         }
     }
 
+    /// Closes a stream by which nothing comes. What was asked by it is left to its timers, since the same target may have
+    /// been asked again meanwhile.
+    fn leave(&mut self, target: Target) {
+        if self.streams.remove_silent(Instant::now(), (target.transport, target.remote)).is_some() {
+            tracing::debug!(transport = ?target.transport, remote = %target.remote, "sip_stream_left");
+        }
+    }
+
     fn fail(&mut self, target: Target, reason: &str) {
         self.errors.note(target, reason);
         self.failed.push_back(target);
@@ -388,6 +397,10 @@ impl Driver {
     /// Carries out all that the endpoint wants, and what follows from failures in doing so.
     async fn flush(&mut self) {
         loop {
+            // Before what is sent by the streams that are opened instead.
+            while let Some(silent) = self.endpoint.poll_silent_stream() {
+                self.leave(silent);
+            }
             while let Some(transmit) = self.endpoint.poll_transmit() {
                 match transmit.transport {
                     Transport::Udp => self.send_datagram(transmit).await,
@@ -422,6 +435,9 @@ impl Driver {
         let Transmit { transport, local, remote, bytes } = transmit;
         let is_response = bytes.starts_with(b"SIP/2.0 ");
         let Some(id) = self.stream_to(transport, local, remote, is_response) else { return };
+        if !is_response && !bytes.starts_with(b"ACK ") {
+            self.streams.note_request(Instant::now(), id);
+        }
         let taken = self.streams.get_mut(id).is_some_and(|stream| {
             stream.handle.carries_requests |= !is_response;
             stream.handle.handle.send(bytes)

@@ -6,9 +6,6 @@ use std::time::{Duration, Instant};
 /// Keep-alives of streams: 96–120 s (RFC 5626 §4.4.1: between 80 % and 100 % of the upper bound).
 pub const STREAM_PERIOD: Duration = Duration::from_secs(120);
 
-/// Keep-alives of datagrams, which hold a NAT binding open: 23–29 s (RFC 5626 §4.4.2).
-pub const DATAGRAM_PERIOD: Duration = Duration::from_secs(29);
-
 /// How long the answer to a ping may take.
 pub const PONG_TIME: Duration = Duration::from_secs(10);
 

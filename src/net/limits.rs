@@ -42,6 +42,10 @@ pub const WRITE_TIME: Duration = Duration::from_secs(32);
 /// How long the kernel may keep bytes of ours unacknowledged before the stream is dead (64·T1).
 pub const UNACKNOWLEDGED_TIME: Duration = Duration::from_secs(32);
 
+/// How long nothing may come by a stream on which a request was left without an answer: then the next one opens another.
+/// Longer than the 3.5 s after which a peer says at least 100 (RFC 4320 §4.1), and shorter than any wait for an answer.
+pub const SILENCE: Duration = Duration::from_secs(5);
+
 /// Addresses besides its own that one stream stands for. A peer that gives another in each message gains nothing.
 pub const ALIASES: usize = 4;
 

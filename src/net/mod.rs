@@ -227,7 +227,8 @@ impl Sip {
     }
 
     /// Keeps the way to a registrar or trunk open (RFC 5626 §4.4): pings on its stream, while one is open, or datagrams
-    /// through the NAT, each after 80–100 % of `period`. [`keep_alive`] has the usual periods. `None` ends it.
+    /// through the NAT, each after 80–100 % of `period`. [`keep_alive::STREAM_PERIOD`] is usual on streams; a NAT forgets
+    /// datagrams within 30 s. `None` ends it.
     pub fn keep_alive(&self, remote: SocketAddr, transport: Transport, period: Option<Duration>) {
         let target = Target { transport, remote };
         // A stopped network side keeps nothing alive.

@@ -99,7 +99,6 @@ impl Conversions {
 /// Samples of a line to octets for a vendor, or the other way round. One per direction and stream.
 #[derive(Debug)]
 pub struct Converter {
-    from: SampleRate,
     to: AudioFormat,
     resampler: Option<Resampler>,
     samples: Vec<i16>,
@@ -111,7 +110,7 @@ impl Converter {
     /// # Errors
     /// A rate that cannot be resampled.
     pub fn outbound(from: SampleRate, to: AudioFormat) -> Result<Self, ResampleError> {
-        Ok(Self { from, to, resampler: resampler(from, to.rate)?, samples: Vec::new() })
+        Ok(Self { to, resampler: resampler(from, to.rate)?, samples: Vec::new() })
     }
 
     /// Appends the octets of `samples` to `octets`.
@@ -133,12 +132,6 @@ impl Converter {
             Encoding::Mulaw => octets.extend(samples.iter().map(|sample| Law::Mu.encode_sample(*sample))),
             Encoding::Alaw => octets.extend(samples.iter().map(|sample| Law::A.encode_sample(*sample))),
         }
-    }
-
-    /// The rate samples come in at.
-    #[must_use]
-    pub fn source_rate(&self) -> SampleRate {
-        self.from
     }
 }
 

@@ -146,12 +146,6 @@ impl SourceLock {
         (!self.destination.ip().is_unspecified() && self.destination.port() != 0).then_some(self.destination)
     }
 
-    /// When the last packet of the stream came.
-    #[must_use]
-    pub fn last_heard(&self) -> Option<Instant> {
-        self.stream.map(|s| s.last)
-    }
-
     /// The address packets are accepted from, once one was.
     #[must_use]
     pub fn heard_from(&self) -> Option<SocketAddr> {

@@ -387,7 +387,8 @@ impl<'a> Message<'a> {
         self.value(name).map(unfolded)
     }
 
-    /// Whether a response can be written to this request at all: see [`ParseError::answerable`].
+    /// Whether a response can be written to this request at all: its start line names a method other than ACK, and the top
+    /// Via, From, To, Call-ID and CSeq were understood (RFC 3261 §8.2.6.2). Everything else, responses included, is dropped.
     #[must_use]
     pub fn is_answerable(&self) -> bool {
         self.method().is_some_and(|m| *m != Method::Ack)

@@ -7,7 +7,7 @@ use super::status::StatusCode;
 /// Why a message, or one header of it, was not understood.
 ///
 /// The fault is always the peer's. What to do follows from [`Fault::status`]: a request is answered with it
-/// if the rest allows an answer ([`ParseError::answerable`]), a response is dropped.
+/// if the rest allows an answer ([`Message::is_answerable`]), a response is dropped.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("byte {offset}: expected {expected}{}", self.in_header())]
 pub struct Fault {
@@ -58,16 +58,6 @@ pub struct ParseError<'a> {
     pub fault: Fault,
     /// What was understood in spite of it: `None` when not even a start line was found.
     pub salvage: Option<Box<Message<'a>>>,
-}
-
-impl<'a> ParseError<'a> {
-    /// The request to answer with [`Fault::status`], if it can be answered at all: its start line names a method
-    /// other than ACK, and the top Via, From, To, Call-ID and CSeq were understood (RFC 3261 §8.2.6.2).
-    /// Everything else, responses included, is dropped.
-    #[must_use]
-    pub fn answerable(&self) -> Option<&Message<'a>> {
-        self.salvage.as_deref().filter(|m| m.is_answerable())
-    }
 }
 
 const TOKEN: u8 = 1;

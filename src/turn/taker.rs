@@ -178,12 +178,6 @@ impl TurnTaker {
         self.voice.wants_probability(now)
     }
 
-    /// True while the caller speaks or has only paused.
-    #[must_use]
-    pub fn caller_has_the_floor(&self) -> bool {
-        self.turn_started.is_some()
-    }
-
     /// Something happened at `now`.
     pub fn handle(&mut self, now: Instant, input: TurnInput) {
         match input {

@@ -1,6 +1,6 @@
 //! Whole calls over SIP and RTP with a bot that speaks the lean protocol.
 
-use crate::support::bot::{Bot, BotHost, Heard};
+use crate::support::bot::{Bot, BotCall, BotHost, Heard};
 use crate::support::{Desk, Phone, TestServer, hum};
 use offhook::call::{Approved, CallEvent, Dial, LineEvent, PeerTerms, Route, TransferBy};
 use offhook::sip::event::EndCause;
@@ -20,10 +20,7 @@ async fn hears_sound(bot: &mut Bot) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn caller_and_bot_hear_one_another_in_wide_pcm_and_in_any_format_the_bot_asks_for() {
-    let host = BotHost::open().await;
-    let server = host.server("lean", "").await;
-    let mut phone = Phone::call(&server.server, CALLER).await.unwrap();
-    let mut bot = host.bot().await;
+    let BotCall { host: _host, server: _server, mut phone, mut bot } = BotCall::begin("lean", "").await;
     assert_eq!(bot.headers["sec-websocket-protocol"], "offhook.bridge.v1");
     assert_eq!(bot.start["audio"], json!({"encoding": "pcm16", "rate": 16000, "channels": 1, "frame_ms": 20}));
     assert_eq!(bot.start["destinations"], json!([{"name": "desk", "description": "desk"}]));
@@ -42,10 +39,7 @@ async fn caller_and_bot_hear_one_another_in_wide_pcm_and_in_any_format_the_bot_a
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn marks_say_whether_their_audio_was_played_and_a_clear_is_at_once() {
-    let host = BotHost::open().await;
-    let server = host.server("lean", "").await;
-    let mut phone = Phone::call(&server.server, CALLER).await.unwrap();
-    let mut bot = host.bot().await;
+    let BotCall { host: _host, server: _server, mut phone, mut bot } = BotCall::begin("lean", "").await;
     bot.pcm(&hum(4_800)).await;
     bot.say(json!({"type": "mark", "name": "heard"})).await;
     assert_eq!(
@@ -65,10 +59,7 @@ async fn marks_say_whether_their_audio_was_played_and_a_clear_is_at_once() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn keys_pass_both_ways() {
-    let host = BotHost::open().await;
-    let server = host.server("lean", "").await;
-    let mut phone = Phone::call(&server.server, CALLER).await.unwrap();
-    let mut bot = host.bot().await;
+    let BotCall { host: _host, server: _server, mut phone, mut bot } = BotCall::begin("lean", "").await;
     phone.line.press('7');
     assert_eq!(phone.while_talking(bot.noticed("dtmf")).await, json!({"type": "dtmf", "digits": "7"}));
     bot.say(json!({"type": "dtmf", "digits": "12#"})).await;
@@ -84,10 +75,7 @@ async fn keys_pass_both_ways() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hangup_lets_what_was_said_be_heard_first() {
-    let host = BotHost::open().await;
-    let mut server = host.server("lean", "").await;
-    let mut phone = Phone::call(&server.server, CALLER).await.unwrap();
-    let mut bot = host.bot().await;
+    let BotCall { host: _host, mut server, mut phone, mut bot } = BotCall::begin("lean", "").await;
     bot.pcm(&hum(9_600)).await;
     bot.say(json!({"type": "hangup", "reason": "booked", "completed": true})).await;
     phone.wait_for(true, 20).await;
@@ -103,10 +91,7 @@ async fn a_hangup_lets_what_was_said_be_heard_first() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn speech_of_the_caller_silences_the_bot_here_when_the_file_says_so() {
-    let host = BotHost::open().await;
-    let mut server = host.server("lean", "  barge_in: local\n").await;
-    let mut phone = Phone::call(&server.server, CALLER).await.unwrap();
-    let mut bot = host.bot().await;
+    let BotCall { host: _host, mut server, mut phone, mut bot } = BotCall::begin("lean", "  barge_in: local\n").await;
     assert_eq!(bot.start["barge_in"], "local");
     bot.pcm(&hum(160_000)).await;
     phone.wait_for(true, 10).await;
@@ -122,20 +107,14 @@ async fn speech_of_the_caller_silences_the_bot_here_when_the_file_says_so() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_text_is_spoken_by_the_server_s_own_voice() {
-    let host = BotHost::open().await;
-    let server = host.server("lean", "").await;
-    let mut phone = Phone::call(&server.server, CALLER).await.unwrap();
-    let mut bot = host.bot().await;
+    let BotCall { host: _host, server: _server, mut phone, mut bot } = BotCall::begin("lean", "").await;
     bot.say(json!({"type": "say", "text": "One moment, please."})).await;
     phone.wait_for(true, 20).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn faults_are_answered_with_their_code() {
-    let host = BotHost::open().await;
-    let server = host.server("lean", "").await;
-    let mut phone = Phone::call(&server.server, CALLER).await.unwrap();
-    let mut bot = host.bot().await;
+    let BotCall { host: _host, server: _server, mut phone, mut bot } = BotCall::begin("lean", "").await;
     for (text, code) in [("{", "bad_json"), (r#"{"type":"mark"}"#, "bad_field")] {
         bot.text(text).await;
         assert_eq!(phone.while_talking(bot.noticed("error")).await["code"], code);
@@ -146,10 +125,7 @@ async fn faults_are_answered_with_their_code() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_caller_on_hold_is_told_to_the_bot_and_hears_nothing_of_it() {
-    let host = BotHost::open().await;
-    let server = host.server("lean", "").await;
-    let mut phone = Phone::call(&server.server, CALLER).await.unwrap();
-    let mut bot = host.bot().await;
+    let BotCall { host: _host, server: _server, mut phone, mut bot } = BotCall::begin("lean", "").await;
     bot.pcm(&hum(160_000)).await;
     phone.wait_for(true, 5).await;
     phone.line.hold(true).await.unwrap();
@@ -163,10 +139,7 @@ async fn a_caller_on_hold_is_told_to_the_bot_and_hears_nothing_of_it() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_bot_may_put_the_caller_on_hold_and_take_it_back() {
-    let host = BotHost::open().await;
-    let server = host.server("lean", "").await;
-    let mut phone = Phone::call(&server.server, CALLER).await.unwrap();
-    let mut bot = host.bot().await;
+    let BotCall { host: _host, server: _server, mut phone, mut bot } = BotCall::begin("lean", "").await;
     for on in [true, false] {
         bot.say(json!({"type": "hold", "on": on})).await;
         let held = phone.event("hold", |e| if let LineEvent::Held(held) = e { Some(*held) } else { None }).await;
@@ -282,10 +255,7 @@ async fn a_caller_whose_bot_is_down_is_handed_to_the_desk_after_the_fallback() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_bot_says_comes_to_the_phone_within_a_quarter_of_a_second() {
-    let host = BotHost::open().await;
-    let server = host.server("lean", "").await;
-    let mut phone = Phone::call(&server.server, CALLER).await.unwrap();
-    let mut bot = host.bot().await;
+    let BotCall { host: _host, server: _server, mut phone, mut bot } = BotCall::begin("lean", "").await;
     phone.while_talking(async { while !matches!(bot.hears().await, Heard::Audio(_)) {} }).await;
     let sent = Instant::now();
     bot.pcm(&hum(4_800)).await;

@@ -1,6 +1,6 @@
 //! Whole calls over SIP and RTP with a bot that speaks Twilio Media Streams, and what becomes of them when it misbehaves.
 
-use crate::support::bot::{Bot, BotHost, Heard, mulaw_hum};
+use crate::support::bot::{Bot, BotCall, BotHost, Heard, mulaw_hum};
 use crate::support::{PATIENCE, Phone, TestServer};
 use offhook::call::CallEvent;
 use offhook::sip::event::EndCause;
@@ -82,10 +82,7 @@ async fn caller_and_bot_hear_one_another_and_the_stream_is_described_as_twilio_d
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_mark_comes_back_when_its_audio_was_heard_and_at_once_when_there_is_none() {
-    let host = BotHost::open().await;
-    let server = host.server("twilio", "").await;
-    let mut phone = Phone::call(&server.server, CALLER).await.unwrap();
-    let mut bot = host.bot().await;
+    let BotCall { host: _host, server: _server, mut phone, mut bot } = BotCall::begin("twilio", "").await;
     bot.twilio("mark", Some("empty")).await;
     assert_eq!(phone.while_talking(bot.noticed("mark")).await["mark"], json!({"name": "empty"}));
     let asked = Instant::now();
@@ -105,10 +102,7 @@ async fn a_mark_comes_back_when_its_audio_was_heard_and_at_once_when_there_is_no
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_clear_silences_the_bot_at_once_and_brings_its_marks_back() {
-    let host = BotHost::open().await;
-    let server = host.server("twilio", "").await;
-    let mut phone = Phone::call(&server.server, CALLER).await.unwrap();
-    let mut bot = host.bot().await;
+    let BotCall { host: _host, server: _server, mut phone, mut bot } = BotCall::begin("twilio", "").await;
     bot.media(&mulaw_hum(10_000)).await;
     bot.twilio("mark", Some("end")).await;
     phone.wait_for(true, 10).await;
@@ -124,10 +118,7 @@ async fn a_clear_silences_the_bot_at_once_and_brings_its_marks_back() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn keys_reach_the_bot() {
-    let host = BotHost::open().await;
-    let server = host.server("twilio", "").await;
-    let mut phone = Phone::call(&server.server, CALLER).await.unwrap();
-    let mut bot = host.bot().await;
+    let BotCall { host: _host, server: _server, mut phone, mut bot } = BotCall::begin("twilio", "").await;
     for key in ['5', '#'] {
         phone.line.press(key);
         let dtmf = phone.while_talking(bot.noticed("dtmf")).await;
@@ -137,10 +128,7 @@ async fn keys_reach_the_bot() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_bot_that_closes_in_good_order_is_heard_to_its_end_and_ends_the_call() {
-    let host = BotHost::open().await;
-    let mut server = host.server("twilio", "").await;
-    let mut phone = Phone::call(&server.server, CALLER).await.unwrap();
-    let mut bot = host.bot().await;
+    let BotCall { host: _host, mut server, mut phone, mut bot } = BotCall::begin("twilio", "").await;
     bot.media(&mulaw_hum(600)).await;
     bot.close(1000).await;
     phone.wait_for(true, 20).await;
@@ -150,10 +138,7 @@ async fn a_bot_that_closes_in_good_order_is_heard_to_its_end_and_ends_the_call()
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_a_broken_connection_the_bot_gets_the_audio_it_missed() {
-    let host = BotHost::open().await;
-    let mut server = host.server("twilio", "").await;
-    let mut phone = Phone::call(&server.server, CALLER).await.unwrap();
-    let bot = host.bot().await;
+    let BotCall { host, mut server, mut phone, bot } = BotCall::begin("twilio", "").await;
     let sid = bot.start["streamSid"].clone();
     // No goodbye: the process died.
     drop(bot);
@@ -182,10 +167,7 @@ async fn is_unharmed(server: &TestServer, host: &BotHost) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_bot_that_sends_rubbish_is_borne_for_a_while_and_then_cut_off() {
-    let host = BotHost::open().await;
-    let mut server = host.server("twilio", "").await;
-    let mut phone = Phone::call(&server.server, CALLER).await.unwrap();
-    let mut bot = host.bot().await;
+    let BotCall { host, mut server, mut phone, mut bot } = BotCall::begin("twilio", "").await;
     bot.text("}{").await;
     bot.binary(vec![1, 2, 3]).await;
     bot.say(json!({"event": "someday"})).await;
@@ -216,10 +198,7 @@ async fn figures_of_the_rubbish(server: &mut TestServer) -> Vec<(&'static str, u
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_bot_that_floods_is_heard_within_bounds_and_then_cut_off() {
-    let host = BotHost::open().await;
-    let mut server = host.server("twilio", "  queue: 2s\n").await;
-    let mut phone = Phone::call(&server.server, CALLER).await.unwrap();
-    let mut bot = host.bot().await;
+    let BotCall { host, mut server, mut phone, mut bot } = BotCall::begin("twilio", "  queue: 2s\n").await;
     // Three seconds too much are only dropped.
     bot.media(&mulaw_hum(5_000)).await;
     phone.wait_for(true, 10).await;
@@ -241,10 +220,7 @@ async fn a_bot_that_floods_is_heard_within_bounds_and_then_cut_off() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_bot_that_sends_messages_without_end_is_cut_off() {
-    let host = BotHost::open().await;
-    let mut server = host.server("twilio", "").await;
-    let mut phone = Phone::call(&server.server, CALLER).await.unwrap();
-    let mut bot = host.bot().await;
+    let BotCall { host: _host, mut server, mut phone, mut bot } = BotCall::begin("twilio", "").await;
     let flood = async {
         use futures_util::SinkExt;
         for _ in 0..20_000 {

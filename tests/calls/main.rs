@@ -10,6 +10,7 @@ mod certificates;
 mod common;
 mod dtls;
 mod outbound;
+mod privacy;
 mod quality;
 mod recorded;
 mod session;

@@ -1,5 +1,5 @@
-//! What several integration tests need. Each uses its own part.
-#![allow(dead_code)]
+//! What several integration tests need.
+#![allow(dead_code, reason = "each test binary uses its part")]
 
 pub mod score;
 pub mod speech;

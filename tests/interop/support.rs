@@ -17,6 +17,10 @@ use std::{
 /// Samples per second of all audio here: what G.711 carries.
 pub const RATE: u32 = 8_000;
 
+/// Limit of a wait for what happens at once on a machine that has time for it: far above, so that a loaded one does not fail
+/// the test.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
 /// Waits until `condition` holds, looking every 50 ms. The peers are other processes, so there is no virtual
 /// time here; a test fails with `what` when `limit` is over.
 #[track_caller]
@@ -146,8 +150,8 @@ impl Asterisk {
     /// SIP port of the PBX and of the far end of its trunk.
     pub const PORT: u16 = 5060;
 
-    /// Starts one on the bench's address 10, with a trunk to the bench's address 20, a bot at its address 40, and `expiry_s` as the
-    /// longest registration that it grants, in seconds.
+    /// Starts one on the bench's address 10, with a trunk to the bench's address 20, a bot at its address 40, and `expiry_s`
+    /// as the longest registration that it grants, in seconds.
     pub fn start(bench: &Bench, expiry_s: u32) -> Self {
         let this = Self {
             run: bench.path().join("ast"),
@@ -338,7 +342,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts the server with the given configuration, `[server]` and `[media]` left out: it listens on the
+    /// Starts the server with the given configuration, which may begin with further lines of `[media]`: it listens on the
     /// bench's address 20, SIP port 5060, which is also the far end of Asterisk's trunk. Fails the test unless
     /// it listens within 30 seconds; it loads the models before.
     #[track_caller]

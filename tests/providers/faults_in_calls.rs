@@ -156,7 +156,8 @@ async fn a_voice_that_dies_in_the_middle_of_a_word_is_followed_by_the_next() {
 
 /// Whole calls at once; `OFFHOOK_FAULTY_CALLS` names another number.
 const CALLS: usize = 50;
-/// Callers beside them, one call after the other, whose vendors are well: what they wait says what the machine can do at that time.
+/// Callers beside them, one call after the other, whose vendors are well: what they wait says what the machine can do at
+/// that time.
 const HEALTHY: usize = 4;
 /// Before a caller who was turned away calls again.
 const AGAIN: Duration = Duration::from_millis(500);

@@ -1,7 +1,6 @@
 //! The fakes of text to speech against the vendors' own clients: a fake that those can talk to is faithful.
 //!
 //! None of them speaks ElevenLabs' WebSocket of several contexts, so that its fake is held to the vendor's AsyncAPI alone.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
 use crate::fakes::voice::Voice;
 use crate::fakes::{FakeServer, tts_cartesia, tts_deepgram, tts_elevenlabs, tts_servers};

@@ -1,5 +1,4 @@
 //! Each vendor of text to speech against its fake: what is sent, what is heard, and what a vendor's failure does.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
 use crate::fakes::voice::{self, Voice};
 use crate::fakes::{FakeServer, Misbehaviour, tts_cartesia, tts_deepgram, tts_elevenlabs, tts_servers};

@@ -1,6 +1,6 @@
 //! Bots on loopback that do what a test says, over plain WebSockets.
 
-use super::{PATIENCE, TestServer};
+use super::{PATIENCE, Phone, TestServer};
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use offhook::tools::{EgressPolicy, HostRule};
@@ -26,6 +26,25 @@ pub struct Bot {
     pub path: String,
     /// What `start` said.
     pub start: Value,
+}
+
+/// A call that a bot holds.
+pub struct BotCall {
+    pub host: BotHost,
+    pub server: TestServer,
+    pub phone: Phone,
+    pub bot: Bot,
+}
+
+impl BotCall {
+    /// Rings a server whose bot speaks `protocol`; `more` are further lines of `bridge`.
+    pub async fn begin(protocol: &str, more: &str) -> Self {
+        let host = BotHost::open().await;
+        let server = host.server(protocol, more).await;
+        let phone = Phone::call(&server.server, [127, 0, 0, 1]).await.unwrap();
+        let bot = host.bot().await;
+        Self { host, server, phone, bot }
+    }
 }
 
 /// A message of the caller's side.

@@ -27,15 +27,24 @@
 //!   look: {url: "{{ settings.api }}/free", arguments: {date: date}, timeout: 4s, result: {free: /free}}
 //!   book:                           # method, headers ({env: NAME} for secrets), retries, confirm
 //!     {method: POST, url: "{{ settings.api }}/book", arguments: {date: date, time: time}, confirm: true}
-//! destinations: {desk: {description: the desk, extension: "20"}}      # or uri: sip:…
+//!   cancel:                         # an argument is a type, or this; in: body, query or path
+//!     {method: DELETE, url: "{{ settings.api }}/book", arguments: {day: {type: date, in: query, required: true, max_chars: 10}}}
+//! destinations:
+//!   desk: {description: the desk, extension: "20"}                    # or uri: sip:…
+//!   boss: {extension: "1", mode: attended, announce: A caller., ring_for: 30s, through: carrier}   # mode: blind hands over at once
 //! intents:
 //!   book: {label: a booking, keywords: [book], patterns: ['\bappoint'], examples: [I want to come in]}
 //!   hours: {keywords: [hours], answer: We open at nine.}              # answered anywhere, then asked again
 //!   stop: {keywords: [never mind], next: bye}                         # leads away from anywhere
 //! on:                               # responses: a node, or {say, next | transfer | hangup}; no way on: ask again
 //!   wants_human: {say: Of course., transfer: desk}
+//!   # also caller_silent, goodbye, low_confidence, model_refused, no_input, no_match, out_of_scope, provider_down,
+//!   # retries_used_up, transfer_failed; a tool's node has error, or what it was: timeout, refused, status_404, not_json,
+//!   # bad_answer, too_large, not_allowed, busy, circuit_open
+//! phrases: {wait: Take your time.}  # busy, corrected, did_you_mean, read_back, sure, telephone, which besides
+//! understanding: {accept: 0.58, suggest: 0.45, margin: 0.05, low_confidence: 0.35, confirm_below: 0.6}   # the defaults
 //! nodes:                            # each may also have set, clear, completes, on
-//!   hello: {say: [Hello., Hello again.], next: what}                  # n-th wording the n-th time
+//!   hello: {say: [Hello., Hello again.], next: what}                  # n-th wording the n-th time; interruptible: false
 //!   what: {route: {book: ask_day}, keys: {"1": ask_day}, question: What can I do?, listen_for: [day, time]}
 //!   ask_day: {ask: day, question: [Which day?, "A day, please?"], listen_for: [time], next: free_times}
 //!   free_times: {tool: look, with: {date: day}, filler: Let me see., next: ask_time, on: {error: sorry}}
@@ -45,8 +54,8 @@
 //!     next: [{if: time in free, go: check}, {go: free_times}]         # first condition that holds
 //!   check: {confirm: [day, time], question: "{{ day }} at {{ time }}, right?", next: save}
 //!   save: {tool: book, with: {date: day, time: time}, next: bye, on: {status_409: ask_time, error: sorry}}
-//!   sorry: {transfer: desk, say: I'll put you through., reason: The calendar did not answer.}
-//!   bye: {hangup: done, say: Goodbye.}
+//!   sorry: {transfer: desk, say: I'll put you through., reason: The calendar did not answer., context: [day]}
+//!   bye: {hangup: done, say: Goodbye.}                                # completed: false; headers of the BYE
 //! ```
 //!
 //! A language model talks in a `converse` node (`examples/assistant.yaml` is a whole agent). It may call the node's
@@ -94,7 +103,8 @@
 //!   url: wss://bot.example.com/media
 //!   protocol: lean                  # or twilio: Media Streams
 //!   rate: 16000                     # lean: 8000, 16000, 24000; encoding: pcm16 or mulaw
-//!   headers: {Authorization: {env: BOT_TOKEN}}     # or {file: token.txt}; signed_by: the key of X-Twilio-Signature
+//!   headers: {Authorization: {env: BOT_TOKEN}}     # or {file: token.txt}
+//!   # twilio: signed_by, the key of X-Twilio-Signature; account_sid
 //!   sip_headers: [X-Customer]       # become call.sip_x_customer and a parameter of that name
 //!   parameters: {line: "{{ call.called_number }}"}
 //!   connect_timeout: 3s

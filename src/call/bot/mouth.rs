@@ -306,48 +306,10 @@ impl Mouth {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::call::hand_played_ring::HandPlayedRing;
 
-    /// A ring with room for a quarter of a second, played by hand.
-    #[derive(Default)]
-    struct Ring {
-        waiting: VecDeque<(TurnId, usize)>,
-        played: std::collections::HashMap<TurnId, u64>,
-        ended: Vec<TurnId>,
-        flushed: Option<TurnId>,
-    }
-
-    impl Downlink for Ring {
-        fn push(&mut self, turn: TurnId, samples: &[i16]) -> usize {
-            let free = 2_000 - self.waiting.iter().map(|(_, n)| n).sum::<usize>();
-            let taken = samples.len().min(free);
-            self.waiting.push_back((turn, taken));
-            taken
-        }
-        fn end_of_turn(&mut self, turn: TurnId) {
-            self.ended.push(turn);
-        }
-        fn flush_through(&mut self, turn: TurnId) {
-            self.flushed = Some(turn);
-            self.waiting.clear();
-        }
-        fn played(&self, turn: TurnId) -> u64 {
-            self.played.get(&turn).copied().unwrap_or(0)
-        }
-    }
-
-    impl Ring {
-        fn play(&mut self, mut samples: usize) {
-            while let (true, Some((turn, waiting))) = (samples > 0, self.waiting.front_mut()) {
-                let now = samples.min(*waiting);
-                *self.played.entry(*turn).or_default() += now as u64;
-                *waiting -= now;
-                samples -= now;
-                if *waiting == 0 {
-                    self.waiting.pop_front();
-                }
-            }
-        }
-    }
+    /// A quarter of a second.
+    const ROOM: usize = 2_000;
 
     fn mouth() -> Mouth {
         Mouth::new(SampleRate::NARROWBAND, Duration::from_secs(2))
@@ -357,7 +319,7 @@ mod tests {
 
     #[test]
     fn a_mark_is_reached_when_the_audio_before_it_was_played_and_no_sooner() {
-        let (mut mouth, mut ring, now) = (mouth(), Ring::default(), Instant::now());
+        let (mut mouth, mut ring, now) = (mouth(), HandPlayedRing::new(ROOM), Instant::now());
         mouth.push(RATE, &[1; 400]);
         assert!(mouth.mark("one".into()));
         mouth.push(RATE, &[1; 400]);
@@ -375,14 +337,14 @@ mod tests {
 
     #[test]
     fn a_mark_with_nothing_before_it_is_reached_at_once() {
-        let (mut mouth, ring) = (mouth(), Ring::default());
+        let (mut mouth, ring) = (mouth(), HandPlayedRing::new(ROOM));
         assert!(mouth.mark("early".into()));
         assert_eq!(mouth.reached(&ring).unwrap().name, "early");
     }
 
     #[test]
     fn a_clear_voids_what_waits_and_reaches_its_marks_unplayed() {
-        let (mut mouth, mut ring, now) = (mouth(), Ring::default(), Instant::now());
+        let (mut mouth, mut ring, now) = (mouth(), HandPlayedRing::new(ROOM), Instant::now());
         mouth.push(RATE, &[1; 8_000]);
         assert!(mouth.mark("end".into()));
         mouth.pump(&mut ring, now);
@@ -397,7 +359,7 @@ mod tests {
 
     #[test]
     fn a_turn_ends_only_when_nothing_has_come_for_a_moment_after_all_was_played() {
-        let (mut mouth, mut ring, mut now) = (mouth(), Ring::default(), Instant::now());
+        let (mut mouth, mut ring, mut now) = (mouth(), HandPlayedRing::new(ROOM), Instant::now());
         mouth.push(RATE, &[1; 1_600]);
         mouth.pump(&mut ring, now);
         now += DRY_AFTER;
@@ -427,7 +389,7 @@ mod tests {
 
     #[test]
     fn a_wide_bot_is_heard_on_a_narrow_line_for_as_long_and_its_marks_are_in_time() {
-        let (mut mouth, mut ring, mut now) = (mouth(), Ring::default(), Instant::now());
+        let (mut mouth, mut ring, mut now) = (mouth(), HandPlayedRing::new(ROOM), Instant::now());
         mouth.push(SampleRate(24_000), &[1; 1_200]);
         assert!(mouth.mark("end".into()));
         mouth.pump(&mut ring, now);
@@ -443,7 +405,7 @@ mod tests {
 
     #[test]
     fn a_bot_that_fell_behind_catches_up_in_its_silence_and_keeps_its_marks() {
-        let (mut mouth, mut ring, now) = (mouth(), Ring::default(), Instant::now());
+        let (mut mouth, mut ring, now) = (mouth(), HandPlayedRing::new(ROOM), Instant::now());
         mouth.push(RATE, &[1_000; 160]);
         mouth.pump(&mut ring, now);
         ring.play(160);
@@ -463,7 +425,7 @@ mod tests {
 
     #[test]
     fn a_bot_that_streams_without_end_catches_up_chunk_by_chunk_and_never_below_what_the_line_needs() {
-        let (mut mouth, mut ring, now) = (mouth(), Ring::default(), Instant::now());
+        let (mut mouth, mut ring, now) = (mouth(), HandPlayedRing::new(ROOM), Instant::now());
         let mut beat = |mouth: &mut Mouth, samples: [i16; 160]| {
             mouth.push(RATE, &samples);
             mouth.pump(&mut ring, now);
@@ -483,7 +445,7 @@ mod tests {
 
     #[test]
     fn another_rate_in_the_middle_of_a_turn_loses_nothing() {
-        let (mut mouth, mut ring, now) = (mouth(), Ring::default(), Instant::now());
+        let (mut mouth, mut ring, now) = (mouth(), HandPlayedRing::new(ROOM), Instant::now());
         mouth.push(SampleRate::WIDEBAND, &[1; 640]);
         mouth.push(RATE, &[1; 320]);
         mouth.pump(&mut ring, now);

@@ -13,7 +13,6 @@ use crate::agent::{Effect, RequestId};
 use crate::base::{Pii, SampleRate};
 use crate::call::handover::{Decided, FarEvent};
 use crate::call::legs::Legs;
-use crate::call::line::describe;
 use crate::call::quality::NEAR;
 use crate::call::referral;
 use crate::call::switchboard::Takeover;
@@ -21,7 +20,6 @@ use crate::call::{CallEvent, LineEvent};
 use crate::media::LegEvent;
 use crate::media::sys::prefetch;
 use crate::providers::bot::{BotMessage, Greeting, Notice, Wire, WireError};
-use crate::sip::event::EndCause;
 use bytes::BytesMut;
 use serde_json::Map;
 use std::collections::VecDeque;
@@ -343,15 +341,7 @@ impl BotCall {
                 self.notify(&Notice::Fault { code: "hold_refused", message: &message });
             }
             LineEvent::Ended(cause) => {
-                if self.legs.far.bridged || self.legs.handover.take().is_some() && cause == EndCause::Transferred {
-                    self.legs.hangup.get_or_insert_with(|| ("transferred".into(), true));
-                }
-                let reason = match (&cause, &self.legs.hangup) {
-                    _ if self.legs.ended_by_far_side => "the other side hung up".into(),
-                    (EndCause::Local | EndCause::Transferred, Some((reason, _))) => reason.clone(),
-                    (cause, _) => describe(cause),
-                };
-                self.ended = Some(reason);
+                self.ended = Some(self.legs.reason_of_end(&cause));
             }
             LineEvent::TransferProgress(code) => self.legs.on_refer_progress(code),
             LineEvent::Transferred(outcome) => self.legs.on_refer_decided(outcome),

@@ -9,7 +9,6 @@ use crate::base::Random;
 use crate::call::{EventStream, Gateway, PeerTerms, Program, Recordings, Route, Supervisor, SupervisorConfig};
 use crate::media::{MediaError, Workers};
 use crate::net::{self, Listen, NetConfig, NetError, Sip};
-use crate::sip::event::RegistrationState;
 use crate::sip::{EndpointConfig, RegistrationId, Transport};
 use homes::Homes;
 use ipnet::IpNet;
@@ -24,7 +23,7 @@ pub use qualify::{Answer, Reply, TrunkReachability};
 
 /// How long the last BYEs and un-REGISTERs may take at the end: an un-REGISTER gives up after 5 s by itself.
 const GOODBYE: Duration = Duration::from_secs(6);
-/// How often the end looks whether everything is taken back.
+/// How often the end looks whether everything is answered.
 const GOODBYE_LOOK: Duration = Duration::from_millis(50);
 
 /// Why there is no server.
@@ -198,13 +197,14 @@ impl Server {
         self.sip.post(|endpoint, _| endpoint.set_draining(true));
     }
 
-    /// Hangs up what is left of the calls, takes every registration back, and ends.
+    /// Hangs up what is left of the calls, takes every registration back, waits for the answers of the peers, at the most
+    /// [`GOODBYE`], and ends.
     pub async fn stop(self) {
         for task in &self.upkeep {
             task.abort();
         }
         let ids = std::mem::take(&mut *self.ids.lock().unwrap_or_else(PoisonError::into_inner));
-        let all: Vec<RegistrationId> = ids.values().copied().collect();
+        let all: Vec<RegistrationId> = ids.into_values().collect();
         self.sip.post(move |endpoint, now| {
             endpoint.hang_up_all(now);
             for id in all {
@@ -212,19 +212,17 @@ impl Server {
                 let _ = endpoint.unregister(now, id);
             }
         });
-        let is_registered =
-            |name: &str| matches!(self.supervisor.registration_state(name), Some(RegistrationState::Registered { .. }));
-        let taken_back = async {
+        let answered = async {
             loop {
-                // At least once, so that the last BYEs leave.
+                // At least once, so that what wants no answer leaves as well.
                 tokio::time::sleep(GOODBYE_LOOK).await;
-                if !ids.keys().any(|name| is_registered(name)) {
+                if !matches!(self.sip.run(|endpoint, _| endpoint.has_loose_ends()).await, Ok(true)) {
                     return;
                 }
             }
         };
-        // A registrar that is down will forget us by itself.
-        let _ = tokio::time::timeout(GOODBYE, taken_back).await;
+        // Who is down will forget us by itself.
+        let _ = tokio::time::timeout(GOODBYE, answered).await;
     }
 }
 

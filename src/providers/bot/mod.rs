@@ -324,15 +324,6 @@ impl Wire {
             Self::Lean(lean) => lean.read_binary(octets, samples),
         }
     }
-
-    /// The WebSocket subprotocol to ask for (RFC 6455 §1.9).
-    #[must_use]
-    pub fn subprotocol(&self) -> Option<&'static str> {
-        match self {
-            Self::Twilio(_) => None,
-            Self::Lean(_) => Some(SUBPROTOCOL),
-        }
-    }
 }
 
 /// Octets as base64 (RFC 4648 §4).

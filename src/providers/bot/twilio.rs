@@ -67,12 +67,6 @@ impl Twilio {
         }
     }
 
-    /// The id of the stream, which the bot's messages carry.
-    #[must_use]
-    pub fn stream_sid(&self) -> &str {
-        &self.stream
-    }
-
     fn next_sequence(&mut self) -> String {
         self.sequence += 1;
         self.sequence.to_string()
@@ -222,7 +216,7 @@ mod tests {
         assert_eq!(
             media,
             json!({
-                "event": "media", "sequenceNumber": "2", "streamSid": twilio.stream_sid(),
+                "event": "media", "sequenceNumber": "2", "streamSid": &twilio.stream,
                 "media": {"track": "inbound", "chunk": "1", "timestamp": "20", "payload": "/38A"},
             })
         );
@@ -232,7 +226,7 @@ mod tests {
     #[test]
     fn keys_marks_and_the_end_have_their_messages_and_other_notices_none() {
         let mut twilio = stream();
-        let stream = twilio.stream_sid().to_owned();
+        let stream = twilio.stream.clone();
         let digit = noticed(&mut twilio, &Notice::Digit('#')).unwrap();
         assert_eq!(digit["dtmf"], json!({"track": "inbound_track", "digit": "#"}));
         let mark = noticed(&mut twilio, &Notice::Mark { name: "m\"1", played: false }).unwrap();
@@ -249,7 +243,7 @@ mod tests {
     #[test]
     fn audio_marks_and_clears_of_a_bot_are_read() {
         let twilio = stream();
-        let stream = twilio.stream_sid().to_owned();
+        let stream = twilio.stream.clone();
         let mut samples = Vec::new();
         let media =
             json!({"event": "media", "streamSid": stream, "media": {"payload": "/38A"}, "extra": [1, {"a": 2}]});

@@ -25,7 +25,7 @@ use crate::providers::{Embedder, SpeechToText, TextToSpeech};
 use minilm::{MiniLm, PooledEmbedder};
 use models::{ModelError, Models, Parts};
 use moonshine::MoonshineRecognizer;
-use pool::{Pool, PoolConfig, PoolStats};
+use pool::{Pool, PoolConfig};
 use runtime::Runtime;
 use silero::{Silero, Voice};
 use std::sync::Arc;
@@ -132,12 +132,6 @@ impl LocalEngines {
     #[must_use]
     pub fn voice(&self) -> &Voice {
         &self.voice
-    }
-
-    /// The figures of this moment of the pool that runs transcripts, speech and embeddings.
-    #[must_use]
-    pub fn pool_stats(&self) -> PoolStats {
-        self.pool.stats()
     }
 }
 

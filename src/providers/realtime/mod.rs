@@ -12,6 +12,8 @@ pub mod protocol;
 pub mod session;
 pub mod stream;
 mod transcript;
+#[cfg(test)]
+mod trial;
 mod ultravox;
 pub mod vendors;
 

@@ -29,7 +29,7 @@ mod transactions;
 mod trust;
 
 use super::admission::Admission;
-use super::config::{EndpointConfig, Transport};
+use super::config::{EndpointConfig, Target, Transport};
 use super::event::{Event, LegId, RegistrationId};
 use super::nonce::Nonces;
 use super::registration::Registration;
@@ -149,6 +149,8 @@ pub struct Endpoint {
     nonces: Nonces,
     /// Hosts that took no TCP, and until when they are spared.
     without_tcp: Table<IpAddr, Instant>,
+    /// Streams on which a request was left without a word.
+    silent_streams: VecDeque<Target>,
     trust: Trust,
     pinned: PinnedRealms,
     call_rates: CallRates,
@@ -190,6 +192,7 @@ impl Endpoint {
             admission: Admission::new(&mut random),
             nonces: Nonces::new(&mut random),
             without_tcp: Table::new(size::WITHOUT_TCP, random.next_u64()),
+            silent_streams: VecDeque::new(),
             trust: Trust::default(),
             pinned: PinnedRealms::default(),
             call_rates: CallRates::default(),
@@ -259,6 +262,13 @@ impl Endpoint {
     #[must_use]
     pub fn is_idle(&self) -> bool {
         self.legs.is_empty() && self.transactions.len() == 0 && self.wakes.is_empty() && self.by_tag.is_empty()
+    }
+
+    /// Whether something that was ended is not over for its peer: a BYE, CANCEL or un-REGISTER without an answer. Wait for
+    /// it, within bounds, before the network side stops.
+    #[must_use]
+    pub fn has_loose_ends(&self) -> bool {
+        !self.legs.is_empty() || self.registrations.values().any(Registration::was_bound)
     }
 
     /// The settings.

@@ -69,8 +69,9 @@ impl Endpoint {
                 self.set_owner(id, Owner::Nobody);
                 self.handle_register_response(now, registration, response);
             }
+            Owner::Registration(registration) => self.handle_register_progress(registration),
             Owner::Nobody if is_invite && status.is_success() => self.refuse_fork(now, id, response),
-            Owner::Leg(..) | Owner::Nobody | Owner::Probe(_) | Owner::Registration(_) => {}
+            Owner::Leg(..) | Owner::Nobody | Owner::Probe(_) => {}
         }
     }
 

@@ -151,6 +151,9 @@ impl Endpoint {
 
     fn send_register(&mut self, now: Instant, id: RegistrationId) -> Result<(), Failure> {
         if let Some(overtaken) = self.upkeeps.get_mut(&id).and_then(|upkeep| upkeep.request.take()) {
+            if self.registrations.get(&id).is_some_and(Registration::was_silent) {
+                self.note_silence(overtaken);
+            }
             self.abandon(now, overtaken);
         }
         let Some(target) = self.registrations.get(&id).map(Registration::target) else { return Ok(()) };
@@ -174,6 +177,14 @@ impl Endpoint {
         self.upkeeps.entry(id).or_default().request = Some(request);
     }
 
+    /// A provisional response to a REGISTER.
+    pub(super) fn handle_register_progress(&mut self, id: RegistrationId) {
+        if let Some(registration) = self.registrations.get_mut(&id) {
+            registration.note_progress();
+        }
+        self.settle_registration(id);
+    }
+
     /// The final response to a REGISTER.
     pub(super) fn handle_register_response(&mut self, now: Instant, id: RegistrationId, response: &Message<'_>) {
         if let Some(upkeep) = self.upkeeps.get_mut(&id) {
@@ -192,7 +203,9 @@ impl Endpoint {
             Tell::TransportFailed => Failure::Unreachable,
             Tell::Response | Tell::TimedOut => Failure::NoAnswer,
         };
-        let reaction = self.registrations.get_mut(&id).map(|r| r.handle_failure(now, failure, &mut self.random));
+        // What has been given up already fails once.
+        let waiting = self.registrations.get_mut(&id).filter(|registration| registration.is_waiting());
+        let reaction = waiting.map(|r| r.handle_failure(now, failure, &mut self.random));
         self.react(now, id, reaction);
     }
 

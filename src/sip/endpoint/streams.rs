@@ -1,8 +1,11 @@
 //! What a stream of a peer may expect of us before anything is read from it.
 
 use super::Endpoint;
+use super::leg::{Leg, Phase};
+use super::transactions::{Transaction, TransactionId};
 use crate::sip::admission::Standing;
 use crate::sip::config::{KnownPeer, Target, Transport};
+use crate::sip::dialog::Path;
 use crate::sip::event::RegistrationId;
 use std::net::IpAddr;
 use std::time::Instant;
@@ -29,6 +32,28 @@ impl Endpoint {
             targets.push(registration.target());
         }
         targets
+    }
+
+    /// The next stream on which a request of ours was left without a word. Unless something else has come by it meanwhile,
+    /// nobody reads there: the next request is to open another.
+    pub fn poll_silent_stream(&mut self) -> Option<Target> {
+        self.silent_streams.pop_front()
+    }
+
+    /// A request of ours got no answer. A stream that calls live on is kept: their peer may have no other way to us.
+    pub(super) fn note_silence(&mut self, request: TransactionId) {
+        let Some(Path { transport, remote, .. }) = self.transactions.get(request).map(Transaction::path) else {
+            return;
+        };
+        let silent = Target { transport, remote };
+        let lives_there = |leg: &Leg| {
+            let is_there =
+                leg.dialog.path.transport == transport && [leg.dialog.path.remote, leg.home].contains(&remote);
+            is_there && matches!(leg.phase, Phase::Ringing | Phase::Answered | Phase::Confirmed)
+        };
+        if transport.is_reliable() && !self.legs.values().any(lives_there) && !self.silent_streams.contains(&silent) {
+            self.silent_streams.push_back(silent);
+        }
     }
 
     /// How welcome a stream from this address is.

@@ -441,6 +441,9 @@ impl Endpoint {
                 self.handle_outcome(now, id, owner, response, source);
             }
             (Some(tell @ (Tell::TimedOut | Tell::TransportFailed)), _) => {
+                if tell == Tell::TimedOut {
+                    self.note_silence(id);
+                }
                 let is_wanted = !matches!(owner, Owner::Leg(_, Purpose::Abandoned));
                 let goes_on = is_wanted && tell == Tell::TransportFailed && self.fall_back_to_udp(now, id, owner);
                 self.settle(id);

@@ -4,7 +4,7 @@ use std::fmt;
 
 /// A header field name known to this server, or [`HeaderName::Extension`] for every other.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-#[allow(missing_docs)] // Each variant is the RFC's header of the same name; `as_str` gives its spelling.
+#[expect(missing_docs, reason = "each variant is the header of that name, which `as_str` spells")]
 pub enum HeaderName {
     Accept,
     AcceptEncoding,

@@ -7,7 +7,7 @@ mod challenges;
 mod contact;
 mod targets;
 
-use super::config::{RegistrationConfig, Target};
+use super::config::{RegistrationConfig, Target, Transport};
 use super::dialog::Path;
 use super::digest::{Authority, Challenge};
 use super::event::{RegistrationId, RegistrationState};
@@ -25,8 +25,13 @@ pub use contact::contact_uri;
 /// First and longest wait after a registrar did not answer or was not able to.
 const RETRY_FIRST: Duration = Duration::from_secs(2);
 const RETRY_CEILING: Duration = Duration::from_secs(300);
-/// How long an answer is waited for while there are other targets; the last one has the 32 s of its transaction.
+/// How long a word is waited for while there are other targets. Whoever got a request says at least 100 after 3.5 s
+/// (RFC 4320 §4.1); the rest is for the way there, a handshake included.
 const FAILOVER_WAIT: Duration = Duration::from_secs(6);
+/// The same for the last target, by a stream: a request arrives there or the stream breaks, so that silence means that
+/// the peer dropped it, as a PBX does that still loads, and nothing sends it again. Connecting may take five seconds of it.
+/// A flow is given up after the same ten seconds (RFC 5626 §4.4.1). By UDP the last target has the 32 s of its transaction.
+const STREAM_WAIT: Duration = Duration::from_secs(10);
 /// Wait after a refusal that only a person can mend, such as a wrong password: rare enough not to get us banned.
 const REFUSED_RETRY: Duration = Duration::from_secs(600);
 /// First wait after a refusal by a registrar that has had us: one that restarts refuses until it has read its accounts.
@@ -118,8 +123,10 @@ pub struct Registration {
     challenges: Challenges,
     rounds: u8,
     has_queried: bool,
-    /// A REGISTER has no final response yet.
+    /// A REGISTER has no final response yet, and is not given up.
     is_waiting: bool,
+    /// The last REGISTER was given up without a word of the registrar.
+    was_silent: bool,
     /// The registrar has our contact, as far as we know.
     is_bound: bool,
     /// It has had it before.
@@ -161,6 +168,7 @@ impl Registration {
             rounds: 0,
             has_queried: false,
             is_waiting: false,
+            was_silent: false,
             is_bound: false,
             was_bound: false,
             has_failed: false,
@@ -234,6 +242,25 @@ impl Registration {
         self.is_bound
     }
 
+    /// Whether the registrar has had our contact.
+    #[must_use]
+    pub fn was_bound(&self) -> bool {
+        self.was_bound
+    }
+
+    /// Whether a REGISTER is under way whose outcome matters. One that was given up may still be answered.
+    #[must_use]
+    pub fn is_waiting(&self) -> bool {
+        self.is_waiting
+    }
+
+    /// Whether the last REGISTER was given up without a word of the registrar: a stream that it went by is not to be used
+    /// again.
+    #[must_use]
+    pub fn was_silent(&self) -> bool {
+        self.was_silent
+    }
+
     /// Whether it has been taken back and can be forgotten.
     #[must_use]
     pub fn is_finished(&self) -> bool {
@@ -303,20 +330,31 @@ impl Registration {
             headers.push(HeaderName::Expires, HeaderValue::cleaned(&expires));
         }
         self.challenges.answer(&mut request, &self.config.account.credentials, random);
-        self.is_waiting = true;
+        (self.is_waiting, self.was_silent) = (true, false);
         if self.errand != Errand::Unbind {
-            self.due = self.targets.has_other(now).then(|| now + FAILOVER_WAIT);
+            let wait = match self.path.transport {
+                _ if self.targets.has_other(now) => Some(FAILOVER_WAIT),
+                Transport::Tcp | Transport::Tls => Some(STREAM_WAIT),
+                Transport::Udp => None,
+            };
+            self.due = wait.map(|wait| now + wait);
         }
         request
+    }
+
+    /// The registrar has the last REGISTER and takes its time over it: it has that of the transaction.
+    pub fn note_progress(&mut self) {
+        if self.is_waiting && self.errand != Errand::Unbind {
+            self.due = None;
+        }
     }
 
     /// The last REGISTER was challenged and goes again with credentials: the target is alive, and later REGISTERs may
     /// answer the challenge unasked.
     pub fn note_challenge(&mut self, authority: Authority, challenge: Challenge) {
         self.challenges.note(authority, challenge);
-        if self.errand != Errand::Unbind {
-            self.due = None;
-        }
+        (self.is_waiting, self.was_silent) = (true, false);
+        self.note_progress();
     }
 
     /// Reads the final response to the last REGISTER. A 401 or 407 that comes here could not be answered.
@@ -326,7 +364,7 @@ impl Registration {
         if self.is_finished || response.cseq().is_ok_and(|cseq| cseq.number != self.cseq) {
             return Reaction::default();
         }
-        self.is_waiting = false;
+        (self.is_waiting, self.was_silent) = (false, false);
         let asked = response.seconds(HeaderName::RetryAfter).ok().flatten().unwrap_or(0);
         self.retry_after = Duration::from_secs(u64::from(asked)).min(RETRY_AFTER_CEILING);
         match (self.errand, status.code()) {
@@ -388,7 +426,8 @@ impl Registration {
 
     /// The last REGISTER got no answer, or could not be sent.
     pub fn handle_failure(&mut self, now: Instant, failure: Failure, random: &mut Random) -> Reaction {
-        (self.is_waiting, self.retry_after) = (false, Duration::ZERO);
+        (self.is_waiting, self.was_silent) = (false, failure == Failure::NoAnswer);
+        self.retry_after = Duration::ZERO;
         match self.errand {
             Errand::Unbind => self.finish(),
             Errand::Bind | Errand::Query => {

@@ -1,48 +1,8 @@
 use super::*;
-use crate::base::SampleRate;
-use crate::base::chat::{Message, ToolCall};
+use crate::providers::realtime::trial::{self, request, sent};
 
 fn settings(options: Value) -> Settings {
-    Settings {
-        name: OFFER.vendor.into(),
-        key: Some(Pii::new("secret".into())),
-        url: OFFER.url.into(),
-        model: OFFER.model.into(),
-        voice: OFFER.voice.into(),
-        language: "de-CH".into(),
-        options: options.as_object().into_iter().flatten().map(|(name, value)| (name.clone(), value.clone())).collect(),
-        concurrency: 1,
-        connect_timeout: Duration::from_secs(1),
-        first_timeout: Duration::from_secs(1),
-        stall_timeout: Duration::from_secs(1),
-    }
-}
-
-fn request(turns: TurnsBy) -> RealtimeRequest {
-    let call = ToolCall { id: "c1".into(), name: "slots".into(), arguments: Pii::default(), opaque: None };
-    RealtimeRequest {
-        tools: vec![ToolSpec {
-            name: "slots".into(),
-            description: "Free times.".into(),
-            parameters: json!({"type": "object"}),
-        }],
-        messages: Pii::new(vec![
-            Message::Caller(Pii::new("When?".into())),
-            Message::Agent { text: Pii::default(), calls: vec![call] },
-            Message::ToolResult {
-                call: "c1".into(),
-                tool: "slots".into(),
-                content: Pii::new("[]".into()),
-                failed: false,
-            },
-            Message::Agent { text: Pii::new("Never.".into()), calls: Vec::new() },
-        ]),
-        ..RealtimeRequest::new(SampleRate::NARROWBAND, AudioFormat::MULAW, turns, "Be kind.")
-    }
-}
-
-fn sent(out: &mut Outbox) -> Vec<Value> {
-    std::iter::from_fn(|| out.next_frame()).map(|frame| json::of_frame(&frame).unwrap_or(Value::Null)).collect()
+    trial::settings(&OFFER, options)
 }
 
 struct Rig {

@@ -376,14 +376,22 @@ fn a_registrar_with_sha_256_is_not_answered_in_md5_afterwards() {
     assert_eq!(failure(&scene).0, Some(401));
 }
 
+fn tcp(text: &str) -> Target {
+    Target { transport: Transport::Tcp, ..target(text) }
+}
+
 /// An endpoint with a UDP and a TCP socket, and a registrar by TCP.
 fn over_tcp() -> Scene {
+    to_targets(vec![tcp(REGISTRAR)])
+}
+
+fn to_targets(targets: Vec<Target>) -> Scene {
     let mut scene = Scene::new(|_, _| {});
     let mut config = EndpointConfig::udp(Side::Bob.address(), Side::Bob.address());
     config.local.push(LocalAddress { transport: Transport::Tcp, ..config.local[0].clone() });
     scene.endpoint = Endpoint::new(config, Random::seeded(7));
     let mut registration = settings();
-    registration.targets = vec![Target { transport: Transport::Tcp, ..target(REGISTRAR) }];
+    registration.targets = targets;
     let now = scene.now;
     scene.id = scene.endpoint.register(now, registration).unwrap();
     scene
@@ -427,6 +435,127 @@ fn a_server_that_closes_after_each_answer_is_registered_at_ever_more_rarely() {
     scene.endpoint.handle_transport_error(now, Transport::Tcp, REGISTRAR.parse().unwrap());
     scene.run(Duration::from_secs(2));
     assert!(scene.is_registered());
+}
+
+/// What the registrar says to the REGISTER that it was sent, without saying it.
+fn answer(scene: &mut Scene, register: &Transmit, code: Option<u16>) -> Vec<u8> {
+    let request = Message::parse(&register.bytes).unwrap();
+    let status = code.map(|code| StatusCode::new(code).unwrap());
+    let bytes = status.map(|status| Response::to_request(&request, status, Side::Bob.address(), Some("reg")).write());
+    bytes.unwrap_or_else(|| scene.registrar.handle(scene.now, REGISTRAR, &register.bytes).unwrap())
+}
+
+fn hears(scene: &mut Scene, from: &Transmit, bytes: &[u8]) {
+    let received = Received { transport: from.transport, local: from.local, remote: from.remote, bytes };
+    let now = scene.now;
+    scene.endpoint.handle_datagram(now, received);
+}
+
+#[test]
+fn a_registrar_that_drops_what_comes_by_its_stream_is_given_up_after_ten_seconds_and_tried_again_by_another() {
+    let mut scene = over_tcp();
+    scene.registrar.is_down = true;
+    scene.run(Duration::from_millis(9_900));
+    assert!(!scene.states.iter().any(|(_, state)| matches!(state, RegistrationState::Failed { .. })));
+    scene.run(Duration::from_millis(200));
+    assert_eq!(failure(&scene).0, None);
+    assert_eq!(scene.endpoint.poll_silent_stream(), None, "an answer may still come by it");
+    scene.registrar.is_down = false;
+    scene.run(Duration::from_secs(2));
+    assert!(scene.is_registered(), "{:?}", scene.states);
+    assert_eq!(scene.endpoint.poll_silent_stream(), Some(tcp(REGISTRAR)));
+    scene.run(Duration::from_secs(60));
+    assert_eq!(scene.endpoint.poll_silent_stream(), None);
+    assert!(scene.is_registered(), "what was given up fails once: {:?}", scene.states);
+}
+
+#[test]
+fn a_silent_stream_is_left_for_the_next_target_after_six_seconds_and_not_used_again() {
+    let mut scene = to_targets(vec![tcp(REGISTRAR), tcp(SECOND)]);
+    scene.registrar.down.push(REGISTRAR.to_owned());
+    scene.run(Duration::from_millis(5_900));
+    assert!(scene.registrar.seen.is_empty());
+    scene.run(Duration::from_millis(200));
+    assert!(scene.is_registered() && scene.registrar.seen_at.iter().all(|at| at == SECOND), "{:?}", scene.states);
+    assert_eq!(scene.endpoint.poll_silent_stream(), Some(tcp(REGISTRAR)));
+    assert_eq!(scene.endpoint.poll_silent_stream(), None);
+}
+
+#[test]
+fn a_registrar_that_says_100_has_the_time_of_the_transaction() {
+    for targets in [vec![tcp(REGISTRAR)], vec![tcp(REGISTRAR), tcp(SECOND)]] {
+        let mut scene = to_targets(targets);
+        scene.registrar.is_down = true;
+        let register = scene.endpoint.poll_transmit().unwrap();
+        scene.run(Duration::from_secs(3));
+        let trying = answer(&mut scene, &register, Some(100));
+        hears(&mut scene, &register, &trying);
+        scene.run(Duration::from_secs(28));
+        assert_eq!(*scene.last(), RegistrationState::Registering);
+        assert!(scene.endpoint.poll_transmit().is_none());
+    }
+}
+
+#[test]
+fn an_answer_that_comes_after_we_gave_up_counts_until_the_next_try() {
+    let mut scene = over_tcp();
+    scene.registrar.is_down = true;
+    let first = scene.endpoint.poll_transmit().unwrap();
+    scene.run(Duration::from_millis(10_500));
+    assert_eq!(failure(&scene).0, None);
+    scene.registrar.is_down = false;
+    let challenge = answer(&mut scene, &first, None);
+    hears(&mut scene, &first, &challenge);
+    scene.run(Duration::ZERO);
+    assert!(scene.is_registered(), "{:?}", scene.states);
+    assert_eq!(scene.registrar.seen.len(), 2, "the first and the one with credentials");
+    scene.run(Duration::from_secs(60));
+    assert!(scene.is_registered() && scene.endpoint.poll_silent_stream().is_none(), "{:?}", scene.states);
+}
+
+#[test]
+fn credentials_that_a_late_challenge_asked_for_are_not_waited_for_without_end() {
+    let mut scene = over_tcp();
+    scene.registrar.is_down = true;
+    let first = scene.endpoint.poll_transmit().unwrap();
+    scene.run(Duration::from_millis(10_500));
+    scene.registrar.is_down = false;
+    let challenge = answer(&mut scene, &first, None);
+    scene.registrar.is_down = true;
+    hears(&mut scene, &first, &challenge);
+    scene.run(Duration::from_secs(40));
+    scene.registrar.is_down = false;
+    // The transaction has 32 s; then come a wait, another silent try and another wait.
+    scene.run(Duration::from_secs(20));
+    assert!(scene.is_registered(), "{:?}", scene.states);
+}
+
+#[test]
+fn a_stream_that_a_call_lives_on_is_kept_whatever_is_not_answered_by_it() {
+    for is_called in [false, true] {
+        let mut scene = over_tcp();
+        scene.run(Duration::from_secs(1));
+        assert!(scene.is_registered());
+        if is_called {
+            let invite = "INVITE sip:1001-a1b2@10.0.0.2:5060 SIP/2.0\r\nVia: SIP/2.0/TCP 10.0.0.1:5060;branch=z9hG4bKi\r\n\
+                From: <sip:7@pbx.example>;tag=i\r\nTo: <sip:1001@pbx.example>\r\nCall-ID: i\r\nCSeq: 1 INVITE\r\n\
+                Contact: <sip:7@10.0.0.1;transport=tcp>\r\nContent-Length: 0\r\n\r\n";
+            let from = Transmit {
+                transport: Transport::Tcp,
+                local: Side::Bob.address(),
+                remote: REGISTRAR.parse().unwrap(),
+                bytes: Vec::new(),
+            };
+            hears(&mut scene, &from, invite.as_bytes());
+            while scene.endpoint.poll_transmit().is_some() {}
+        }
+        scene.registrar.is_down = true;
+        let now = scene.now;
+        scene.endpoint.reregister(now, scene.id).unwrap();
+        scene.run(Duration::from_secs(13));
+        let left = scene.endpoint.poll_silent_stream();
+        assert_eq!(left, (!is_called).then(|| tcp(REGISTRAR)), "with a call: {is_called}");
+    }
 }
 
 #[test]

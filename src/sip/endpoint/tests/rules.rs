@@ -452,7 +452,7 @@ fn a_trunk_that_asks_in_twenty_other_realms_gets_no_credentials() {
         let mut pair = pair();
         let invite = call_with_account(&mut pair, Some("trunk"));
         pair.inject(Side::Bob, Side::Alice.address(), challenge(&invite, &format!("realm{n}"), "n").as_bytes());
-        let target = crate::sip::Target::udp(Side::Alice.address());
+        let target = Target::udp(Side::Alice.address());
         let from = crate::sip::event::Party { display: None, uri: Uri::parse("sip:us@x").unwrap() };
         let uri = Uri::parse("sip:10.0.0.1").unwrap();
         let account = Some(Account { realm: Some("trunk".to_owned()), ..Account::new("user", "secret") });
