@@ -5,7 +5,7 @@ use super::answerer::{Media, serve};
 use super::designs::sleep_until;
 use offhook::audio::frame::level_dbfs;
 use offhook::audio::g711::Law;
-use offhook::media::sys::{BATCH, Datagrams, enable_timestamps};
+use offhook::media::sys::{Datagrams, enable_timestamps};
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -80,7 +80,7 @@ struct Call {
 
 impl Call {
     fn turn(&mut self, datagrams: &mut Datagrams) {
-        datagrams.receive(&self.rtp, BATCH);
+        datagrams.receive(&self.rtp);
         for (octets, from, _) in datagrams.iter() {
             let Some(codes) = octets.filter(|_| from == self.remote).and_then(|o| o.get(12..172)) else { continue };
             let mut samples = [0i16; 160];

@@ -145,7 +145,7 @@ fn wheel(orders: &Receiver<Order>, read: Read, is_connected: bool) {
                     }
                 }
                 Read::Batches => {
-                    datagrams.receive(&call.socket, BATCH);
+                    datagrams.receive(&call.socket);
                     for (octets, from, _) in datagrams.iter() {
                         let Some(octets) = octets.filter(|_| from == call.remote) else { continue };
                         packet[..octets.len()].copy_from_slice(octets);

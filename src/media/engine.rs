@@ -133,8 +133,6 @@ pub(super) struct Engine {
     shown: [Option<SocketAddr>; 3],
     /// Turns missed before one of which only the first half is done.
     unsaid: Option<u32>,
-    /// Datagrams were refused in the last turn: a flood may be on, and the peer's are to be found in it.
-    is_flooded: bool,
     /// Something was put into the uplink or the events in this turn.
     pub(super) rings: bool,
 }
@@ -176,7 +174,6 @@ impl Engine {
             seam: Seam::default(),
             shown: [None; 3],
             unsaid: None,
-            is_flooded: false,
             rings: false,
         }
     }
@@ -319,7 +316,7 @@ impl Engine {
     fn drain(&self, turn: &mut Turn<'_>) {
         let mut taken = 0;
         while taken < DATAGRAMS_PER_TURN {
-            let count = turn.datagrams.receive(&self.socket, BATCH);
+            let count = turn.datagrams.receive(&self.socket);
             if count < BATCH {
                 return;
             }
@@ -390,8 +387,7 @@ impl Engine {
 
     fn receive(&mut self, turn: &mut Turn<'_>, setup: &mut Setup) {
         let Setup { media, ears, protection, handshake, .. } = setup;
-        let Self { receiver, events, shared, rings, socket, sender, bridge, srtp_failures, is_flooded, .. } = self;
-        let refused = receiver.counters.rejected + *srtp_failures;
+        let Self { receiver, events, shared, rings, socket, sender, bridge, srtp_failures, .. } = self;
         let mut woken = false;
         let mut report = |event| {
             if let (LegEvent::Digit(key), Some(bridge)) = (&event, bridge.as_mut()) {
@@ -399,11 +395,9 @@ impl Engine {
             }
             push_event(events, shared, rings, event);
         };
-        // To find a socket empty costs almost as much as to read a packet.
-        let mut most = if *is_flooded { BATCH } else { 1 };
         let mut taken = 0;
         loop {
-            let count = turn.datagrams.receive(socket, most);
+            let count = turn.datagrams.receive(socket);
             taken += count;
             for (octets, from, at) in turn.datagrams.iter_mut() {
                 let age = at.and_then(|at| turn.wall.duration_since(at).ok()).filter(|age| *age < OLDEST_ARRIVAL);
@@ -431,13 +425,10 @@ impl Engine {
                     *srtp_failures += 1;
                 }
             }
-            let is_all = count < most || most == 1 && !receiver.awaits_packet(turn.now);
-            if is_all || taken >= DATAGRAMS_PER_TURN {
+            if count < BATCH || taken >= DATAGRAMS_PER_TURN {
                 break;
             }
-            most = BATCH;
         }
-        *is_flooded = receiver.counters.rejected + *srtp_failures > refused;
         *rings |= woken;
     }
 

@@ -148,11 +148,6 @@ impl Receiver {
         self.lock.as_ref().is_some_and(|lock| lock.admits_handshake(from))
     }
 
-    /// Whether another packet may have come by now, behind those that were taken in.
-    pub(super) fn awaits_packet(&self, now: Instant) -> bool {
-        self.jitter.is_due(now)
-    }
-
     /// Asks for what the next turn needs beside the receiver itself.
     pub(super) fn prefetch(&self) {
         prefetch(self.jitter.coming());

@@ -52,14 +52,12 @@ impl Datagrams {
         }
     }
 
-    /// Takes up to `most` waiting datagrams, and no more than [`BATCH`], from the socket without blocking; fewer mean that it
-    /// is empty.
-    pub fn receive(&mut self, socket: &UdpSocket, most: usize) -> usize {
-        let most = most.min(BATCH);
+    /// Takes up to [`BATCH`] waiting datagrams from the socket without blocking; fewer mean that it is empty.
+    pub fn receive(&mut self, socket: &UdpSocket) -> usize {
         let payloads = self.payloads.iter_mut();
         let rest = self.names.iter_mut().zip(self.controls.iter_mut()).zip(self.headers.iter_mut());
         let mut vectors = [const { MaybeUninit::<libc::iovec>::uninit() }; BATCH];
-        for ((payload, ((name, control), header)), vector) in payloads.zip(rest).zip(vectors.iter_mut()).take(most) {
+        for ((payload, ((name, control), header)), vector) in payloads.zip(rest).zip(vectors.iter_mut()) {
             let vector = vector.write(libc::iovec { iov_base: payload.as_mut_ptr().cast(), iov_len: MAX_DATAGRAM });
             header.msg_len = 0;
             header.msg_hdr.msg_name = std::ptr::from_mut(name).cast();
@@ -70,18 +68,18 @@ impl Datagrams {
             header.msg_hdr.msg_controllen = CONTROL as _;
             header.msg_hdr.msg_flags = 0;
         }
-        // SAFETY: each of the first `most` headers points to a name, a control buffer and a vector of the lengths given, all of
+        // SAFETY: every header points to a name, a control buffer and a vector of the lengths given, all of
         // which live until the call returns; the socket is open for as long as it is borrowed.
         let count = unsafe {
             libc::recvmmsg(
                 socket.as_raw_fd(),
                 self.headers.as_mut_ptr(),
-                most as libc::c_uint,
+                BATCH as libc::c_uint,
                 libc::MSG_DONTWAIT as _,
                 std::ptr::null_mut(),
             )
         };
-        self.received = usize::try_from(count).unwrap_or(0).min(most);
+        self.received = usize::try_from(count).unwrap_or(0).min(BATCH);
         self.received
     }
 
@@ -249,14 +247,14 @@ mod tests {
                 sender.send_to(&vec![7; length], to).unwrap();
             }
             let mut datagrams = Datagrams::new();
-            assert_eq!(datagrams.receive(&receiver, BATCH), 4);
+            assert_eq!(datagrams.receive(&receiver), 4);
             let lengths: Vec<_> = datagrams.iter().map(|(octets, _, _)| octets.map(<[u8]>::len)).collect();
             assert_eq!(lengths, [Some(1), Some(MAX_DATAGRAM), None, Some(12)]);
             for (_, from, at) in datagrams.iter() {
                 assert_eq!(from, sender.local_addr().unwrap());
                 assert!(at.unwrap().elapsed().unwrap() < Duration::from_secs(5));
             }
-            assert_eq!(datagrams.receive(&receiver, BATCH), 0);
+            assert_eq!(datagrams.receive(&receiver), 0);
             assert_eq!(datagrams.iter().count(), 0);
         }
     }

@@ -250,13 +250,6 @@ impl JitterBuffer {
         (began >= self.cursor).then(|| self.behind_us(now, began) - self.wanted_us())
     }
 
-    /// Whether the packet behind the newest one may have come by `now`, were it as fast as the fastest of the last seconds.
-    #[must_use]
-    pub fn is_due(&self, now: Instant) -> bool {
-        let now_us = now.saturating_duration_since(self.epoch).as_micros() as i64;
-        self.state == State::Idle || now_us >= self.newest * TICK_US + self.delay.base()
-    }
-
     /// Lays a packet on the line.
     pub fn insert(&mut self, arrival: Instant, sequence: u16, timestamp: u32, payload: &[u8]) -> Insertion {
         if payload.is_empty() || payload.len() > MAX_PAYLOAD {

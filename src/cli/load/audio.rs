@@ -162,7 +162,7 @@ impl Audio {
             if self.sockets.len() > SLICES as usize { (slice as usize, SLICES as usize) } else { (0, 1) };
         for (index, socket) in self.sockets.iter().enumerate().skip(first).step_by(step) {
             for _ in 0..READS / BATCH {
-                let count = datagrams.receive(socket, BATCH);
+                let count = datagrams.receive(socket);
                 for (octets, from, at) in datagrams.iter() {
                     let parsed = octets.map(Packet::parse);
                     let Some(Ok(packet)) = parsed else {

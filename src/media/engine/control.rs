@@ -5,7 +5,6 @@ use crate::media::leg_media::LegMedia;
 use crate::media::mouth::Mouth;
 use crate::media::protection::Protection;
 use crate::media::setup::Setup;
-use crate::media::sys::BATCH;
 use crate::rtp::rtcp::MAX_REPORT;
 use crate::rtp::srtp::MAX_RTCP_OVERHEAD;
 use std::net::SocketAddr;
@@ -30,7 +29,7 @@ impl Engine {
             return;
         }
         self.report_due = Some(turn.now + self.settings.rtcp_interval);
-        turn.datagrams.receive(&self.rtcp, BATCH);
+        turn.datagrams.receive(&self.rtcp);
         for (octets, from, at) in turn.datagrams.iter_mut() {
             // They have waited here for up to an interval.
             let age = at.and_then(|at| turn.wall.duration_since(at).ok()).unwrap_or_default();

@@ -336,23 +336,6 @@ fn a_sender_with_a_fast_or_slow_clock_neither_runs_over_nor_dry() {
 }
 
 #[test]
-fn the_next_packet_is_due_when_the_fastest_of_the_last_seconds_would_have_brought_it() {
-    let start = Instant::now();
-    let at = |ms| start + Duration::from_millis(ms);
-    let mut buffer = JitterBuffer::new(start);
-    assert!(buffer.is_due(at(0)), "nothing has come");
-    buffer.insert(at(5), 1, 160, &[0; 160]);
-    assert!(!buffer.is_due(at(24)) && buffer.is_due(at(25)));
-    // A late one says nothing about the one behind it.
-    buffer.insert(at(33), 2, 320, &[0; 160]);
-    assert!(!buffer.is_due(at(44)) && buffer.is_due(at(45)));
-    buffer.insert(at(67), 4, 640, &[0; 80]);
-    assert!(!buffer.is_due(at(74)) && buffer.is_due(at(75)), "the missing one may come no longer");
-    buffer.reset();
-    assert!(buffer.is_due(at(0)));
-}
-
-#[test]
 fn a_flood_keeps_memory_bounded_and_the_newest_audio() {
     let now = Instant::now();
     let mut buffer = JitterBuffer::new(now);
