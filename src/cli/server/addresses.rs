@@ -176,7 +176,7 @@ mod tests {
         let listen = [Listen::udp(([192, 0, 2, 1], 5070).into())];
         let local = local_addresses(&listen, &[], None, &[network("127.0.0.1/32")], &route);
         assert_eq!(local.len(), 1);
-        assert_eq!(local[0].advertised, ([192, 0, 2, 1], 5070).into());
+        assert_eq!(local[0].advertised, SocketAddr::from(([192, 0, 2, 1], 5070)));
     }
 
     #[test]

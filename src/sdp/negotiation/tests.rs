@@ -168,7 +168,7 @@ fn host_names_ipv6_and_multicast_addresses() {
     assert_eq!(name.remote_name.as_deref(), Some("media.example.com"));
     assert_eq!(name.direction, Direction::SendRecv);
     let six = answer(&["m=audio 4000 RTP/AVP 0", "c=IN IP6 2001:db8::5"]).unwrap().negotiated;
-    assert_eq!(six.remote, "[2001:db8::5]:4000".parse().unwrap());
+    assert_eq!(six.remote, "[2001:db8::5]:4000".parse::<SocketAddr>().unwrap());
     for address in ["224.2.1.1/127", "255.255.255.255", "evil host", "a;b"] {
         let line = format!("c=IN IP4 {address}");
         assert!(answer(&["m=audio 4000 RTP/AVP 0", &line]).is_err(), "{address}");
