@@ -21,6 +21,8 @@ const FIRST_LIVE: u32 = 1 << 30;
 const CUT_OFF_KEPT: usize = 8;
 /// Letters spoken in a second, where nobody tells: what was heard of an answer whose words come after it was cut off.
 const LETTERS_PER_SECOND: f64 = 15.0;
+/// Voice of the caller that may be a word. Less is a click.
+const WORD: Duration = Duration::from_millis(100);
 /// What a model that is to speak first is told.
 const SPEAK_FIRST: &str = "(The call has just been answered. Begin the conversation.)";
 
@@ -37,12 +39,40 @@ pub(super) struct Conversing {
     /// How much was heard of answers that were cut off.
     cut_off: Vec<(AnswerId, Duration)>,
     last_voiced: Option<Instant>,
+    unanswered: Unanswered,
     caller_speaks: bool,
     no_input: Duration,
     /// When the caller has been silent for too long.
     silence_at: Option<Instant>,
     /// The flow goes on: no further answer is taken, the one under way is played to its end.
     ending: bool,
+}
+
+/// What the caller has said by our own ears, since the vendor last took a turn for finished or began to answer. Of a vendor
+/// that says nothing about the end of a turn, it is all that is known of where the turn's answer began to be waited for.
+#[derive(Debug, Default)]
+struct Unanswered {
+    voice: Duration,
+    last: Option<Instant>,
+}
+
+impl Unanswered {
+    /// An interruption, of which the voice over the answer was not told from the answer's echo.
+    fn over_answer(last: Instant) -> Self {
+        Self { voice: WORD, last: Some(last) }
+    }
+
+    /// A piece of voice of this length has arrived.
+    fn voice(&mut self, arrived: Instant, length: Duration) {
+        self.voice = self.voice.saturating_add(length);
+        self.last = Some(arrived);
+    }
+
+    /// The last voice, where there was as much as a word: an answer begins.
+    fn take(&mut self) -> Option<Instant> {
+        let Self { voice, last } = std::mem::take(self);
+        last.filter(|_| voice >= WORD)
+    }
 }
 
 /// What the flow gives a session.
@@ -72,7 +102,11 @@ impl Conversing {
             if !self.turns_are_local() {
                 // Over an answer, it may be the answer's echo.
                 let is_voice = frame.voiced && self.answers.is_empty();
-                self.stream.voice(is_voice, self.rate.duration_of(samples.len()));
+                let length = self.rate.duration_of(samples.len());
+                if is_voice {
+                    self.unanswered.voice(frame.arrived, length);
+                }
+                self.stream.voice(is_voice, length);
             }
         }
     }
@@ -136,6 +170,7 @@ impl Session {
                     last_utterance: UtteranceId(FIRST_LIVE + request.0 * (1 << 12)),
                     cut_off: Vec::new(),
                     last_voiced: None,
+                    unanswered: Unanswered::default(),
                     caller_speaks: false,
                     no_input: brief.no_input,
                     silence_at: (!brief.speak_first && brief.opening.is_none()).then(|| now + brief.no_input),
@@ -191,6 +226,12 @@ impl Session {
                         return;
                     }
                     conversing.silence_at = None;
+                    if let Some(silent) = conversing.unanswered.take()
+                        && !self.ledger.is_under_way()
+                    {
+                        // The vendor has not said when it took the caller for finished.
+                        self.ledger.begin(silent);
+                    }
                     self.ledger.mark(Stage::FirstToken, now);
                     self.ledger.mark(Stage::FirstAudio, now);
                     self.playout.speak_live(utterance);
@@ -217,6 +258,7 @@ impl Session {
                 conversing.caller_speaks = true;
                 conversing.silence_at = None;
                 let onset = conversing.last_voiced.unwrap_or(now);
+                conversing.unanswered = Unanswered::over_answer(onset);
                 if self.queued {
                     self.barge_in = Some(onset);
                 }
@@ -224,6 +266,7 @@ impl Session {
             }
             Some(RealtimeEvent::SpeechStopped) => {
                 conversing.caller_speaks = false;
+                conversing.unanswered = Unanswered::default();
                 self.ledger.begin(conversing.last_voiced.unwrap_or(now));
                 self.ledger.mark(Stage::EndOfTurn, now);
             }
@@ -351,7 +394,21 @@ fn cut_at_word(text: &str, letters: usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::cut_at_word;
+    use super::{Unanswered, cut_at_word};
+    use std::time::{Duration, Instant};
+
+    #[test]
+    fn an_answer_is_waited_for_from_the_last_voice_of_as_much_as_a_word_and_once() {
+        let (began, frame) = (Instant::now(), Duration::from_millis(20));
+        let mut unanswered = Unanswered::default();
+        assert_eq!(unanswered.take(), None, "a greeting answers nobody");
+        unanswered.voice(began, frame);
+        assert_eq!(unanswered.take(), None, "a click");
+        (0..6).for_each(|n| unanswered.voice(began + n * frame, frame));
+        assert_eq!(unanswered.take(), Some(began + 5 * frame));
+        assert_eq!(unanswered.take(), None, "the next answer has no turn of its own");
+        assert_eq!(Unanswered::over_answer(began).take(), Some(began));
+    }
 
     #[test]
     fn what_was_heard_ends_at_a_word() {

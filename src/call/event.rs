@@ -218,7 +218,7 @@ pub enum CallEvent {
         /// What it said.
         detail: String,
     },
-    /// A call moved to another provider of a stage because the one before failed.
+    /// A call moved to another provider of a stage because the one before failed, or to a fresh connection of the same.
     ProviderChanged {
         /// Which call.
         call: CallId,

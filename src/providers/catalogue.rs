@@ -110,8 +110,11 @@ pub fn sunset(vendor: &str, model: &str) -> Option<&'static Sunset> {
         Some(start) => model.starts_with(start),
         None => model == known,
     };
-    // One vendor by either of its interfaces.
-    let vendor = vendor.strip_suffix("-chat").unwrap_or(vendor);
+    // One vendor by either of its interfaces; and Deepgram's agents think with OpenAI's models unless told otherwise.
+    let vendor = match vendor.strip_suffix("-chat").unwrap_or(vendor) {
+        "deepgram" if model.starts_with("gpt-") => "openai",
+        vendor => vendor,
+    };
     SUNSETS.iter().find(|sunset| sunset.vendor == vendor && concerns(sunset.model))
 }
 
@@ -171,6 +174,8 @@ mod tests {
         assert_eq!(sunset("openai", "gpt-realtime").map(|s| s.instead), Some("gpt-realtime-2.1"));
         assert_eq!(sunset("openai", "gpt-realtime-2.1"), None);
         assert_eq!(sunset("groq", "whisper-1"), None);
+        assert_eq!(sunset("deepgram", "gpt-4o-mini").map(|s| s.on), Some(day(2027, 1, 14)));
+        assert_eq!(sunset("deepgram", "nova-3"), None);
     }
 
     #[test]

@@ -105,6 +105,16 @@ pub enum ProviderError {
     },
 }
 
+/// Codes for an account without money: OpenAI's, which servers that follow it use as well.
+pub const NO_CREDIT: &[&str] =
+    &["insufficient_quota", "credit_balance_exhausted", "billing_hard_limit_reached", "billing_not_active"];
+
+/// Whether a vendor's words hold one of [`NO_CREDIT`].
+#[must_use]
+pub fn is_unpaid(words: &str) -> bool {
+    NO_CREDIT.iter().any(|code| words.contains(code))
+}
+
 fn retry_in(after: &Option<Duration>) -> String {
     after.map_or_else(String::new, |after| format!(" for {} s", after.as_secs_f32()))
 }
@@ -178,7 +188,8 @@ impl ProviderError {
     }
 
     /// The error for an HTTP status (of a request, or of a refused WebSocket upgrade). `words` is what the body says,
-    /// `retry_after` the header of that name. 429 for want of money differs by vendor: find that before calling this.
+    /// `retry_after` the header of that name. 429 for want of money is known by [`NO_CREDIT`]; where a vendor has other
+    /// words for it, find them before calling this.
     #[must_use]
     pub fn from_status(provider: ProviderName, status: u16, words: &str, retry_after: Option<Duration>) -> Self {
         let reason = match in_short(words) {
@@ -190,6 +201,7 @@ impl ProviderError {
             403 if words.to_ascii_lowercase().contains("quota") => Self::Quota { provider, reason },
             401 | 403 => Self::Authentication { provider, reason },
             402 => Self::Quota { provider, reason },
+            429 if is_unpaid(words) => Self::Quota { provider, reason },
             429 => Self::RateLimited { provider, retry_after },
             408 | 409 | 425 | 500..=599 => Self::Transient { provider, reason },
             400..=499 => Self::BadRequest { provider, reason },
@@ -222,6 +234,13 @@ mod tests {
                 "protocol"
             ]
         );
+    }
+
+    #[test]
+    fn too_many_requests_for_want_of_money_are_told_from_too_many_requests() {
+        let of = |words| ProviderError::from_status("v".into(), 429, words, None).kind();
+        assert_eq!(of(r#"{"error":{"type":"insufficient_quota"}}"#), "quota");
+        assert_eq!(of(r#"{"error":{"code":"rate_limit_exceeded"}}"#), "rate_limited");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! One exchange of HTTP with a vendor whose answer is read as it arrives.
 
-use super::error::{ProviderError, ProviderName, in_short};
+use super::error::{ProviderError, ProviderName, in_short, is_unpaid};
 use super::limits::{ANSWER_BYTES, ERROR_BYTES};
 use super::network::Network;
 use super::reach::of_certificate;
@@ -124,9 +124,13 @@ impl Exchange {
 }
 
 impl Refusal {
-    /// The usual reading of a status; vendors' own words for "no money left" are looked for first by their adapters.
+    /// The usual reading of a status and of the code beside it for "no money left"; vendors' own words for that are looked for
+    /// first by their adapters.
     #[must_use]
     pub fn into_error(self, provider: ProviderName) -> ProviderError {
+        if is_unpaid(&self.body) {
+            return ProviderError::Quota { provider, reason: self.message() };
+        }
         ProviderError::from_status(provider, self.status, &self.message(), self.retry_after)
     }
 
@@ -144,6 +148,17 @@ impl Refusal {
 #[must_use]
 pub fn retry_after(value: &str) -> Option<Duration> {
     value.trim().parse::<f32>().ok().and_then(|seconds| Duration::try_from_secs_f32(seconds).ok())
+}
+
+/// "Please try again in 1.2s": the wait that OpenAI names in words only, within a stream.
+#[must_use]
+pub fn wait_in_words(message: &str) -> Option<Duration> {
+    let (_, behind) = message.split_once("try again in ")?;
+    let word = behind.split_whitespace().next()?.trim_end_matches(['.', ',']);
+    match word.strip_suffix("ms") {
+        Some(milliseconds) => milliseconds.parse().ok().map(Duration::from_millis),
+        None => retry_after(word.strip_suffix('s')?),
+    }
 }
 
 /// Sorts the library's error. Its own text repeats the URL: only the innermost cause is kept.
@@ -183,5 +198,16 @@ mod tests {
         assert_eq!(retry_after("0.5"), Some(Duration::from_millis(500)));
         assert_eq!(retry_after("soon"), None);
         assert_eq!(retry_after("-1"), None);
+    }
+
+    #[test]
+    fn the_wait_in_words_is_understood() {
+        assert_eq!(
+            wait_in_words("Limit reached. Please try again in 1.5s. Visit …"),
+            Some(Duration::from_millis(1_500))
+        );
+        assert_eq!(wait_in_words("Please try again in 20ms."), Some(Duration::from_millis(20)));
+        assert_eq!(wait_in_words("Please try again in a while"), None);
+        assert_eq!(wait_in_words("no"), None);
     }
 }

@@ -18,6 +18,10 @@ pub const PATIENCE: Duration = FAIL_OVER.saturating_sub(TAKE_OVER);
 /// The same for a voice, which is quicker when it is well, and whose successor has more to do: all callers of a vendor that
 /// died come at once, each over a fresh connection.
 pub const VOICE_PATIENCE: Duration = PATIENCE.saturating_sub(Duration::from_millis(200));
+/// What a vendor that nobody stands behind is left on a fresh connection of its own, once it is late by [`PATIENCE`]. With
+/// the silence that ends a turn (0.45 s) and the call's own words about the failure (0.3 s) it adds up to 3 s at the most,
+/// which is what a caller is made to wait.
+pub const LAST_TRY: Duration = Duration::from_millis(1_200);
 /// From the caller's last word to an answer of a vendor that lives and takes the turns itself: the longest of their own
 /// patience is 8 s (OpenAI's semantic detection of turns at its lowest eagerness; Deepgram's Flux waits 5 s), and
 /// [`PATIENCE`] is ours.

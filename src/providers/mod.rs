@@ -12,6 +12,7 @@ pub mod embed;
 mod error;
 pub mod exchange;
 pub mod format;
+pub mod inbox;
 pub mod limits;
 pub mod listing;
 pub mod llm;

@@ -144,10 +144,11 @@ impl Registry {
         let stage = StageKind::SpeechToText;
         let local = self.local.stt.clone();
         let members = self.members(stage, catalogue::STT, &self.stt, names, local, &[])?;
-        single(&members).map_or_else(
-            || SteadySpeechToText::new(members).map(|steady| Arc::new(steady) as _).ok_or_else(|| none(stage)),
-            Ok,
-        )
+        match members.as_slice() {
+            // The offline engine alone needs nobody to watch over it.
+            [only] if *names == [LOCAL] => Ok(Arc::clone(&only.provider)),
+            _ => SteadySpeechToText::new(members).map(|steady| Arc::new(steady) as _).ok_or_else(|| none(stage)),
+        }
     }
 
     /// Speech to text that begins with `names` and goes over to the providers of the language that is heard. `language` is
@@ -404,7 +405,7 @@ pub fn lacks(model: &str, languages: &[&str], language: &str, instead: &str) -> 
     }
 }
 
-/// The offline engines alone need nobody to watch over them.
+/// A voice that nobody stands behind: what it cannot say, the call says by itself.
 fn single<P: ?Sized>(members: &[Member<P>]) -> Option<Arc<P>> {
     match members {
         [only] => Some(Arc::clone(&only.provider)),

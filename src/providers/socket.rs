@@ -241,10 +241,17 @@ fn authority(uri: &Uri) -> Option<(String, u16, bool)> {
     Some((host, uri.port_u16().unwrap_or(if secure { 443 } else { 80 }), secure))
 }
 
+/// Headers by which vendors name a request.
+const REQUEST_IDS: [&str; 3] = ["dg-request-id", "x-request-id", "request-id"];
+
 fn refused(provider: ProviderName, response: &Response<Option<Vec<u8>>>, keys: &Keys) -> ProviderError {
     let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
     let body = response.body().as_deref().map(String::from_utf8_lossy).unwrap_or_default();
     let words = keys.hide(header("dg-error").unwrap_or(&body).to_owned());
+    // What the vendor's support asks for.
+    if let Some(request) = REQUEST_IDS.iter().find_map(|name| header(name)) {
+        tracing::warn!(%provider, status = response.status().as_u16(), request = in_short(request), "provider_refuses");
+    }
     let retry_after = header("retry-after").and_then(super::exchange::retry_after);
     ProviderError::from_status(provider, response.status().as_u16(), &words, retry_after)
 }

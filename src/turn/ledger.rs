@@ -44,8 +44,9 @@ impl Stage {
 pub struct TurnRecord {
     /// The agent's turn that answered.
     pub turn: TurnId,
-    /// Stage and time since the caller's last voiced frame. A transcript may be ready before later stages; a
-    /// stage that did not happen (the agent answered with a tool only) is missing.
+    /// Stage and time since the caller's last voiced frame. A transcript may be ready before later stages; a stage that did
+    /// not happen (the agent answered with a tool only), or of which nobody tells (a speech-to-speech model that keeps the
+    /// end of the caller's turn to itself), is missing.
     pub stages: Vec<(Stage, Duration)>,
 }
 
@@ -80,9 +81,15 @@ impl Ledger {
         self.mark(Stage::CallerSilent, caller_silent);
     }
 
+    /// A turn has begun, and its answer has not been heard.
+    #[must_use]
+    pub fn is_under_way(&self) -> bool {
+        self.current.first().is_some_and(Option::is_some)
+    }
+
     /// Marks a stage; only the first mark of each counts. Ignored while no turn is under way.
     pub fn mark(&mut self, stage: Stage, at: Instant) {
-        let under_way = stage == Stage::CallerSilent || self.current.first().is_some_and(Option::is_some);
+        let under_way = stage == Stage::CallerSilent || self.is_under_way();
         if let (true, Some(slot)) = (under_way, self.current.get_mut(stage as usize)) {
             slot.get_or_insert(at);
         }
@@ -131,7 +138,9 @@ mod tests {
         let mut ledger = Ledger::default();
         ledger.mark(Stage::FirstAudio, t0);
         assert_eq!(ledger.finish(TurnId(1), t0), None, "a greeting answers no turn");
+        assert!(!ledger.is_under_way());
         ledger.begin(t0);
+        assert!(ledger.is_under_way());
         ledger.mark(Stage::EndOfTurn, t0 + ms(300));
         ledger.mark(Stage::FirstAudio, t0 + ms(340));
         ledger.mark(Stage::FirstAudio, t0 + ms(900));
@@ -139,6 +148,7 @@ mod tests {
         assert_eq!(record.at(Stage::FirstAudio), Some(ms(340)), "the first mark counts");
         assert_eq!(record.at(Stage::Transcript), None);
         assert_eq!(record.total(), Some(ms(350)));
+        assert!(!ledger.is_under_way());
         assert_eq!(ledger.finish(TurnId(3), t0 + ms(999)), None, "a turn is recorded once");
     }
 

@@ -27,6 +27,8 @@ const V2: [&str; 7] =
     ["model", "encoding", "sample_rate", "eot_threshold", "eager_eot_threshold", "eot_timeout_ms", "keyterm"];
 /// How long a `Configure` is considered.
 const CONSIDERED: Duration = Duration::from_millis(30);
+/// Audio to which there is an answer in any case.
+const ANSWERED: Duration = Duration::from_secs(1);
 /// Silence from which a turn may be over, early and for good.
 const EAGER: Duration = Duration::from_millis(120);
 const ENDED: Duration = Duration::from_millis(300);
@@ -72,6 +74,7 @@ impl Vendor for Deepgram {
             told: String::new(),
             idle: Duration::ZERO,
             patience: self.patience,
+            answered: false,
             left: false,
         };
         Ok(if request.path == "/v1/listen" {
@@ -95,6 +98,8 @@ struct Listening {
     told: String,
     idle: Duration,
     patience: Duration,
+    /// It has said something, or has heard as much as it answers to: before that, nothing but audio keeps it.
+    answered: bool,
     left: bool,
 }
 
@@ -111,6 +116,7 @@ impl Listening {
         if self.ear.take(octets) > Duration::from_millis(260) {
             self.context.complain("a message of more than 250 ms");
         }
+        self.answered |= self.ear.audio() >= ANSWERED;
     }
 
     /// Takes a `Configure`, one at a time.
@@ -173,6 +179,7 @@ impl Listen {
     fn report(&mut self, speech_final: bool, from_finalize: bool) -> Vec<Say> {
         let words = self.listening.ear.report();
         self.listening.told.clear();
+        self.listening.answered = true;
         vec![self.results(&words, (true, speech_final, from_finalize))]
     }
 }
@@ -187,8 +194,11 @@ impl Conversation for Listen {
             let words = self.listening.ear.words();
             return self.listening.news().map(|_| self.results(&words, (false, false, false))).into_iter().collect();
         }
-        self.listening.idle = Duration::ZERO;
-        match message.json()["type"].as_str() {
+        let kind = message.json()["type"].clone();
+        if kind != "KeepAlive" || self.listening.answered {
+            self.listening.idle = Duration::ZERO;
+        }
+        match kind.as_str() {
             Some("Finalize") => self.report(false, true),
             Some("KeepAlive") => Vec::new(),
             Some("Configure") => self.listening.configure(message.json()),

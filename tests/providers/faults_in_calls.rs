@@ -1,13 +1,14 @@
 //! What a caller notices when vendors fail: whole calls over SIP and RTP, through a second vendor of each stage.
 
 use crate::chaos::served;
-use crate::fakes::voice::{self, Voice};
+use crate::fakes::voice;
 use crate::fakes::{FakeServer, Misbehaviour, Vendor, llm_anthropic, llm_openai, plain, stt_assemblyai, stt_deepgram};
 use crate::fakes::{tts_cartesia, tts_elevenlabs};
+use crate::pipelines::{CALLER, caller_says};
 use crate::support::{Phone, TestServer};
 use futures_util::future::join_all;
 use offhook::base::Pii;
-use offhook::call::{CallEvent, Engines, LineError, Unanswered};
+use offhook::call::{Engines, LineError, Unanswered};
 use offhook::media::MediaError;
 use offhook::providers::Network;
 use offhook::providers::limits::FAIL_OVER;
@@ -19,7 +20,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 
-const CALLER: [u8; 4] = [127, 0, 0, 1];
 const AGENT: &str = "
 agent: assistant
 start: talk
@@ -95,11 +95,6 @@ fn start(fake: impl Vendor) -> FakeServer {
     FakeServer::start(fake)
 }
 
-/// The caller's voice: words long enough for turn-taking to take them for speech.
-fn caller_says(text: &str) -> Vec<i16> {
-    Voice { word: Duration::from_millis(140), gap: Duration::from_millis(60) }.speak(text, 8_000)
-}
-
 /// What is heard of the agent up to 600 ms of silence.
 async fn answer(phone: &mut Phone) -> Vec<u32> {
     phone.heard = Some(Vec::new());
@@ -116,10 +111,7 @@ fn pitches(text: &str) -> Vec<u32> {
 async fn goodbye(phone: &mut Phone, server: &mut TestServer) {
     phone.play(&caller_says("thanks")).await;
     assert_eq!(phone.ended().await, EndCause::Remote);
-    let completed = server
-        .event("the end", |e| if let CallEvent::CallEnded { completed, .. } = e { Some(*completed) } else { None })
-        .await;
-    assert!(completed);
+    server.completes().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -9,6 +9,7 @@ mod fakes;
 mod fakes_base;
 mod fakes_voice;
 mod faults;
+mod faults_alone;
 mod faults_by_vendor;
 mod faults_in_calls;
 mod llm;

@@ -18,12 +18,12 @@ use offhook::tools::EgressPolicy;
 use std::sync::Arc;
 use std::time::Duration;
 
-const CALLER: [u8; 4] = [127, 0, 0, 1];
+pub const CALLER: [u8; 4] = [127, 0, 0, 1];
 
 /// The stages of an agent, by the lines of its file.
-struct Pipeline {
-    lines: String,
-    accounts: Vec<Account>,
+pub struct Pipeline {
+    pub lines: String,
+    pub accounts: Vec<Account>,
 }
 
 impl Pipeline {
@@ -50,7 +50,7 @@ nodes:
         Registry::new(specs, network, Box::new(|_| None), Local::default())
     }
 
-    async fn serve(&self) -> (TestServer, Arc<Registry>, Vec<Arc<Meter>>) {
+    pub async fn serve(&self) -> (TestServer, Arc<Registry>, Vec<Arc<Meter>>) {
         let registry = Arc::new(self.registry());
         let agent = offhook::agent::Agent::parse("agent.yaml", &self.agent(), &[]).unwrap_or_else(|e| panic!("{e}"));
         let speech = agent.speech.clone();
@@ -85,7 +85,7 @@ nodes:
 }
 
 /// The caller's voice: words long enough for turn-taking to take them for speech.
-fn caller_says(text: &str) -> Vec<i16> {
+pub fn caller_says(text: &str) -> Vec<i16> {
     let voice = Voice { word: Duration::from_millis(140), gap: Duration::from_millis(60) };
     voice.speak(text, 8_000)
 }
@@ -123,10 +123,7 @@ async fn call_through(pipeline: &Pipeline) -> (TestServer, Vec<Arc<Meter>>) {
     }
     phone.play(&caller_says("thanks")).await;
     assert_eq!(phone.ended().await, EndCause::Remote);
-    let completed = server
-        .event("the end", |e| if let CallEvent::CallEnded { completed, .. } = e { Some(*completed) } else { None })
-        .await;
-    assert!(completed);
+    server.completes().await;
     pipeline.assert_no_complaints();
     (server, meters)
 }
@@ -185,10 +182,19 @@ async fn converses(vendor: Played) {
     let mut records = Vec::new();
     while let Ok(event) = server.events.try_recv() {
         if let CallEvent::TurnLatency { record, .. } = event {
-            records.push(record.total());
+            records.push(record);
         }
     }
     println!("{}: {records:?}", vendor.name());
+    let [record] = records.as_slice() else { panic!("{}: {records:?}", vendor.name()) };
+    let stages: Vec<_> = record.stages.iter().map(|(stage, _)| stage.name()).collect();
+    for stage in ["caller_silent", "first_token", "first_audio", "first_packet"] {
+        assert!(stages.contains(&stage), "{}: {stage} is not among {stages:?}", vendor.name());
+    }
+    // The only one that does not say when it took the caller for finished.
+    assert_eq!(stages.contains(&"end_of_turn"), vendor.vendor != "gemini", "{}: {stages:?}", vendor.name());
+    let waited = record.total().unwrap_or_default();
+    assert!(!waited.is_zero() && waited < Duration::from_secs(3), "{}: {waited:?}", vendor.name());
     pipeline.assert_no_complaints();
     if !OF_OTHER_FORMS.contains(&vendor.vendor) || vendor.vendor == "openai" {
         assert_passed_through(&meters);
@@ -219,10 +225,7 @@ async fn a_vendor_of_speech_to_speech_ends_a_call_by_the_flow_s_exit() {
     phone.play(&caller_says("stop")).await;
     phone.play(&voice::silence(Duration::from_millis(600), 8_000)).await;
     assert_eq!(phone.ended().await, EndCause::Remote);
-    let completed = server
-        .event("the end", |e| if let CallEvent::CallEnded { completed, .. } = e { Some(*completed) } else { None })
-        .await;
-    assert!(completed);
+    server.completes().await;
     pipeline.assert_no_complaints();
 }
 

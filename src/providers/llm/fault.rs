@@ -1,13 +1,10 @@
 //! Errors of language models, sorted by what the vendors' own words say.
 
-use crate::providers::exchange::{Refusal, retry_after};
+use crate::providers::error::NO_CREDIT;
+use crate::providers::exchange::{Refusal, wait_in_words};
 use crate::providers::{ProviderError, ProviderName};
 use serde_json::{Map, Value};
-use std::time::Duration;
 
-/// OpenAI's codes for an account without money; servers that follow it use the same.
-const NO_CREDIT: &[&str] =
-    &["insufficient_quota", "credit_balance_exhausted", "billing_hard_limit_reached", "billing_not_active"];
 /// Codes of what the vendor will not talk about.
 pub(super) const FILTERED: &[&str] =
     &["content_filter", "bio_policy", "misalignment_policy_violation", "content_policy_violation"];
@@ -72,20 +69,10 @@ pub(super) fn within(provider: &ProviderName, error: &Value) -> ProviderError {
         },
     };
     let words = if message.is_empty() { code } else { message };
-    match ProviderError::from_status(provider.clone(), status, words, wait(message)) {
+    match ProviderError::from_status(provider.clone(), status, words, wait_in_words(message)) {
         // A status that is no error, sent as an error.
         ProviderError::Protocol { provider, reason } => ProviderError::Transient { provider, reason },
         error => error,
-    }
-}
-
-/// "Please try again in 1.2s": the wait that OpenAI names in words only, within a stream.
-fn wait(message: &str) -> Option<Duration> {
-    let (_, behind) = message.split_once("try again in ")?;
-    let word = behind.split_whitespace().next()?.trim_end_matches(['.', ',']);
-    match word.strip_suffix("ms") {
-        Some(milliseconds) => milliseconds.parse().ok().map(Duration::from_millis),
-        None => retry_after(word.strip_suffix('s')?),
     }
 }
 
@@ -124,18 +111,5 @@ mod tests {
         assert_eq!(of(json!({"code": 200})), "transient");
         assert_eq!(of(json!("the backend died")), "transient");
         assert_eq!(of(json!(null)), "transient");
-    }
-
-    #[test]
-    fn the_wait_in_words_is_understood() {
-        let of = |message: &str| match within(&"v".into(), &json!({"code": "rate_limit_exceeded", "message": message}))
-        {
-            ProviderError::RateLimited { retry_after, .. } => retry_after,
-            other => panic!("{other}"),
-        };
-        assert_eq!(of("Limit reached. Please try again in 1.5s. Visit …"), Some(Duration::from_millis(1500)));
-        assert_eq!(of("Please try again in 20ms."), Some(Duration::from_millis(20)));
-        assert_eq!(of("Please try again in a while"), None);
-        assert_eq!(of("no"), None);
     }
 }

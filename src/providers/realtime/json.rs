@@ -2,7 +2,7 @@
 
 use crate::base::Pii;
 use crate::base::chat::{Message, ToolCall};
-use crate::providers::error::in_short;
+use crate::providers::error::{in_short, is_unpaid};
 use crate::providers::wire::{Closed, Frame};
 use crate::providers::{ProviderError, ProviderName};
 use serde_json::{Map, Value};
@@ -65,10 +65,29 @@ pub(super) fn closed(provider: &ProviderName, closed: &Closed) -> ProviderError 
         Some(code) => format!("closed with {code}: {}", in_short(&closed.reason)),
         None => in_short(&closed.reason),
     };
+    let says = closed.reason.to_ascii_lowercase();
     match closed.code {
+        // With whatever code: it is no use to try again.
+        Some(_) if is_unpaid(&says) || says.contains("quota") => ProviderError::Quota { provider, reason },
         Some(1002 | 1003 | 1007 | 1009 | 1010) => ProviderError::Protocol { provider, reason },
         Some(1008) => ProviderError::BadRequest { provider, reason },
         Some(3000 | 4001) => ProviderError::Authentication { provider, reason },
         _ => ProviderError::Transient { provider, reason },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_close_says_whose_fault_it_is_and_one_for_want_of_money_says_that_whatever_its_code() {
+        let kind = |code, reason: &str| closed(&"v".into(), &Closed { code, reason: reason.into() }).kind();
+        assert_eq!(kind(Some(1008), "override is not allowed"), "bad_request");
+        assert_eq!(kind(Some(1002), "This request exceeds your quota limit."), "quota");
+        assert_eq!(kind(Some(1008), "insufficient_quota"), "quota");
+        assert_eq!(kind(Some(3000), "no"), "authentication");
+        assert_eq!(kind(Some(1011), ""), "transient");
+        assert_eq!(kind(None, "it ended"), "transient");
     }
 }

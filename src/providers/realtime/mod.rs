@@ -108,6 +108,8 @@ pub struct Patience {
     pub session: Duration,
     /// For the first sound of an answer that is owed.
     pub answer: Duration,
+    /// For the same from a fresh session of the vendor's own, where there is no other.
+    pub last_try: Duration,
 }
 
 /// A speech-to-speech vendor.

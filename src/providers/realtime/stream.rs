@@ -9,7 +9,8 @@ use super::{
 use crate::base::Pii;
 use crate::base::chat::ToolSpec;
 use crate::providers::exchange::Exchange;
-use crate::providers::limits::{PATIENCE, VOICE_PATIENCE};
+use crate::providers::inbox::{Inbox, Input, Taken};
+use crate::providers::limits::{LAST_TRY, PATIENCE, VOICE_PATIENCE};
 use crate::providers::network::Network;
 use crate::providers::socket::Socket;
 use crate::providers::wire::{Handshake, Request};
@@ -17,10 +18,10 @@ use crate::providers::{Meter, ProviderError, ProviderName, Settings};
 use std::collections::VecDeque;
 use std::future::{Future, pending};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{Instant, sleep_until};
 
 /// Events in the call's receiver. Few, so that an interruption leaves little void audio behind.
@@ -29,8 +30,6 @@ const EVENTS: usize = 32;
 const EVENTS_WAITING: usize = 8_192;
 /// Pushed audio that the task has not taken yet: two seconds of 20 ms frames. The oldest goes first.
 const FRAMES_WAITING: usize = 100;
-/// Everything else that the task has not taken yet. Only a task that is starved of processor time gets there.
-const COMMANDS_WAITING: usize = 256;
 
 /// A vendor behind the trait of the call.
 pub struct Realtime {
@@ -55,7 +54,8 @@ impl Realtime {
     ) -> Self {
         // The deadlines are where a vendor fails by itself; it has company before that.
         let session = settings.connect_timeout.min(settings.patience(VOICE_PATIENCE));
-        let patience = Patience { session, answer: settings.patience(PATIENCE) };
+        let (answer, last_try) = (settings.patience(PATIENCE), settings.patience(LAST_TRY));
+        let patience = Patience { session, answer, last_try };
         Self {
             vendor: Arc::new(vendor),
             name: settings.name.clone(),
@@ -102,13 +102,14 @@ impl SpeechToSpeech for Realtime {
         let session = Session::new(self.name.clone(), vendor, self.deadlines, meter, request).map_err(fail)?;
         self.meter.began();
         let (events, receiver) = mpsc::channel(EVENTS);
-        let inbox = Arc::new(Inbox::default());
+        let shared = Arc::new(Shared { inbox: Inbox::new(FRAMES_WAITING), void: AtomicU32::new(0) });
         let task = Task {
             name: self.name.clone(),
             network: self.network.clone(),
             connect: self.deadlines.connect,
             session,
-            inbox: Arc::clone(&inbox),
+            meter: Arc::clone(&self.meter),
+            shared: Arc::clone(&shared),
             events,
             waiting: VecDeque::new(),
             socket: None,
@@ -116,13 +117,12 @@ impl SpeechToSpeech for Realtime {
             _place: place,
         };
         tokio::spawn(task.run());
-        Ok((Box::new(Handle { inbox }), receiver))
+        Ok((Box::new(Handle { shared }), receiver))
     }
 }
 
-/// What the call pushes.
-enum Input {
-    Audio(Vec<i16>),
+/// What the call says beside its audio.
+enum Control {
     Commit,
     Interrupt(AnswerId, Duration),
     Result { call: String, tool: String, content: Pii<String>, failed: bool },
@@ -131,100 +131,46 @@ enum Input {
     Probe,
 }
 
-#[derive(Default)]
-struct Queue {
-    inputs: VecDeque<Input>,
-    frames: usize,
-    /// Samples in them, and how many of those are worth waking the task for.
-    samples: usize,
-    appetite: usize,
-}
-
 /// Between the handle and the task.
-#[derive(Default)]
-struct Inbox {
-    queue: Mutex<Queue>,
-    stirred: Notify,
-    closed: AtomicBool,
-    lost: AtomicU64,
+struct Shared {
+    inbox: Inbox<Control>,
     /// Answers up to this one are void already, whatever the task still does.
     void: AtomicU32,
 }
 
-impl Inbox {
-    fn queue(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn put(&self, input: Input) {
-        let mut queue = self.queue();
-        let mut is_due = true;
-        if let Input::Audio(samples) = &input {
-            queue.frames += 1;
-            queue.samples = queue.samples.saturating_add(samples.len());
-            is_due = queue.samples >= queue.appetite;
-            if queue.frames > FRAMES_WAITING
-                && let Some(oldest) = queue.inputs.iter().position(|input| matches!(input, Input::Audio(_)))
-            {
-                queue.inputs.remove(oldest);
-                queue.frames -= 1;
-                self.lost.fetch_add(1, Ordering::Relaxed);
-            }
-        } else if queue.inputs.len() - queue.frames >= COMMANDS_WAITING {
-            self.lost.fetch_add(1, Ordering::Relaxed);
-            return;
-        }
-        queue.inputs.push_back(input);
-        drop(queue);
-        if is_due {
-            self.stirred.notify_one();
-        }
-    }
-
-    /// Audio alone does not wake the task before there are so many samples of it.
-    fn rest(&self, appetite: usize) {
-        let mut queue = self.queue();
-        queue.appetite = appetite;
-        if queue.frames > 0 && queue.samples >= appetite {
-            self.stirred.notify_one();
-        }
-    }
-}
-
 struct Handle {
-    inbox: Arc<Inbox>,
+    shared: Arc<Shared>,
 }
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        self.inbox.closed.store(true, Ordering::Release);
-        self.inbox.stirred.notify_one();
+        self.shared.inbox.close();
     }
 }
 
 impl RealtimeStream for Handle {
     fn push(&mut self, samples: &[i16]) {
-        self.inbox.put(Input::Audio(samples.to_vec()));
+        self.shared.inbox.push(samples);
     }
     fn commit(&mut self) {
-        self.inbox.put(Input::Commit);
+        self.shared.inbox.put(Control::Commit);
     }
     fn interrupt(&mut self, answer: AnswerId, heard: Duration) {
-        self.inbox.void.fetch_max(answer.0, Ordering::AcqRel);
-        self.inbox.put(Input::Interrupt(answer, heard));
+        self.shared.void.fetch_max(answer.0, Ordering::AcqRel);
+        self.shared.inbox.put(Control::Interrupt(answer, heard));
     }
     fn tool_result(&mut self, call: &str, tool: &str, content: &str, failed: bool) {
         let (call, tool, content) = (call.to_owned(), tool.to_owned(), Pii::new(content.to_owned()));
-        self.inbox.put(Input::Result { call, tool, content, failed });
+        self.shared.inbox.put(Control::Result { call, tool, content, failed });
     }
     fn update(&mut self, instructions: &str, tools: &[ToolSpec]) {
-        self.inbox.put(Input::Update { instructions: instructions.to_owned(), tools: tools.to_vec() });
+        self.shared.inbox.put(Control::Update { instructions: instructions.to_owned(), tools: tools.to_vec() });
     }
     fn probe(&mut self) {
-        self.inbox.put(Input::Probe);
+        self.shared.inbox.put(Control::Probe);
     }
     fn tell(&mut self, text: &str) {
-        self.inbox.put(Input::Tell(Pii::new(text.to_owned())));
+        self.shared.inbox.put(Control::Tell(Pii::new(text.to_owned())));
     }
 }
 
@@ -240,7 +186,8 @@ struct Task {
     network: Network,
     connect: Duration,
     session: Session,
-    inbox: Arc<Inbox>,
+    meter: Arc<Meter>,
+    shared: Arc<Shared>,
     events: mpsc::Sender<RealtimeEvent>,
     /// Events that the receiver has no room for.
     waiting: VecDeque<RealtimeEvent>,
@@ -254,7 +201,7 @@ impl Task {
         let started = Instant::now();
         loop {
             let now = started.elapsed();
-            if self.inbox.closed.load(Ordering::Acquire) || self.events.is_closed() {
+            if self.shared.inbox.is_closed() || self.events.is_closed() {
                 self.session.goodbye(now);
                 self.perform(now);
                 return;
@@ -273,7 +220,7 @@ impl Task {
             let due = self.session.poll_timeout().map(|at| started + at);
             tokio::select! {
                 biased;
-                () = self.inbox.stirred.notified() => {}
+                () = self.shared.inbox.stirred() => {}
                 () = self.events.closed() => {}
                 permit = self.events.reserve(), if !self.waiting.is_empty() => {
                     if let (Ok(permit), Some(event)) = (permit, self.waiting.pop_front()) {
@@ -312,29 +259,27 @@ impl Task {
 
     /// What the call has pushed meanwhile.
     fn take(&mut self, now: Duration) {
-        let lost = self.inbox.lost.swap(0, Ordering::Relaxed);
+        let Taken { inputs, lost, .. } = self.shared.inbox.take();
         if lost > 0 {
+            self.meter.dropped(lost);
             tracing::warn!(provider = %self.name, lost, "session_inputs_lost");
         }
-        let inputs = {
-            let mut queue = self.inbox.queue();
-            (queue.frames, queue.samples) = (0, 0);
-            std::mem::take(&mut queue.inputs)
-        };
         for input in inputs {
             match input {
                 Input::Audio(samples) => self.session.push(now, &samples),
-                Input::Commit => self.session.commit(now),
-                Input::Interrupt(answer, heard) => self.session.interrupt(now, answer, heard),
-                Input::Result { call, tool, content, failed } => {
+                Input::Control(Control::Commit) => self.session.commit(now),
+                Input::Control(Control::Interrupt(answer, heard)) => self.session.interrupt(now, answer, heard),
+                Input::Control(Control::Result { call, tool, content, failed }) => {
                     self.session.tool_result(now, &call, &tool, content.expose(), failed);
                 }
-                Input::Update { instructions, tools } => self.session.update(now, &instructions, &tools),
-                Input::Tell(text) => self.session.tell(now, text.expose()),
-                Input::Probe => self.session.probe(now),
+                Input::Control(Control::Update { instructions, tools }) => {
+                    self.session.update(now, &instructions, &tools)
+                }
+                Input::Control(Control::Tell(text)) => self.session.tell(now, text.expose()),
+                Input::Control(Control::Probe) => self.session.probe(now),
             }
         }
-        self.inbox.rest(self.session.appetite());
+        self.shared.inbox.rest(self.session.appetite());
     }
 
     fn perform(&mut self, now: Duration) {
@@ -372,7 +317,7 @@ impl Task {
         while let Some(event) = self.session.poll_event() {
             self.waiting.push_back(event);
         }
-        let void = self.inbox.void.load(Ordering::Acquire);
+        let void = self.shared.void.load(Ordering::Acquire);
         while let Some(event) = self.waiting.front() {
             let is_void = match event {
                 RealtimeEvent::Audio { answer, .. } | RealtimeEvent::AudioEnded { answer } => {

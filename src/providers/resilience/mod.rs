@@ -6,6 +6,9 @@
 //!   request ──▶ [a] ─────────▶ hedge: [b] too, first wins ──────▶ [b] from the start / from where [a] stopped
 //!                 └ circuit open ──▶ [b]
 //! ```
+//!
+//! A provider of a call's ear or conversation that nobody stands behind is its own successor, once: late, or gone, it is
+//! asked again over a fresh connection and hears the same. Where that is of no use either, the call says so.
 
 mod course;
 mod health;
@@ -22,6 +25,7 @@ pub use realtime::SteadySpeechToSpeech;
 pub use stt::SteadySpeechToText;
 pub use tts::SteadyTextToSpeech;
 
+use super::ProviderError;
 use std::sync::Arc;
 
 /// One provider of a stage with what is known of its health.
@@ -44,6 +48,12 @@ impl<P: ?Sized> Member<P> {
     pub fn new(provider: Arc<P>) -> Self {
         Self { provider, health: Arc::default() }
     }
+}
+
+/// Whether a provider that nobody stands behind is asked once more: not where it asks to be left alone, and not where it
+/// would say the same again.
+fn may_do_better(error: &ProviderError) -> bool {
+    error.is_retryable() && !matches!(error, ProviderError::Busy { .. } | ProviderError::RateLimited { .. })
 }
 
 /// The first of `members` from `after` on that takes requests, else the first that has not been tried: a caller is better

@@ -1,17 +1,19 @@
 //! Speech-to-speech providers in order: when a session fails for good, the next provider opens one and is told what was
-//! said. When it is late with what it owes the call, the next one is asked besides, and whoever speaks first serves.
+//! said. When it is late with what it owes the call, the next one is asked besides, and whoever speaks first serves. A
+//! provider that is alone is asked once more itself, over a fresh session, and given up where that is late too.
 
 mod caller;
 mod debt;
 #[cfg(test)]
 mod tests;
 
-use super::{Member, pick};
+use super::{Member, may_do_better, pick};
 use crate::base::Pii;
 use crate::base::chat::{Message, ToolSpec};
+use crate::providers::limits::LAST_TRY;
 use crate::providers::realtime::{
-    AnswerId, RealtimeCapabilities, RealtimeEvent, RealtimeRequest, RealtimeSession, RealtimeStream, SpeechToSpeech,
-    TurnsBy,
+    AnswerId, Patience, RealtimeCapabilities, RealtimeEvent, RealtimeRequest, RealtimeSession, RealtimeStream,
+    SpeechToSpeech, TurnsBy,
 };
 use crate::providers::{Meter, ProviderError, ProviderName};
 use caller::{Caller, Change};
@@ -54,11 +56,10 @@ fn open(
 ) -> Result<(usize, RealtimeSession), ProviderError> {
     let mut failure = ProviderError::Stopped { provider: "every provider".into() };
     while let Some(place) = pick(members, tried) {
-        let is_first = tried.is_empty();
         tried.push(place);
         let Some(member) = members.get(place) else { break };
         let mut request = request.clone();
-        if !is_first || place > 0 {
+        if place > 0 {
             // The voice of the agent file is one of the first provider's.
             request.voice = None;
         }
@@ -101,8 +102,7 @@ impl SpeechToSpeech for SteadySpeechToSpeech {
         let mut tried = Vec::new();
         let (place, (stream, inner)) = open(&self.members, &request, &mut tried)?;
         let tape_ms = u32::try_from(TAPE.as_millis()).unwrap_or(u32::MAX);
-        let is_alone = self.members.len() < 2;
-        let mut debt = Debt::new(if is_alone { 0 } else { request.rate.samples_in_ms(tape_ms) });
+        let mut debt = Debt::new(request.rate.samples_in_ms(tape_ms));
         debt.opening(request.opening.is_some() || request.answer_due, Instant::now());
         let session = Arc::new(Mutex::new(Session {
             stream,
@@ -291,7 +291,7 @@ struct Relay {
 impl Relay {
     async fn run(mut self) {
         loop {
-            let late_at = self.late_at();
+            let (late_at, over_at) = (self.late_at(), locked(&self.session).debt.over_at());
             let goes_on = tokio::select! {
                 biased;
                 () = self.events.closed() => false,
@@ -302,6 +302,7 @@ impl Relay {
                     self.challenge();
                     true
                 }
+                () = until(over_at) => self.last_try_over().await,
             };
             if !goes_on {
                 return self.end();
@@ -326,19 +327,41 @@ impl Relay {
         self.members.get(place).map(|member| member.provider.name()).unwrap_or_default()
     }
 
-    /// When another provider is to be asked besides; `None` without one.
+    /// How long the provider in use is waited for; `None` as long as it takes.
+    fn patience(&self) -> Option<Patience> {
+        self.members.get(self.place)?.provider.patience()
+    }
+
+    /// When another session is to be asked besides; `None` without one.
     fn late_at(&self) -> Option<Instant> {
-        if self.rival.is_some() || self.tried.len() >= self.members.len() {
-            return None;
+        let patience = self.patience().filter(|_| self.rival.is_none())?;
+        let debt = &locked(&self.session).debt;
+        let is_anybody_left = self.tried.len() < self.members.len() || self.is_alone() && debt.may_try_again();
+        debt.late_at(patience).filter(|_| is_anybody_left)
+    }
+
+    fn is_alone(&self) -> bool {
+        self.members.len() == 1
+    }
+
+    /// A provider that is alone stands behind itself, once.
+    fn try_again(&mut self) {
+        let (is_alone, patience) = (self.is_alone(), self.patience());
+        let last_try = patience.map_or(LAST_TRY, |patience| patience.last_try);
+        let debt = &mut locked(&self.session).debt;
+        if is_alone && debt.may_try_again() {
+            debt.tries_again(Instant::now() + last_try);
+            self.tried.clear();
         }
-        let patience = self.members.get(self.place)?.provider.patience()?;
-        locked(&self.session).debt.late_at(patience)
     }
 
     /// Asks the next provider besides.
     fn challenge(&mut self) {
+        self.try_again();
         let request = locked(&self.session).request();
-        let Ok((place, (mut stream, inner))) = open(&self.members, &request, &mut self.tried) else { return };
+        let Ok((place, (mut stream, inner))) = open(&self.members, &request, &mut self.tried) else {
+            return locked(&self.session).debt.cannot_try();
+        };
         let (of, to) = (self.provider_name(self.place), self.provider_name(place));
         tracing::info!(late = %of, asked = %to, "speech_to_speech_late");
         let mut session = locked(&self.session);
@@ -377,11 +400,25 @@ impl Relay {
         }
     }
 
+    /// The provider that is alone has had its last try. False when it is given up.
+    async fn last_try_over(&mut self) -> bool {
+        if !locked(&self.session).debt.is_lost() {
+            return true;
+        }
+        let late = self.late();
+        self.member(self.place, |member| member.health.failed(&late));
+        let _ = self.events.send(RealtimeEvent::Failed(late)).await;
+        false
+    }
+
     /// The provider in use has failed, and nobody is asked besides.
     async fn change(&mut self, error: ProviderError) -> bool {
         if self.tried_since.elapsed() >= SECOND_ROUND {
             self.tried = vec![self.place];
             self.tried_since = Instant::now();
+        }
+        if may_do_better(&error) {
+            self.try_again();
         }
         let request = locked(&self.session).request();
         let Ok((place, (mut stream, inner))) = open(&self.members, &request, &mut self.tried) else {
@@ -411,6 +448,9 @@ impl Relay {
                     let Some(rival) = self.rival.take() else { return true };
                     return self.take_over(rival, Some(event), late).await;
                 }
+                if matches!(event, RealtimeEvent::Ready) {
+                    locked(&self.session).debt.fresh_ready();
+                }
                 if rival.waiting.len() < WAITING_MAX {
                     rival.waiting.push(event);
                 }
@@ -427,7 +467,7 @@ impl Relay {
                 false => member.health.abandoned(),
             });
             if !is_wanted {
-                self.tried.retain(|tried| *tried != place);
+                self.may_be_asked_again(place);
             }
         }
         true
@@ -438,13 +478,17 @@ impl Relay {
         if let Some(rival) = self.rival.take() {
             locked(&self.session).rival = None;
             self.member(rival.place, |member| member.health.abandoned());
-            self.tried.retain(|tried| *tried != rival.place);
+            self.may_be_asked_again(rival.place);
         }
     }
 
+    /// Nobody needed it.
+    fn may_be_asked_again(&mut self, place: usize) {
+        self.tried.retain(|tried| *tried != place || *tried == self.place);
+    }
+
     fn late(&self) -> ProviderError {
-        let patience = self.members.get(self.place).and_then(|member| member.provider.patience());
-        let after = patience.map(|patience| patience.answer).unwrap_or_default();
+        let after = self.patience().map(|patience| patience.answer).unwrap_or_default();
         ProviderError::Timeout { provider: self.provider_name(self.place), stage: "answer", after }
     }
 

@@ -1,8 +1,9 @@
-//! Speech-to-text providers in order, changed within a call: the next one hears the present segment from its start.
+//! Speech-to-text providers in order, changed within a call: the next one hears the present segment from its start. A
+//! provider that is alone hears it once more itself, over a fresh stream.
 
 use super::tape::Tape;
-use super::{Member, pick};
-use crate::providers::stt::limits::FLUSH_TIMEOUT;
+use super::{Member, may_do_better, pick};
+use crate::providers::stt::limits::{ENOUGH_AUDIO, FLUSH_TIMEOUT, RECOVERY};
 use crate::providers::stt::{SegmentId, SpeechToText, SttCapabilities, SttEvent, SttRequest, SttStream};
 use crate::providers::{Meter, ProviderError, ProviderName};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -96,6 +97,8 @@ impl SpeechToText for SteadySpeechToText {
             request,
             tried,
             tried_since: Instant::now(),
+            asked_again: None,
+            unheard: None,
             place,
             inner,
             events,
@@ -180,6 +183,10 @@ struct Relay {
     request: SttRequest,
     tried: Vec<usize>,
     tried_since: Instant,
+    /// When a provider that is alone was opened once more, without a word from it since.
+    asked_again: Option<Instant>,
+    /// The segment of which nobody has said a thing: its words are empty for want of an answer.
+    unheard: Option<SegmentId>,
     place: usize,
     inner: mpsc::Receiver<SttEvent>,
     events: mpsc::Sender<SttEvent>,
@@ -192,9 +199,7 @@ impl Relay {
                 event = self.inner.recv() => event,
                 () = tokio::time::sleep(LOOK_OUT) => {
                     if self.is_overdue() {
-                        let provider = self.provider_name();
-                        let error = ProviderError::Timeout { provider, stage: "transcript", after: ANSWER_TIMEOUT };
-                        if !self.change(&error).await {
+                        if !self.change(&self.no_transcript(ANSWER_TIMEOUT)).await {
                             return;
                         }
                     }
@@ -208,22 +213,28 @@ impl Relay {
                         continue;
                     }
                     // It may have been only this once: the stream stays until it closes.
+                    locked(&self.line).finished_at = None;
                     SttEvent::Failed { segment, error }
                 }
                 Some(SttEvent::Unheard { segment }) => {
-                    let provider = self.provider_name();
-                    let error = ProviderError::Timeout { provider, stage: "transcript", after: FLUSH_TIMEOUT };
-                    if self.change(&error).await {
+                    if self.change(&self.no_transcript(FLUSH_TIMEOUT)).await {
                         continue;
                     }
+                    self.unheard = Some(segment);
                     SttEvent::Unheard { segment }
                 }
+                Some(SttEvent::Final { segment, audio, .. }) if self.is_missed(segment, audio) => {
+                    locked(&self.line).finished_at = None;
+                    SttEvent::Failed { segment, error: self.no_transcript(FLUSH_TIMEOUT) }
+                }
                 Some(event) => {
-                    if matches!(event, SttEvent::Partial { .. } | SttEvent::Final { .. }) {
-                        self.well();
-                    }
-                    if matches!(event, SttEvent::Final { .. }) {
+                    if let SttEvent::Final { segment, .. } = &event {
                         locked(&self.line).finished_at = None;
+                        if self.unheard != Some(*segment) {
+                            self.well();
+                        }
+                    } else if matches!(event, SttEvent::Partial { .. }) {
+                        self.well();
                     }
                     event
                 }
@@ -245,6 +256,7 @@ impl Relay {
         if let Some(member) = self.members.get(self.place) {
             member.health.succeeded();
         }
+        self.asked_again = None;
         self.forget_old_tries();
     }
 
@@ -252,17 +264,31 @@ impl Relay {
         self.members.get(self.place).map(|member| member.provider.name()).unwrap_or_default()
     }
 
+    /// Whether these empty words are those of clear speech to which two streams have said nothing.
+    fn is_missed(&self, segment: SegmentId, audio: Duration) -> bool {
+        self.unheard == Some(segment) && self.asked_again.is_some() && audio >= ENOUGH_AUDIO
+    }
+
+    fn no_transcript(&self, after: Duration) -> ProviderError {
+        ProviderError::Timeout { provider: self.provider_name(), stage: "transcript", after }
+    }
+
     fn is_overdue(&self) -> bool {
         locked(&self.line).finished_at.is_some_and(|at| at.elapsed() >= ANSWER_TIMEOUT)
     }
 
-    /// Moves the call to the next provider. False when there is none left.
+    /// Moves the call to the next provider, or to a fresh stream of one that is alone. False when there is none left.
     async fn change(&mut self, error: &ProviderError) -> bool {
         let from = self.provider_name();
         if let Some(member) = self.members.get(self.place) {
             member.health.failed(error);
         }
         self.forget_old_tries();
+        let has_tried = self.asked_again.is_some_and(|at| at.elapsed() < RECOVERY);
+        if self.members.len() == 1 && !has_tried && may_do_better(error) {
+            self.asked_again = Some(Instant::now());
+            self.tried.clear();
+        }
         let Ok((place, (mut stream, inner))) = open(&self.members, &self.request, &mut self.tried) else {
             return false;
         };

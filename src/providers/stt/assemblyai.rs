@@ -103,7 +103,7 @@ impl SttVendor for AssemblyAi {
             partials: true,
             end_of_turn: true,
             timestamps: true,
-            detects_language: self.settings.options.contains_key("language_detection"),
+            detects_language: self.settings.options.get("language_detection").and_then(Value::as_bool) == Some(true),
             languages: languages(OFFER.vendor, &self.settings.model),
         }
     }
@@ -348,6 +348,16 @@ mod tests {
              &keyterms_prompt=%5B%22Lindenhof%22%5D"
         );
         assert_eq!(machine.handshake().headers[0], ("authorization", Pii::new("secret-key".to_owned())));
+    }
+
+    #[test]
+    fn a_detection_that_is_switched_off_is_none() {
+        let detects = |on: bool| {
+            let settings = settings(&[("language_detection", json!(on))]);
+            let vendor = AssemblyAi { settings, speed: SPEED_DEFAULT, keep_alive: None, expects: true };
+            vendor.capabilities().detects_language
+        };
+        assert!(detects(true) && !detects(false));
     }
 
     #[test]

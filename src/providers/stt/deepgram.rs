@@ -3,7 +3,7 @@
 use super::keyterms::Keyterms;
 use super::message::{ending, mean, number, object, refused, seconds, span_of_words, text, transient, truth, words};
 use super::protocol::{Heard, SttProtocol, SttVendor};
-use super::query::{Query, encoding, language};
+use super::query::{Query, encoding, language, silence};
 use super::stream::VendorSpeechToText;
 use crate::base::Pii;
 use crate::providers::catalogue::Offer;
@@ -58,6 +58,12 @@ pub(super) const EXPECTED: &str = "expected_words";
 /// Ours: milliseconds without audio after which a `KeepAlive` is sent. The vendor closes after ten seconds.
 const KEEP_ALIVE: &str = "keep_alive_ms";
 const KEEP_ALIVE_MS: u64 = 4_000;
+/// Silence in place of the first `KeepAlive` of a connection that has heard nothing: the vendor keeps alive only what it has
+/// answered to once, and it answers to a second of audio (deepgram-dotnet-sdk issue 131). In pieces of a packet's length.
+const FIRST_SILENCE_MS: u32 = 1_000;
+const PACKET_MS: u32 = 100;
+/// The vendor refuses less, in milliseconds.
+const UTTERANCE_END_LEAST: u64 = 1_000;
 
 fn build(settings: &Settings, network: &Network) -> Result<Arc<dyn SpeechToText>, SettingsError> {
     settings.only_options(OPTIONS)?;
@@ -69,6 +75,10 @@ fn build(settings: &Settings, network: &Network) -> Result<Arc<dyn SpeechToText>
             .filter(|ms| (100..10_000).contains(ms))
             .ok_or_else(|| settings.error(format!("{KEEP_ALIVE} is a number from 100 to 9999")))?,
     };
+    let utterance_end = settings.options.get("utterance_end_ms").and_then(Value::as_u64);
+    if utterance_end.is_some_and(|ms| ms < UTTERANCE_END_LEAST) {
+        return Err(settings.error(format!("utterance_end_ms is a number from {UTTERANCE_END_LEAST}")));
+    }
     let keyterms = Keyterms::of(settings, false)?;
     let vendor = Deepgram { settings: settings.clone(), keep_alive: Duration::from_millis(keep_alive), keyterms };
     Ok(Arc::new(VendorSpeechToText::new(settings, network, vendor)))
@@ -113,7 +123,7 @@ impl SttVendor for Deepgram {
     }
 
     fn packet_ms(&self) -> u32 {
-        100
+        PACKET_MS
     }
 
     fn connect(&self, request: &SttRequest, format: AudioFormat) -> Box<dyn SttProtocol> {
@@ -133,8 +143,10 @@ impl SttVendor for Deepgram {
         Box::new(Listen {
             provider: self.settings.name.clone(),
             handshake,
+            format,
             keep_alive: self.keep_alive,
             keyterms: self.keyterms.clone(),
+            has_audio: false,
             spoken: false,
             leaving: false,
         })
@@ -144,8 +156,11 @@ impl SttVendor for Deepgram {
 struct Listen {
     provider: ProviderName,
     handshake: Handshake,
+    format: AudioFormat,
     keep_alive: Duration,
     keyterms: Keyterms,
+    /// It has been sent audio.
+    has_audio: bool,
     /// Words have come since the last end of a turn.
     spoken: bool,
     leaving: bool,
@@ -199,6 +214,7 @@ impl SttProtocol for Listen {
     }
 
     fn audio(&mut self, octets: &[u8], out: &mut Outbox) -> usize {
+        self.has_audio = true;
         out.binary(octets.to_vec());
         0
     }
@@ -231,8 +247,13 @@ impl SttProtocol for Listen {
     }
 
     fn idle(&mut self, out: &mut Outbox) -> usize {
-        out.json(&json!({"type": "KeepAlive"}));
-        0
+        if std::mem::replace(&mut self.has_audio, true) {
+            out.json(&json!({"type": "KeepAlive"}));
+            return 0;
+        }
+        let packet = silence(self.format, PACKET_MS);
+        (0..FIRST_SILENCE_MS / PACKET_MS).for_each(|_| out.binary(packet.clone()));
+        packet.len() * (FIRST_SILENCE_MS / PACKET_MS) as usize
     }
 
     fn goodbye(&mut self, out: &mut Outbox) {
@@ -298,6 +319,28 @@ mod tests {
         let heard = hear(machine.as_mut(), results(true, false, true));
         assert!(matches!(heard[..], [Heard::Final { .. }, Heard::Flushed]), "{heard:?}");
         assert_eq!(hear(machine.as_mut(), json!({"type": "UtteranceEnd"})), []);
+    }
+
+    #[test]
+    fn a_connection_that_has_heard_nothing_is_kept_alive_by_silence_first_and_one_that_has_by_a_word() {
+        let word = Some(Frame::Text(r#"{"type":"KeepAlive"}"#.into()));
+        let mut machine = listen();
+        let mut out = Outbox::default();
+        assert_eq!(machine.idle(&mut out), 8_000, "the vendor's clock goes on");
+        let sent: Vec<Frame> = std::iter::from_fn(|| out.next_frame()).collect();
+        assert_eq!(sent, vec![Frame::Binary(vec![0xFF; 800].into()); 10], "a second of it, of µ-law");
+        assert_eq!((machine.idle(&mut out), out.next_frame()), (0, word.clone()));
+        let mut machine = listen();
+        machine.audio(&[0; 800], &mut out);
+        out.next_frame();
+        assert_eq!((machine.idle(&mut out), out.next_frame()), (0, word));
+    }
+
+    #[test]
+    fn a_gap_that_the_vendor_refuses_is_refused_here() {
+        let network = Network::new(&[]).expect("a network");
+        let refused = |ms: u64| build(&settings(&[("utterance_end_ms", json!(ms))]), &network).is_err();
+        assert!(refused(999) && !refused(1_000));
     }
 
     #[test]

@@ -51,6 +51,8 @@ const KEEP_ALIVE: &str = "keep_alive_ms";
 const KEEP_ALIVE_MS: u64 = 4_000;
 /// Ours: whether turns are ended by `ForceEndTurn`, which servers of one's own may be too old for; else by silence.
 const FORCE: &str = "force_end_turn";
+/// What the model is made for.
+const PACKET_MS: u32 = 80;
 /// Without audio for so long, an open turn dangles.
 const DANGLES_AFTER: Duration = Duration::from_millis(500);
 /// Silence that lets the model end a turn.
@@ -94,7 +96,7 @@ impl SttVendor for Flux {
     }
 
     fn packet_ms(&self) -> u32 {
-        80
+        PACKET_MS
     }
 
     /// Noise opens no turn, and a turn that is not open is not ended.
@@ -149,9 +151,8 @@ struct Listen {
 impl Listen {
     fn send_silence(&self, milliseconds: u32, out: &mut Outbox) -> usize {
         let octets = silence(self.format, milliseconds);
-        let length = octets.len();
-        out.binary(octets);
-        length
+        octets.chunks(self.format.bytes_of(PACKET_MS)).for_each(|packet| out.binary(packet.to_vec()));
+        octets.len()
     }
 
     fn turn_info(&mut self, message: &Value, heard: &mut Vec<Heard>) {
@@ -307,7 +308,8 @@ mod tests {
         assert!(matches!(turn(machine.as_mut(), "EndOfTurn")[..], [Heard::Final { .. }, Heard::Flushed]));
         let mut machine = listen(&[("force_end_turn", json!(false))]);
         assert_eq!(machine.finish(&mut out), 4_000);
-        assert_eq!(out.next_frame(), Some(Frame::Binary(vec![0xFF; 4_000].into())), "silence of µ-law");
+        let sent: Vec<Frame> = std::iter::from_fn(|| out.next_frame()).collect();
+        assert_eq!((sent.len(), &sent[0]), (7, &Frame::Binary(vec![0xFF; 640].into())), "silence of µ-law, in packets");
     }
 
     #[test]

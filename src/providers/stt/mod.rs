@@ -163,7 +163,7 @@ pub enum SttEvent {
         /// 0.0–1.0, where the vendor says.
         confidence: Option<f32>,
     },
-    /// The stream has moved to another provider in the middle of the call.
+    /// The stream has moved to another provider in the middle of the call, or to a fresh stream of the same.
     FellOver {
         /// The one that failed.
         from: ProviderName,

@@ -2,12 +2,14 @@
 //!
 //! The models for it find no turns themselves: what was said is committed when the caller pauses.
 
-use super::message::{ending, limited, object, refused, text, transient, unauthorized, unpaid};
+use super::message::{ending, object, refused, text, transient, unauthorized, unpaid};
 use super::protocol::{Heard, SttProtocol, SttVendor};
 use super::query::{Query, encoding, language, silence};
 use super::stream::VendorSpeechToText;
 use crate::base::Pii;
 use crate::providers::catalogue::Offer;
+use crate::providers::error::is_unpaid;
+use crate::providers::exchange::wait_in_words;
 use crate::providers::format::AudioFormat;
 use crate::providers::wire::{Closed, Frame, Handshake, Outbox};
 use crate::providers::{
@@ -237,11 +239,13 @@ impl Transcription {
         let (kind, code, words) = (text(error, "/type"), text(error, "/code"), text(error, "/message"));
         let provider = &self.provider;
         match (kind, code) {
-            (_, "insufficient_quota" | "billing_hard_limit_reached") => unpaid(provider, words),
+            _ if is_unpaid(kind) || is_unpaid(code) => unpaid(provider, words),
             (_, "invalid_api_key" | "account_deactivated") | ("authentication_error", _) => {
                 unauthorized(provider, words)
             }
-            (_, "rate_limit_exceeded") | ("rate_limit_error", _) => limited(provider),
+            _ if code.contains("rate_limit") || kind == "rate_limit_error" => {
+                ProviderError::RateLimited { provider: provider.clone(), retry_after: wait_in_words(words) }
+            }
             (_, "session_expired") => transient(provider, words),
             ("invalid_request_error", _) => refused(provider, &format!("{code} {words}")),
             _ => transient(provider, &format!("{code} {words}")),
@@ -464,7 +468,9 @@ mod tests {
         assert_eq!(kind("invalid_request_error", "invalid_model"), Err("bad_request"));
         assert_eq!(kind("invalid_request_error", "invalid_api_key"), Err("authentication"));
         assert_eq!(kind("", "insufficient_quota"), Err("quota"));
+        assert_eq!(kind("", "credit_balance_exhausted"), Err("quota"));
         assert_eq!(kind("", "rate_limit_exceeded"), Err("rate_limited"));
+        assert_eq!(kind("", "inference_rate_limit_exceeded"), Err("rate_limited"));
         assert_eq!(kind("server_error", ""), Err("transient"));
     }
 }

@@ -4,6 +4,7 @@ use super::limits::{EVENTS, EVENTS_KEPT, FLUSH_TIMEOUT, INBOX_PIECES};
 use super::protocol::SttVendor;
 use super::session::{Output, Session, Terms};
 use crate::base::{SampleRate, SegmentId};
+use crate::providers::inbox::{Inbox, Input, Taken};
 use crate::providers::limits::GOODBYE;
 use crate::providers::socket::Socket;
 use crate::providers::wire::{Closed, Frame};
@@ -11,12 +12,11 @@ use crate::providers::{
     Meter, Network, ProviderError, ProviderName, Settings, SpeechToText, SttCapabilities, SttEvent, SttRequest,
     SttStream,
 };
-use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::Instant;
 
 /// A vendor over WebSocket. One value serves all calls.
@@ -74,7 +74,7 @@ impl SpeechToText for VendorSpeechToText {
         let rate = request.rate;
         let session = Session::new(self.terms.clone(), Arc::clone(&self.vendor), request, now)
             .map_err(|error| ProviderError::BadRequest { provider: provider.clone(), reason: error.to_string() })?;
-        let inbox = Arc::new(Inbox::default());
+        let inbox = Arc::new(Inbox::new(INBOX_PIECES));
         let (events, receiver) = mpsc::channel(EVENTS);
         let task = Task {
             session,
@@ -94,108 +94,43 @@ impl SpeechToText for VendorSpeechToText {
     }
 }
 
-enum Input {
-    Audio(Vec<i16>),
+/// What the call says beside its audio.
+enum Control {
     Start(SegmentId),
     Finish(SegmentId),
     Discard,
     Expect(Vec<String>),
 }
 
-/// What the call has said and the task has not yet heard. Of too much audio, the oldest is dropped.
-#[derive(Default)]
-struct Inbox {
-    queue: Mutex<Queue>,
-    stirred: Notify,
-}
-
-#[derive(Default)]
-struct Queue {
-    inputs: VecDeque<Input>,
-    pieces: usize,
-    /// Samples in them, and how many of those are worth waking the task for.
-    samples: usize,
-    appetite: usize,
-    dropped: u64,
-    closed: bool,
-}
-
-impl Inbox {
-    fn lock(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn put(&self, input: Input) {
-        let is_due = {
-            let mut queue = self.lock();
-            let mut is_due = true;
-            if let Input::Audio(samples) = &input {
-                queue.pieces += 1;
-                queue.samples = queue.samples.saturating_add(samples.len());
-                is_due = queue.samples >= queue.appetite;
-                if queue.pieces > INBOX_PIECES {
-                    let oldest = queue.inputs.iter().position(|input| matches!(input, Input::Audio(_)));
-                    if oldest.and_then(|place| queue.inputs.remove(place)).is_some() {
-                        queue.pieces -= 1;
-                        queue.dropped += 1;
-                    }
-                }
-            }
-            queue.inputs.push_back(input);
-            is_due
-        };
-        if is_due {
-            self.stirred.notify_one();
-        }
-    }
-
-    /// Audio alone does not wake the task before there are so many samples of it.
-    fn rest(&self, appetite: usize) {
-        let mut queue = self.lock();
-        queue.appetite = appetite;
-        if queue.pieces > 0 && queue.samples >= appetite {
-            self.stirred.notify_one();
-        }
-    }
-
-    /// Everything that waits, how many pieces were dropped since the last time, and whether nobody will say more.
-    fn take(&self) -> (VecDeque<Input>, u64, bool) {
-        let mut queue = self.lock();
-        (queue.pieces, queue.samples) = (0, 0);
-        (std::mem::take(&mut queue.inputs), std::mem::take(&mut queue.dropped), queue.closed)
-    }
-}
-
 struct Stream {
-    inbox: Arc<Inbox>,
+    inbox: Arc<Inbox<Control>>,
 }
 
 impl SttStream for Stream {
     fn push(&mut self, samples: &[i16]) {
-        self.inbox.put(Input::Audio(samples.to_vec()));
+        self.inbox.push(samples);
     }
 
     fn start(&mut self, segment: SegmentId) {
-        self.inbox.put(Input::Start(segment));
+        self.inbox.put(Control::Start(segment));
     }
 
     fn finish(&mut self, segment: SegmentId) {
-        self.inbox.put(Input::Finish(segment));
+        self.inbox.put(Control::Finish(segment));
     }
 
     fn discard(&mut self) {
-        self.inbox.put(Input::Discard);
+        self.inbox.put(Control::Discard);
     }
 
     fn expect(&mut self, phrases: &[String]) {
-        self.inbox.put(Input::Expect(phrases.to_vec()));
+        self.inbox.put(Control::Expect(phrases.to_vec()));
     }
 }
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        self.inbox.lock().closed = true;
-        self.inbox.stirred.notify_one();
+        self.inbox.close();
     }
 }
 
@@ -205,7 +140,7 @@ struct Task {
     session: Session,
     /// Of the samples that are pushed.
     rate: SampleRate,
-    inbox: Arc<Inbox>,
+    inbox: Arc<Inbox<Control>>,
     events: mpsc::Sender<SttEvent>,
     meter: Arc<Meter>,
     network: Network,
@@ -222,7 +157,7 @@ impl Task {
         while self.obey().await {
             let due = self.session.poll_timeout().map(Instant::from_std);
             tokio::select! {
-                () = self.inbox.stirred.notified() => {
+                () = self.inbox.stirred() => {
                     if !self.read_inbox() {
                         break;
                     }
@@ -261,22 +196,22 @@ impl Task {
 
     /// False when the call has left.
     fn read_inbox(&mut self) -> bool {
-        let (inputs, dropped, closed) = self.inbox.take();
-        if dropped > 0 {
-            self.meter.dropped(dropped);
-            tracing::warn!(provider = %self.provider, pieces = dropped, "speech_to_text_audio_dropped");
+        let Taken { inputs, lost, closed } = self.inbox.take();
+        if lost > 0 {
+            self.meter.dropped(lost);
+            tracing::warn!(provider = %self.provider, pieces = lost, "speech_to_text_audio_dropped");
         }
         let now = Instant::now().into_std();
         for input in inputs {
             match input {
                 Input::Audio(samples) => self.session.push(&samples, now, &self.meter.conversions),
-                Input::Start(segment) => {
+                Input::Control(Control::Start(segment)) => {
                     self.meter.began();
                     self.session.start(segment, now);
                 }
-                Input::Finish(segment) => self.session.finish(segment, now),
-                Input::Discard => self.session.discard(now),
-                Input::Expect(phrases) => self.session.expect(phrases),
+                Input::Control(Control::Finish(segment)) => self.session.finish(segment, now),
+                Input::Control(Control::Discard) => self.session.discard(now),
+                Input::Control(Control::Expect(phrases)) => self.session.expect(phrases),
             }
         }
         let appetite = u32::try_from(self.session.appetite().as_millis()).unwrap_or(u32::MAX);
@@ -381,54 +316,5 @@ async fn sleep_until(due: Option<Instant>) {
     match due {
         Some(due) => tokio::time::sleep_until(due).await,
         None => std::future::pending().await,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn of_too_much_audio_the_oldest_is_dropped_and_counted_and_nothing_else() {
-        let inbox = Arc::new(Inbox::default());
-        let mut stream = Stream { inbox: Arc::clone(&inbox) };
-        stream.push(&[0]);
-        stream.start(SegmentId(1));
-        for piece in 1..=INBOX_PIECES as i16 + 2 {
-            stream.push(&[piece]);
-        }
-        stream.finish(SegmentId(1));
-        let (inputs, dropped, closed) = inbox.take();
-        assert_eq!((inputs.len(), dropped, closed), (INBOX_PIECES + 2, 3, false));
-        assert!(matches!(inputs.front(), Some(Input::Start(SegmentId(1)))));
-        assert!(matches!(inputs.get(1), Some(Input::Audio(samples)) if samples == &[3]));
-        assert!(matches!(inputs.back(), Some(Input::Finish(SegmentId(1)))));
-        drop(stream);
-        assert!(inbox.take().2, "the call has left");
-    }
-
-    #[tokio::test]
-    async fn audio_wakes_nobody_before_there_is_a_packet_of_it_and_everything_else_does_at_once() {
-        let inbox = Arc::new(Inbox::default());
-        let mut stream = Stream { inbox: Arc::clone(&inbox) };
-        let wakes = || {
-            let woken = std::pin::pin!(inbox.stirred.notified()).enable();
-            inbox.take();
-            woken
-        };
-        inbox.rest(480);
-        stream.push(&[0; 160]);
-        stream.push(&[0; 160]);
-        assert!(!wakes());
-        (0..3).for_each(|_| stream.push(&[0; 160]));
-        assert!(wakes());
-        stream.push(&[0; 160]);
-        stream.finish(SegmentId(1));
-        assert!(wakes());
-        stream.push(&[0; 160]);
-        inbox.rest(160);
-        assert!(wakes(), "what came meanwhile counts");
-        inbox.rest(0);
-        assert!(!wakes(), "nothing has come");
     }
 }

@@ -128,9 +128,6 @@ impl Whisper {
         let request = self.request(&wav);
         let exchange = match Exchange::begin(provider.clone(), &self.network, &request, self.timeout).await? {
             Ok(exchange) => exchange,
-            Err(refusal) if refusal.body.contains("insufficient_quota") => {
-                return Err(ProviderError::Quota { provider, reason: refusal.message() });
-            }
             Err(refusal) => return Err(refusal.into_error(provider)),
         };
         let body = exchange.whole(self.timeout).await?;

@@ -128,9 +128,6 @@ impl TtsHttpVendor for OpenAi {
     }
 
     fn refused(&self, refusal: Refusal) -> ProviderError {
-        if refusal.body.contains("insufficient_quota") {
-            return ProviderError::Quota { provider: self.settings.name.clone(), reason: refusal.message() };
-        }
         refusal.into_error(self.settings.name.clone())
     }
 }

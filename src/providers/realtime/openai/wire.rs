@@ -1,7 +1,8 @@
 //! The objects of OpenAI Realtime: session, items, errors.
 
 use crate::base::chat::{Message, ToolSpec};
-use crate::providers::error::in_short;
+use crate::providers::error::{in_short, is_unpaid};
+use crate::providers::exchange::wait_in_words;
 use crate::providers::format::{AudioFormat, Encoding};
 use crate::providers::realtime::protocol::RealtimeFormats;
 use crate::providers::realtime::{RealtimeRequest, TurnsBy, json};
@@ -127,12 +128,12 @@ pub(super) fn error(provider: ProviderName, error: &Value) -> ProviderError {
         code => format!("{code}: {}", in_short(message)),
     };
     match code {
-        "insufficient_quota" | "credit_balance_exhausted" | "billing_hard_limit_reached" => {
-            ProviderError::Quota { provider, reason }
-        }
+        code if is_unpaid(code) || is_unpaid(kind) => ProviderError::Quota { provider, reason },
         "invalid_api_key" | "account_deactivated" => ProviderError::Authentication { provider, reason },
         "session_expired" => ProviderError::Transient { provider, reason },
-        code if code.contains("rate_limit") => ProviderError::RateLimited { provider, retry_after: None },
+        code if code.contains("rate_limit") => {
+            ProviderError::RateLimited { provider, retry_after: wait_in_words(message) }
+        }
         _ => match kind {
             "invalid_request_error" => ProviderError::BadRequest { provider, reason },
             "server_error" => ProviderError::Transient { provider, reason },

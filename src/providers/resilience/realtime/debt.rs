@@ -24,6 +24,9 @@ use tokio::time::Instant;
 /// The caller's audio that another vendor can still be told: a turn longer than that is understood from its end.
 pub(super) const TAPE: Duration = Duration::from_secs(6);
 
+/// Silence behind the caller's words is kept for this part of [`TAPE`]: enough for a vendor to find the end of the turn.
+const SILENCE_SHARE: usize = 6;
+
 /// What is owed in one call.
 #[derive(Debug, Default)]
 pub(super) struct Debt {
@@ -34,13 +37,18 @@ pub(super) struct Debt {
     calls: u32,
     /// What the caller has said that no vendor has understood; of too much, the end.
     tape: VecDeque<i16>,
-    /// Samples of [`TAPE`]; none where there is nobody else to tell.
+    /// Samples of [`TAPE`].
     longest: usize,
+    /// Where on the tape the silence begins, while the caller is silent by our own ears.
+    silent_from: Option<usize>,
     /// The caller's turn is over, by our own turn-taking.
     committed: bool,
     /// The answer under way ended before its end.
     broken_off: bool,
     overheard: Option<Overheard>,
+    last_try: Option<LastTry>,
+    /// A last try was made since the vendor last paid.
+    has_tried: bool,
     /// When the vendor last took the caller for speaking, and when it last answered.
     taken_at: Option<Instant>,
     answered_at: Option<Instant>,
@@ -55,6 +63,16 @@ struct Overheard {
     wants_word: bool,
     /// Something was said that needs an answer.
     is_speech: bool,
+}
+
+/// A fresh session of the vendor's own, which nobody stands behind.
+#[derive(Clone, Copy, Debug)]
+struct LastTry {
+    until: Instant,
+    /// It takes audio.
+    is_ready: bool,
+    /// That is all it has to do: what was late was a session.
+    for_session: bool,
 }
 
 /// Voice of the caller that is speech, whatever the vendor takes it for.
@@ -88,15 +106,56 @@ impl Debt {
         {
             answer.since = now;
         }
+        self.fresh_ready();
+        self.last_try = self.last_try.filter(|last_try| !last_try.for_session && self.is_answer());
+    }
+
+    /// Whether the vendor may still be asked over a fresh session of its own, for want of another.
+    pub(super) fn may_try_again(&self) -> bool {
+        !self.has_tried
+    }
+
+    /// It is, and has until then.
+    pub(super) fn tries_again(&mut self, until: Instant) {
+        let for_session = self.session.is_some();
+        (self.has_tried, self.last_try) = (true, Some(LastTry { until, is_ready: false, for_session }));
+    }
+
+    /// It cannot be.
+    pub(super) fn cannot_try(&mut self) {
+        self.last_try = None;
+    }
+
+    /// The fresh session takes audio.
+    pub(super) fn fresh_ready(&mut self) {
+        if let Some(last_try) = &mut self.last_try {
+            last_try.is_ready = true;
+        }
+    }
+
+    /// When the last try is over.
+    pub(super) fn over_at(&self) -> Option<Instant> {
+        self.last_try.map(|last_try| last_try.until)
+    }
+
+    /// The last try is over; true when the vendor is given up. Where it has never said that it owes anything, two sessions
+    /// that live and take the caller for silent are believed.
+    pub(super) fn is_lost(&mut self) -> bool {
+        let is_ready = self.last_try.take().is_some_and(|last_try| last_try.is_ready);
+        self.session.is_some() || self.answer.is_some() || self.overheard.is_some() && !is_ready
     }
 
     /// Audio of the caller.
     pub(super) fn pushed(&mut self, samples: &[i16]) {
-        if self.longest > 0 {
-            self.tape.extend(samples);
-            let excess = self.tape.len().saturating_sub(self.longest);
-            self.tape.drain(..excess);
+        self.tape.extend(samples);
+        if let Some(from) = self.silent_from {
+            // Of the silence, the last is kept: words before it are told however long the vendor takes.
+            let excess = self.tape.len().saturating_sub(from + self.longest / SILENCE_SHARE);
+            self.tape.drain(from..from + excess);
         }
+        let excess = self.tape.len().saturating_sub(self.longest);
+        self.tape.drain(..excess);
+        self.silent_from = self.silent_from.map(|from| from.saturating_sub(excess));
     }
 
     /// The caller has finished, by us.
@@ -107,7 +166,7 @@ impl Debt {
 
     /// By our own ears, the caller speaks.
     pub(super) fn speaks(&mut self) {
-        self.overheard = None;
+        (self.overheard, self.silent_from) = (None, None);
     }
 
     /// By our own ears, the caller has finished; `reports` says that the vendor reports every beginning of speech. True when
@@ -120,6 +179,7 @@ impl Debt {
         let is_taken = since(self.taken_at);
         let is_speech = said.voice >= SPEECH || is_taken;
         let wants_word = reports && is_speech && !is_taken;
+        self.silent_from = Some(self.tape.len());
         self.overheard = Some(Overheard { since: said.to, lives: false, wants_word, is_speech });
         true
     }
@@ -133,19 +193,22 @@ impl Debt {
         if !overheard.is_speech {
             self.overheard = None;
         }
+        if was_owed && self.last_try.take().is_some() {
+            self.has_tried = false;
+        }
         was_owed
     }
 
     /// The caller has finished.
     pub(super) fn finished(&mut self, now: Instant) {
-        self.overheard = None;
+        (self.overheard, self.last_try) = (None, None);
         self.calls = 0;
         self.answer = Some(Answer { since: now, in_words: false });
     }
 
     /// Words are to be answered.
     pub(super) fn told(&mut self, now: Instant) {
-        self.overheard = None;
+        (self.overheard, self.last_try) = (None, None);
         self.answer = Some(Answer { since: now, in_words: true });
     }
 
@@ -165,7 +228,7 @@ impl Debt {
 
     /// The caller's words are known.
     pub(super) fn understood(&mut self) {
-        self.committed = false;
+        (self.committed, self.silent_from) = (false, None);
         self.tape.clear();
         if let Some(answer) = &mut self.answer {
             answer.in_words = true;
@@ -176,9 +239,8 @@ impl Debt {
     pub(super) fn paid(&mut self, now: Instant) {
         self.understood();
         self.answered_at = Some(now);
-        self.overheard = None;
-        self.answer = None;
-        self.session = None;
+        (self.session, self.answer, self.overheard) = (None, None, None);
+        (self.last_try, self.has_tried) = (None, false);
     }
 
     /// The vendor takes the caller for speaking: nothing is owed until it has finished.
@@ -192,7 +254,7 @@ impl Debt {
 
     /// The caller interrupts: nothing is owed until it has finished.
     pub(super) fn void(&mut self) {
-        (self.answer, self.broken_off, self.calls) = (None, false, 0);
+        (self.answer, self.broken_off, self.calls, self.last_try) = (None, false, 0, None);
     }
 
     /// The answer under way ended before its end; whether it is asked for again is seen by what follows.
@@ -253,7 +315,11 @@ mod tests {
     use crate::base::chat::ToolSpec;
     use crate::providers::realtime::AnswerId;
 
-    const PATIENCE: Patience = Patience { session: Duration::from_millis(800), answer: Duration::from_millis(1_000) };
+    const PATIENCE: Patience = Patience {
+        session: Duration::from_millis(800),
+        answer: Duration::from_millis(1_000),
+        last_try: Duration::from_millis(1_200),
+    };
 
     #[derive(Default)]
     struct Told(Vec<usize>, u32);
@@ -299,6 +365,25 @@ mod tests {
         let mut told = Told::default();
         debt.replay(&mut told);
         assert_eq!((told.0.len(), told.1), (0, 0));
+    }
+
+    #[test]
+    fn words_are_told_however_long_the_vendor_takes_over_the_silence_behind_them() {
+        let now = Instant::now();
+        let said = Utterance { from: now, to: now, voice: Duration::from_secs(1) };
+        let mut debt = Debt::new(600);
+        debt.pushed(&[1; 300]);
+        debt.overheard(said, false);
+        (0..100).for_each(|_| debt.pushed(&[0; 20]));
+        let mut told = Told::default();
+        debt.replay(&mut told);
+        assert_eq!(told.0, [400], "the words, and some of the silence");
+        assert_eq!(debt.tape.iter().filter(|sample| **sample == 1).count(), 300);
+        debt.pushed(&[2; 40]);
+        debt.speaks();
+        debt.pushed(&[2; 100]);
+        assert_eq!(debt.tape.iter().filter(|sample| **sample == 2).count(), 140, "all of what the caller goes on with");
+        assert_eq!(debt.tape.iter().filter(|sample| **sample == 1).count(), 300);
     }
 
     #[test]
@@ -361,6 +446,62 @@ mod tests {
         assert!(debt.lives(false));
     }
 
+    #[test]
+    fn a_last_try_is_made_once_until_the_vendor_pays_and_ends_with_the_vendor_given_up() {
+        let now = Instant::now();
+        let mut debt = Debt::new(0);
+        debt.committed(now);
+        assert!(debt.may_try_again());
+        debt.tries_again(now + PATIENCE.last_try);
+        assert_eq!((debt.over_at(), debt.may_try_again()), (Some(now + PATIENCE.last_try), false));
+        debt.fresh_ready();
+        assert!(debt.is_lost(), "the session is there, and its answer is owed");
+        assert_eq!(debt.over_at(), None);
+        debt.committed(now);
+        assert!(!debt.may_try_again(), "it has not paid since");
+        debt.paid(now);
+        debt.committed(now);
+        assert!(debt.may_try_again());
+    }
+
+    #[test]
+    fn what_two_living_sessions_take_for_silence_is_silence() {
+        let now = Instant::now();
+        let said = Utterance { from: now, to: now, voice: Duration::from_secs(2) };
+        for is_ready in [false, true] {
+            let mut debt = Debt::new(0);
+            debt.overheard(said, true);
+            debt.tries_again(now + PATIENCE.last_try);
+            if is_ready {
+                debt.fresh_ready();
+            }
+            assert_eq!(debt.is_lost(), !is_ready);
+        }
+    }
+
+    #[test]
+    fn a_late_session_ends_the_last_try_for_it_and_a_late_sign_of_life_that_for_the_sign() {
+        let now = Instant::now();
+        for speaks_first in [false, true] {
+            let mut debt = Debt::new(0);
+            debt.opening(speaks_first, now);
+            debt.tries_again(now + PATIENCE.last_try);
+            debt.ready(now);
+            assert_eq!((debt.over_at(), debt.may_try_again()), (None, false));
+        }
+        let mut debt = Debt::new(0);
+        debt.committed(now);
+        debt.tries_again(now + PATIENCE.last_try);
+        debt.opening(false, now);
+        debt.ready(now);
+        assert!(debt.over_at().is_some(), "an answer is owed, and the session is the second");
+        let mut debt = Debt::new(0);
+        debt.overheard(Utterance { from: now, to: now, voice: Duration::from_secs(2) }, false);
+        debt.tries_again(now + PATIENCE.last_try);
+        debt.lives(false);
+        assert_eq!((debt.over_at(), debt.may_try_again()), (None, true));
+    }
+
     /// In whatever order things happen: nothing is late after an answer or an interruption, and the tape is bounded.
     #[test]
     fn no_order_of_events_leaves_a_debt_behind_that_is_paid() {
@@ -370,7 +511,7 @@ mod tests {
         for step in 0..20_000 {
             let now = now + Duration::from_millis(step);
             let said = Utterance { from: now, to: now, voice: Duration::from_millis(step % 2_000) };
-            match random.below(16) {
+            match random.below(18) {
                 0 => debt.opening(false, now),
                 1 => debt.opening(true, now),
                 2 => debt.ready(now),
@@ -386,12 +527,15 @@ mod tests {
                 12 => assert!(!debt.overheard(said, step % 3 == 0) || debt.is_answer()),
                 13 => _ = debt.lives(step % 2 == 0),
                 14 => debt.taken(now),
+                15 => debt.tries_again(now + PATIENCE.last_try),
+                16 => _ = debt.is_lost(),
                 _ => {
                     debt.paid(now);
-                    assert_eq!((debt.late_at(PATIENCE), debt.tape.len()), (None, 0));
+                    assert_eq!((debt.late_at(PATIENCE), debt.over_at(), debt.tape.len()), (None, None, 0));
+                    assert!(debt.may_try_again());
                 }
             }
-            assert!(debt.tape.len() <= 50);
+            assert!(debt.tape.len() <= 50 && !(debt.over_at().is_some() && debt.may_try_again()));
             assert!(debt.late_at(PATIENCE).is_none_or(|at| at <= now + TURN_OPEN));
         }
     }

@@ -84,6 +84,8 @@ enum Way {
     Hears(u64),
     /// Answers a probe, and reports speech or not.
     Lives { reports: bool },
+    /// Each session in the next of these ways, at last in the last.
+    InTurn(&'static [Way]),
 }
 
 #[derive(Debug, Default)]
@@ -104,6 +106,7 @@ struct Vendor {
 
 struct Line {
     way: Way,
+    has_heard: bool,
     seen: Arc<Mutex<Seen>>,
     events: mpsc::Sender<RealtimeEvent>,
 }
@@ -122,7 +125,7 @@ impl Line {
                 });
             }
             Way::BreaksOff => {
-                let error = ProviderError::Stopped { provider: "v".into() };
+                let error = ProviderError::Transient { provider: "v".into(), reason: "gone".into() };
                 let answer = AnswerId(1);
                 let all = [
                     RealtimeEvent::CallerSaid(Pii::new("hello".into())),
@@ -133,7 +136,7 @@ impl Line {
                 ];
                 all.into_iter().for_each(|event| events.try_send(event).unwrap());
             }
-            Way::Silent | Way::Deaf | Way::Lives { .. } => {}
+            Way::Silent | Way::Deaf | Way::Lives { .. } | Way::InTurn(_) => {}
         }
     }
 }
@@ -157,10 +160,16 @@ impl SpeechToSpeech for Vendor {
             Message::Caller(text) | Message::Agent { text, .. } => text.expose().clone(),
             Message::ToolResult { content, .. } => content.expose().clone(),
         });
-        self.seen.lock().unwrap().opened.push((words.collect(), request.answer_due));
+        let mut seen = self.seen.lock().unwrap();
+        let way = match self.way {
+            Way::InTurn(ways) => ways[seen.opened.len().min(ways.len() - 1)],
+            way => way,
+        };
+        seen.opened.push((words.collect(), request.answer_due));
+        drop(seen);
         *self.line.lock().unwrap() = Some(events.clone());
-        let line = Line { way: self.way, seen: Arc::clone(&self.seen), events };
-        if self.way != Way::Silent {
+        let line = Line { way, has_heard: false, seen: Arc::clone(&self.seen), events };
+        if way != Way::Silent {
             line.events.try_send(RealtimeEvent::Ready).unwrap();
         }
         if request.answer_due || request.opening.is_some() {
@@ -172,9 +181,8 @@ impl SpeechToSpeech for Vendor {
 
 impl RealtimeStream for Line {
     fn push(&mut self, samples: &[i16]) {
-        let before = self.seen.lock().unwrap().samples;
-        self.seen.lock().unwrap().samples = before + samples.len();
-        if before == 0 && matches!(self.way, Way::Hears(_)) {
+        self.seen.lock().unwrap().samples += samples.len();
+        if !std::mem::replace(&mut self.has_heard, true) && matches!(self.way, Way::Hears(_)) {
             self.answer();
         }
     }
@@ -201,9 +209,13 @@ impl Drop for Line {
     }
 }
 
-const PATIENCE: Patience = Patience { session: Duration::from_millis(800), answer: Duration::from_secs(1) };
+const PATIENCE: Patience = Patience {
+    session: Duration::from_millis(800),
+    answer: Duration::from_secs(1),
+    last_try: Duration::from_millis(1_200),
+};
 
-/// A call of two vendors, what each has seen, and the events with their times since the beginning.
+/// A call of vendors in order, what each has seen, and the events with their times since the beginning.
 struct Call {
     stream: Box<dyn RealtimeStream>,
     events: mpsc::Receiver<RealtimeEvent>,
@@ -218,7 +230,12 @@ impl Call {
         Self::with(ways, opening, TurnsBy::Local)
     }
 
-    fn with(ways: [Way; 2], opening: Option<&str>, turns: TurnsBy) -> Self {
+    /// Of a vendor that nobody stands behind, each session in its own way.
+    fn alone(ways: &'static [Way], opening: Option<&str>, turns: TurnsBy) -> Self {
+        Self::with([Way::InTurn(ways)], opening, turns)
+    }
+
+    fn with<const N: usize>(ways: [Way; N], opening: Option<&str>, turns: TurnsBy) -> Self {
         let mut lines = Vec::new();
         let mut seen = Vec::new();
         let members: Vec<Member<dyn SpeechToSpeech>> = ["a", "b"]
@@ -257,7 +274,7 @@ impl Call {
                 Some(other) => format!("{other:?}"),
                 None => "closed".into(),
             };
-            let is_last = matches!(word.as_str(), "end" | "stopped" | "closed");
+            let is_last = matches!(word.as_str(), "end" | "stopped" | "timeout" | "closed");
             told.push((word, self.began.elapsed().as_millis() as u64));
             if is_last {
                 return told;
@@ -439,5 +456,83 @@ async fn a_vendor_whose_transport_lives_and_who_passes_over_what_it_should_repor
         assert_eq!(call.opened(1), 0);
         call.line(40, false).await;
         assert_eq!(call.opened(1), 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_vendor_that_is_alone_and_says_nothing_is_asked_once_more_and_hears_the_same() {
+    let mut call = Call::alone(&[Way::Deaf, Way::Answers(200)], None, TurnsBy::Local);
+    call.speak();
+    let expected =
+        [("ready", 0), ("a>a", 1_200), ("ready", 1_200), ("caller", 1_200), ("audio", 1_200), ("end", 1_200)];
+    assert_eq!(call.told().await, at(&expected));
+    {
+        let seen = call.seen[0].lock().unwrap();
+        assert_eq!((seen.samples, seen.commits, seen.dropped), (8_000, 2, 1));
+        assert_eq!(seen.opened[1], (vec![], false), "its audio asks");
+    }
+    call.speak();
+    let told = call.told().await;
+    let words: Vec<&str> = told.iter().map(|(word, _)| word.as_str()).collect();
+    assert_eq!((words, call.opened(0)), (vec!["caller", "audio", "end"], 2), "and serves");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_vendor_that_is_alone_and_stays_silent_is_given_up_in_time_for_the_call_to_say_so() {
+    let last = PATIENCE.last_try.as_millis() as u64;
+    let mut call = Call::alone(&[Way::Deaf], None, TurnsBy::Local);
+    call.speak();
+    assert_eq!(call.told().await, at(&[("ready", 0), ("timeout", 1_000 + last)]));
+    assert_eq!(call.opened(0), 2, "once");
+    let mut call = Call::alone(&[Way::Silent], Some("good morning"), TurnsBy::Local);
+    assert_eq!(call.told().await, at(&[("timeout", 800 + last)]));
+    assert_eq!(call.opened(0), 2);
+    assert_eq!(call.told().await.last().map(|(word, _)| word.clone()), Some("closed".into()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_vendor_that_is_alone_and_slow_may_still_win_and_its_second_session_is_let_go() {
+    let mut call = Call::alone(&[Way::Answers(1_100), Way::Answers(1_100)], None, TurnsBy::Local);
+    call.speak();
+    let told = call.told().await;
+    assert_eq!(told, at(&[("ready", 0), ("caller", 1_100), ("audio", 1_100), ("end", 1_100)]));
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!((call.opened(0), call.seen[0].lock().unwrap().dropped), (2, 1));
+    call.speak();
+    call.told().await;
+    assert_eq!(call.opened(0), 3, "it has paid since");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_breaks_off_is_asked_for_again_of_a_vendor_that_is_alone_too() {
+    let mut call = Call::alone(&[Way::BreaksOff, Way::Answers(200)], None, TurnsBy::Local);
+    call.speak();
+    assert_eq!(call.told().await.last().map(|(word, _)| word.clone()), Some("end".into()));
+    let second: Vec<String> = call.told().await.into_iter().map(|(word, _)| word).collect();
+    assert_eq!(second, ["a>a", "ready", "caller", "audio", "end"]);
+    assert_eq!(call.seen[0].lock().unwrap().opened[1], (vec!["hello".to_owned()], true));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_vendor_that_is_alone_and_dies_in_silence_over_its_own_turns_is_asked_once_more() {
+    let mut call = Call::alone(&[Way::Deaf, Way::Hears(400)], None, TurnsBy::Vendor);
+    call.line(2_000, true).await;
+    call.line(1_020, false).await;
+    let told = call.told().await;
+    let words: Vec<&str> = told.iter().map(|(word, _)| word.as_str()).collect();
+    assert_eq!(words, ["ready", "a>a", "ready", "caller", "audio", "end"]);
+    assert_eq!(told[1].1, 3_400);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_vendor_that_is_alone_is_believed_when_a_second_living_session_hears_nothing_and_not_when_that_is_dead() {
+    for (ways, is_lost) in [(&[Way::Deaf, Way::Deaf], false), (&[Way::Deaf, Way::Silent], true)] {
+        let mut call = Call::alone(ways, None, TurnsBy::Vendor);
+        call.line(2_000, true).await;
+        call.line(1_000 + PATIENCE.last_try.as_millis() as u64 + 100, false).await;
+        assert_eq!(call.opened(0), 2);
+        assert!(matches!(call.events.try_recv(), Ok(RealtimeEvent::Ready)));
+        let lost = matches!(call.events.try_recv(), Ok(RealtimeEvent::Failed(ProviderError::Timeout { .. })));
+        assert_eq!(lost, is_lost);
     }
 }

@@ -19,11 +19,18 @@ enum Way {
     Unheard,
     /// Answers emptily.
     Empty,
+    /// Answers once, and fails at the second request.
+    GoodOnce,
+    /// Asks for fewer requests.
+    LeftAlone,
+    /// Each stream in the next of these ways, at last in the last.
+    InTurn(&'static [Way]),
 }
 
 struct CountingStream {
     way: Way,
     heard: usize,
+    answers: u32,
     events: Option<mpsc::Sender<SttEvent>>,
 }
 
@@ -46,12 +53,18 @@ impl SpeechToText for Counting {
         }
     }
     fn open(&self, _: SttRequest) -> Result<Open, ProviderError> {
-        *self.opened.lock().unwrap() += 1;
-        if self.way == Way::Refuses {
+        let mut opened = self.opened.lock().unwrap();
+        let before = *opened as usize;
+        *opened += 1;
+        let way = match self.way {
+            Way::InTurn(ways) => ways[before.min(ways.len() - 1)],
+            way => way,
+        };
+        if way == Way::Refuses {
             return Err(gone());
         }
         let (events, receiver) = mpsc::channel(8);
-        Ok((Box::new(CountingStream { way: self.way, heard: 0, events: Some(events) }), receiver))
+        Ok((Box::new(CountingStream { way, heard: 0, answers: 0, events: Some(events) }), receiver))
     }
 }
 
@@ -69,8 +82,14 @@ impl SttStream for CountingStream {
         if self.way == Way::Unheard {
             events.try_send(SttEvent::Unheard { segment }).unwrap();
         }
+        self.answers += 1;
         let event = match self.way {
             Way::NeverAnswers => return,
+            Way::GoodOnce if self.answers > 1 => SttEvent::Failed { segment, error: gone() },
+            Way::LeftAlone => {
+                let error = ProviderError::RateLimited { provider: "c".into(), retry_after: None };
+                SttEvent::Failed { segment, error }
+            }
             Way::FailsAtFinish => SttEvent::Failed { segment, error: gone() },
             _ => SttEvent::Final {
                 segment,
@@ -79,7 +98,7 @@ impl SttStream for CountingStream {
                     _ => self.heard.to_string(),
                 }),
                 confidence: 1.0,
-                audio: Duration::ZERO,
+                audio: Duration::from_millis(self.heard as u64),
                 took: Duration::ZERO,
             },
         };
@@ -110,10 +129,15 @@ fn call(ways: &[(&'static str, Way)]) -> Result<Call, ProviderError> {
 impl Call {
     /// Half a second of nothing, then a segment of one second that is finished.
     fn speak(&mut self) {
+        self.say(1, 1_000);
+    }
+
+    /// The same with a segment of this number and so many milliseconds.
+    fn say(&mut self, segment: u32, milliseconds: usize) {
         self.stream.push(&[0; 4_000]);
-        self.stream.start(SegmentId(1));
-        self.stream.push(&[1; 8_000]);
-        self.stream.finish(SegmentId(1));
+        self.stream.start(SegmentId(segment));
+        self.stream.push(&vec![1; milliseconds * 8]);
+        self.stream.finish(SegmentId(segment));
     }
 
     async fn told(&mut self) -> String {
@@ -173,9 +197,62 @@ async fn a_segment_that_nobody_has_answered_is_heard_by_the_next_and_an_empty_an
     empty.speak();
     assert_eq!(empty.told().await, "");
     assert_eq!(*empty.opened[1].lock().unwrap(), 0);
-    let mut alone = call(&[("a", Way::Unheard)]).unwrap();
-    alone.speak();
-    assert_eq!((alone.told().await, alone.told().await), ("unheard".into(), String::new()), "it stays");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_provider_that_is_alone_hears_the_segment_once_more_over_a_fresh_stream() {
+    for ways in [&[Way::Unheard, Way::Good], &[Way::NeverAnswers, Way::Good], &[Way::FailsAtFinish, Way::Good]] {
+        let mut call = call(&[("a", Way::InTurn(ways))]).unwrap();
+        call.speak();
+        let began = Instant::now();
+        assert_eq!(call.told().await, "a>a");
+        assert!(began.elapsed() <= ANSWER_TIMEOUT + LOOK_OUT);
+        assert_eq!(call.told().await, "1300");
+        assert_eq!(*call.opened[0].lock().unwrap(), 2);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_provider_that_is_alone_misses_twice_has_failed_when_it_was_clear_speech_and_was_noise_when_it_was_short()
+ {
+    for (milliseconds, told) in [(1_000, "timeout"), (200, "")] {
+        let mut call = call(&[("a", Way::Unheard)]).unwrap();
+        call.say(1, milliseconds);
+        assert_eq!(call.told().await, "a>a");
+        assert_eq!(call.told().await, "unheard");
+        assert_eq!(call.told().await, told);
+        assert_eq!(*call.opened[0].lock().unwrap(), 2, "once");
+    }
+    let mut call = call(&[("a", Way::NeverAnswers)]).unwrap();
+    call.speak();
+    assert_eq!((call.told().await, call.told().await), ("a>a".into(), "closed".into()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_provider_that_is_alone_is_asked_again_after_a_word_or_a_while_and_not_before() {
+    let mut heard = call(&[("a", Way::InTurn(&[Way::FailsAtFinish, Way::GoodOnce, Way::Good]))]).unwrap();
+    heard.speak();
+    assert_eq!((heard.told().await, heard.told().await), ("a>a".into(), "1300".into()));
+    heard.say(2, 500);
+    assert_eq!((heard.told().await, heard.told().await), ("a>a".into(), "800".into()), "it has said a word since");
+    let mut failing = call(&[("a", Way::InTurn(&[Way::FailsAtFinish, Way::FailsAtFinish, Way::Good]))]).unwrap();
+    failing.speak();
+    assert_eq!((failing.told().await, failing.told().await), ("a>a".into(), "transient".into()));
+    failing.say(2, 500);
+    assert_eq!(failing.told().await, "transient");
+    tokio::time::advance(RECOVERY).await;
+    failing.say(3, 500);
+    assert_eq!((failing.told().await, failing.told().await), ("a>a".into(), "800".into()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_provider_that_asks_to_be_left_alone_is_and_so_is_one_that_is_gone() {
+    for (way, told) in [(Way::LeftAlone, "rate_limited"), (Way::ClosesAtStart, "closed")] {
+        let mut call = call(&[("a", way)]).unwrap();
+        call.speak();
+        assert_eq!(call.told().await, told);
+        assert_eq!(*call.opened[0].lock().unwrap(), 1);
+    }
 }
 
 #[tokio::test(start_paused = true)]
