@@ -25,6 +25,8 @@ ALONE := env --unset=MAKEFLAGS --unset=MFLAGS
 BUILT ?= --bins --tests
 # Places for tests, four a core: .config/nextest.toml says what for.
 export NEXTEST_TEST_THREADS ?= $(shell echo $$((4 * $$(nproc))))
+# On a terminal nextest draws a bar and names slow tests; elsewhere it says of each test that it passed, and how many did.
+export NEXTEST_STATUS_LEVEL ?= $(shell if [ -t 2 ]; then echo slow; else echo pass; fi)
 BENCHES := $(basename $(notdir $(wildcard benches/*.rs)))
 
 .PHONY: help setup models peers pipecat built test-bridge-pipecat sdk test-sdk interop demo test check fmt clippy doc deny fuzz bench bench-ai bench-media clean

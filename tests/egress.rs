@@ -347,7 +347,10 @@ async fn large_endless_and_silent_answers_are_cut_off() {
 
 #[tokio::test]
 async fn a_refused_connection_and_a_broken_exchange_are_told_apart() {
-    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    // Bound and not listening, a socket keeps its port and refuses.
+    let held = tokio::net::TcpSocket::new_v4().unwrap();
+    held.bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+    let closed = held.local_addr().unwrap();
     let rude = Inside::start_with("127.0.0.1:0", |stream, _| {
         read_head(stream);
     });
@@ -374,10 +377,11 @@ fn tls_server() -> Inside {
         let mut session = rustls::ServerConnection::new(Arc::clone(&config)).unwrap();
         let mut tls = rustls::Stream::new(&mut session, stream);
         if let Some(head) = read_head(&mut tls) {
+            // Noted before the answer, which is what the test waits for.
+            requests.lock().unwrap().push(format!("{} {head}", tls.conn.server_name().unwrap_or("-")));
             let _ = tls.write_all(OK);
             tls.conn.send_close_notify();
             let _ = tls.flush();
-            requests.lock().unwrap().push(format!("{} {head}", session.server_name().unwrap_or("-")));
         }
     })
 }

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 /// Packets of one run.
 const PACKETS: u16 = 150;
 /// A machine that stands still for longer than a jitter buffer rides out may need a second run.
-const RUNS: usize = 4;
+const RUNS: usize = 8;
 
 fn workers(first_port: u16, count: usize) -> Workers {
     let config = MediaConfig {

@@ -27,6 +27,14 @@ fn tcp(remote: SocketAddr) -> Target {
     Target { transport: Transport::Tcp, remote }
 }
 
+/// An address that refuses connections for as long as its socket is held: it is bound and does not listen.
+fn refusing() -> (TcpSocket, SocketAddr) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(any(Ipv4Addr::LOCALHOST)).unwrap();
+    let address = socket.local_addr().unwrap();
+    (socket, address)
+}
+
 #[tokio::test]
 async fn a_message_in_single_bytes_and_two_in_one_segment_are_answered_on_their_stream() {
     let (sip, _inbox) = server();
@@ -140,7 +148,7 @@ async fn requests_reuse_an_open_stream_and_open_another_once_the_peer_has_closed
 #[tokio::test]
 async fn a_refused_connection_fails_the_request_at_once_and_is_told_in_words() {
     let (sip, _inbox) = server();
-    let gone = TcpListener::bind(any(Ipv4Addr::LOCALHOST)).await.unwrap().local_addr().unwrap();
+    let (_held, gone) = refusing();
     assert_eq!(soon("the failure", sip.options(probe(tcp(gone)))).await.unwrap(), None);
     let reason = sip.last_transport_error(Transport::Tcp, gone).unwrap();
     assert!(reason.contains("refused"), "{reason}");
@@ -295,7 +303,7 @@ async fn the_answer_to_a_call_whose_stream_broke_goes_to_where_the_caller_listen
 async fn a_call_goes_on_to_the_next_target_when_nothing_listens_at_the_first() {
     let (alice, _alices) = server();
     let (bob, mut bobs) = server();
-    let dead = TcpListener::bind(any(Ipv4Addr::LOCALHOST)).await.unwrap().local_addr().unwrap();
+    let (_held, dead) = refusing();
     call_through(&alice, vec![tcp(dead), tcp(bob.local_addr())], &bob, &mut bobs, Transport::Tcp).await;
     assert!(alice.last_transport_error(Transport::Tcp, dead).is_some());
 }

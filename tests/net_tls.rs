@@ -278,7 +278,7 @@ async fn no_more_than_200_handshakes_are_under_way_at_one_time() {
 async fn silence_after_the_handshake_is_closed_too() {
     let authority = Authority::new("Test authority");
     let tls = authority.server(authority.sign("bob", &["127.0.0.1"], |_| {}));
-    let deadlines = StreamDeadlines { idle: Duration::from_millis(60), ..StreamDeadlines::STRANGER };
+    let deadlines = StreamDeadlines { idle: Duration::from_millis(400), ..StreamDeadlines::STRANGER };
     let config = NetConfig { stranger_deadlines: deadlines, peer_deadlines: deadlines, ..NetConfig::default() };
     let (bob, _bobs) = endpoint(config, &[Listen::tls(any(Ipv4Addr::LOCALHOST), tls)], &PEERS);
     let alice = client();

@@ -192,7 +192,10 @@ async fn an_answer_is_not_repeated_whatever_it_says() {
 
 #[tokio::test]
 async fn a_dead_server_opens_the_circuit_and_is_left_alone() {
-    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    // Bound and not listening, a socket keeps its port and refuses.
+    let held = tokio::net::TcpSocket::new_v4().unwrap();
+    held.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let closed = held.local_addr().unwrap().port();
     let mut caller = Caller::new(closed, &[book(closed, 0)]);
     for _ in 0..limits::BREAKER.failures {
         let outcome = caller.call("book", anna()).await;

@@ -28,8 +28,8 @@ async def call(socket):
 
 
 async def main():
-    async with serve(call, "127.0.0.1", PORT, subprotocols=["offhook.bridge.v1"]):
-        print("listening on", PORT, flush=True)
+    async with serve(call, "127.0.0.1", PORT, subprotocols=["offhook.bridge.v1"]) as server:
+        print("listening on", server.sockets[0].getsockname()[1], flush=True)
         await asyncio.get_running_loop().create_future()
 
 

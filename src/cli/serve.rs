@@ -87,14 +87,15 @@ async fn open_control(serve: &Serve, source: control::Source) -> Option<PathBuf>
 }
 
 async fn wait(server: Server, drain: Duration, status: &control::Source) -> ExitCode {
-    tracing::info!(address = %server.sip.local_addr(), workers = ?server.supervisor.workers().stats().priority, "listening");
-    let sockets: Vec<String> =
-        server.plan.listen.iter().map(|l| format!("{} ({})", l.address, l.transport.via_name())).collect();
-    eprintln!("offhook: listening for SIP on {}", sockets.join(", "));
+    // Whoever reads that it listens may end it at once, in good order.
     let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
     else {
         return fail("this system refuses signal handlers");
     };
+    tracing::info!(address = %server.sip.local_addr(), workers = ?server.supervisor.workers().stats().priority, "listening");
+    let sockets: Vec<String> =
+        server.plan.listen.iter().map(|l| format!("{} ({})", l.address, l.transport.via_name())).collect();
+    eprintln!("offhook: listening for SIP on {}", sockets.join(", "));
     either(&mut terminate, &mut interrupt).await;
     server.drain();
     status.set_draining();

@@ -44,7 +44,7 @@ pub const SPEAK_AFTER: usize = 5;
 pub const BEAT_BEFORE: usize = 2;
 /// Legs that slots are filled up to before the wheel uses more of them: to wake up for a slot costs about as much as a tenth of
 /// serving so many.
-pub const LEGS_PER_SLOT: usize = 40;
+pub const LEGS_PER_SLOT: usize = 50;
 /// One slot of the wheel.
 pub const SLOT: Duration = Duration::from_millis(2);
 /// One turn of the wheel.

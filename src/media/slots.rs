@@ -3,17 +3,27 @@
 use super::limits::{LEGS_PER_SLOT, SLOT, SLOTS, SPEAK_AFTER};
 use std::time::{Duration, Instant};
 
-/// Slots from one to the next of those that legs are put into while there are this many. To wake up for a slot costs
-/// something whether one leg is served or forty, so that few legs share few slots, each served later than it could be by
-/// half the distance on average: every fifth slot while two hold them all, every second one while five do, then every one.
-pub(super) fn spacing(legs: usize) -> u64 {
-    let fits = |spacing: &u64| legs <= LEGS_PER_SLOT * SLOTS / *spacing as usize;
-    [5, 2].into_iter().find(fits).unwrap_or(1)
-}
+/// The slots that legs are put into. To wake up for a slot costs something whether one leg is served or forty, so that few
+/// legs share few slots, each served later than it could be by half the distance between two of them on average. They are
+/// apart by [`SPEAK_AFTER`] in pairs, so that what one half of a turn wakes the worker for serves other legs' other half.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct OpenSlots(&'static [usize]);
 
-/// Whether legs are put into the slot of this tick.
-pub(super) fn is_open(tick: u64, spacing: u64) -> bool {
-    (slot_of(tick) as u64).is_multiple_of(spacing)
+/// From the fewest on, each with those before it.
+const OPEN: [&[usize]; 3] = [&[0, 5], &[0, 2, 5, 7], &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9]];
+
+impl OpenSlots {
+    /// Those for so many legs.
+    pub(super) fn of(legs: usize) -> Self {
+        let [few, some, all] = OPEN;
+        let fits = |open: &&[usize]| legs <= LEGS_PER_SLOT * open.len();
+        Self([few, some].into_iter().find(fits).unwrap_or(all))
+    }
+
+    /// Whether the slot of this tick is one of them.
+    pub(super) fn has(self, tick: u64) -> bool {
+        self.0.contains(&slot_of(tick))
+    }
 }
 
 /// When a tick is due.
@@ -41,15 +51,15 @@ mod tests {
     use super::*;
 
     fn open_slots(legs: usize) -> Vec<u64> {
-        (0..SLOTS as u64).filter(|tick| is_open(*tick, spacing(legs))).collect()
+        (0..SLOTS as u64).filter(|tick| OpenSlots::of(legs).has(*tick)).collect()
     }
 
     #[test]
     fn few_legs_share_few_slots_and_many_have_them_all() {
         assert_eq!(open_slots(1), [0, 5]);
-        assert_eq!(open_slots(80), [0, 5]);
-        assert_eq!(open_slots(81), [0, 2, 4, 6, 8]);
-        assert_eq!(open_slots(200), [0, 2, 4, 6, 8]);
+        assert_eq!(open_slots(100), [0, 5]);
+        assert_eq!(open_slots(101), [0, 2, 5, 7]);
+        assert_eq!(open_slots(200), [0, 2, 5, 7]);
         assert_eq!(open_slots(201).len(), SLOTS);
         assert_eq!(open_slots(2_048).len(), SLOTS);
     }
@@ -62,10 +72,20 @@ mod tests {
     }
 
     #[test]
-    fn the_fewest_slots_are_those_that_halved_legs_speak_in_too() {
-        let mut speaking: Vec<_> = open_slots(1).into_iter().map(speaking_slot).collect();
-        speaking.sort_unstable();
-        assert_eq!(speaking, [0, 5]);
+    fn halved_legs_speak_in_slots_in_which_others_are_heard() {
+        for legs in [1, 101, 201] {
+            let mut speaking: Vec<_> = open_slots(legs).into_iter().map(|tick| speaking_slot(tick) as u64).collect();
+            speaking.sort_unstable();
+            assert_eq!(speaking, open_slots(legs));
+        }
+    }
+
+    #[test]
+    fn a_slot_that_is_open_to_few_legs_is_open_to_more() {
+        for legs in 1..LEGS_PER_SLOT * SLOTS {
+            let more = open_slots(legs + 1);
+            assert!(open_slots(legs).iter().all(|slot| more.contains(slot)), "{legs}");
+        }
     }
 
     #[test]

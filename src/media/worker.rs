@@ -14,7 +14,7 @@ use super::engine::{Engine, Scratch, Turn};
 use super::limits::{BEAT_BEFORE, LEGS_PER_WORKER, SLOT, SLOTS};
 use super::setup::Retired;
 use super::shared::Shared;
-use super::slots::{is_open, slot_of, spacing, speaking_slot, tick_at, time_of};
+use super::slots::{OpenSlots, slot_of, speaking_slot, tick_at, time_of};
 use super::sys::{Datagrams, prefetch, raise_priority, thread_cpu_time};
 use crate::audio::{VadMode, VoiceDetector};
 use rtrb::{Consumer, Producer};
@@ -141,9 +141,9 @@ impl Worker {
                 }
                 None => VoiceDetector::new(self.vad, false),
             };
-            let spacing = self.spacing();
+            let open = self.open_slots();
             let emptiest = (current + 1..=current + SLOTS as u64)
-                .filter(|tick| is_open(*tick, spacing))
+                .filter(|tick| open.has(*tick))
                 .min_by_key(|tick| wheel.slots.get(slot_of(*tick)).map_or(usize::MAX, Vec::len))
                 .unwrap_or(current + 1);
             if let Some(slot) = wheel.slots.get_mut(slot_of(emptiest)) {
@@ -161,8 +161,8 @@ impl Worker {
         }
     }
 
-    fn spacing(&self) -> u64 {
-        spacing(self.gauges.legs.load(Ordering::Relaxed))
+    fn open_slots(&self) -> OpenSlots {
+        OpenSlots::of(self.gauges.legs.load(Ordering::Relaxed))
     }
 
     fn run_slot(&mut self, wheel: &mut Wheel, epoch: Instant, tick: u64) {
@@ -194,7 +194,7 @@ impl Worker {
             Half::Speak => speaking_slot(tick),
         };
         let Some(mut residents) = slots.get_mut(number).map(std::mem::take) else { return false };
-        let (mut wake, mut n, spacing) = (false, 0, self.spacing());
+        let (mut wake, mut n, open) = (false, 0, self.open_slots());
         if let Some(first) = residents.first() {
             prefetch(&*first.engine);
         }
@@ -255,7 +255,7 @@ impl Worker {
                 continue;
             }
             resident.due = tick + SLOTS as u64;
-            match resident.earlier_by(spacing) {
+            match resident.earlier_by(open) {
                 Some(slots_earlier) if self.move_leg(slots, &mut residents, n, slots_earlier) => {}
                 _ => n += 1,
             }
@@ -318,7 +318,7 @@ impl Resident {
     }
 
     /// By how many slots it should be served earlier, in an open one, when it is time to look.
-    fn earlier_by(&mut self, spacing: u64) -> Option<u64> {
+    fn earlier_by(&mut self, open: OpenSlots) -> Option<u64> {
         if !self.engine.hears() {
             return None;
         }
@@ -333,7 +333,7 @@ impl Resident {
             return None;
         }
         let most = u64::try_from((excess - ALIGN_MARGIN_US) / SLOT.as_micros() as i64).ok()?;
-        (1..=most.min(SLOTS as u64 - 1)).rev().find(|earlier| is_open(self.due - earlier, spacing))
+        (1..=most.min(SLOTS as u64 - 1)).rev().find(|earlier| open.has(self.due - earlier))
     }
 }
 

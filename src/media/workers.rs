@@ -5,6 +5,7 @@ use super::engine::{Ends, Engine, Settings};
 use super::event::Events;
 use super::limits::{COMMANDS, EVENTS, LEGS_PER_WORKER};
 use super::ports::{PortPool, Ports};
+use super::setup::Retired;
 use super::shared::Shared;
 use super::sys::enable_timestamps;
 use super::uplink::Uplink;
@@ -252,7 +253,14 @@ fn start_worker(n: usize, config: &MediaConfig) -> std::io::Result<Handle> {
     let gauges = Arc::new(Gauges::default());
     let (inbox, worker_inbox) = RingBuffer::new(INBOX);
     let (worker_ready, ready) = RingBuffer::new(LEGS_PER_WORKER);
-    let (worker_retired, retired) = RingBuffer::new(RETIRED);
+    let (mut worker_retired, mut retired) = RingBuffer::new(RETIRED);
+    // Memory is the process's from when it is first written to: a ring that is walked through call by call would grow for a
+    // quarter of an hour.
+    let nothing: Arc<[i16]> = Arc::default();
+    for _ in 0..RETIRED {
+        let _ = worker_retired.push(Retired::Background(Arc::clone(&nothing)));
+        let _ = retired.pop();
+    }
     let bell = {
         let gauges = Arc::clone(&gauges);
         Builder::new().name(format!("media-bell-{n}")).spawn(move || run_bell(&gauges, ready, retired))?

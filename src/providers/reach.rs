@@ -202,7 +202,10 @@ mod tests {
         let open = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = open.local_addr().unwrap().port();
         assert!(reach(&network(), &format!("ws://127.0.0.1:{port}/v1")).await.is_ok());
-        drop(open);
+        // Bound and not listening, a socket keeps its port and refuses.
+        let held = tokio::net::TcpSocket::new_v4().unwrap();
+        held.bind(([127, 0, 0, 1], 0).into()).unwrap();
+        let port = held.local_addr().unwrap().port();
         let refused = reach(&network(), &format!("https://127.0.0.1:{port}/v1?key=secret")).await.unwrap_err();
         let said = refused.to_string();
         assert!(said.contains(&format!("127.0.0.1:{port}")) && !said.contains("secret"), "{said}");

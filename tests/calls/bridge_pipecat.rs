@@ -80,7 +80,7 @@ async fn a_pipecat_bot_hears_speaks_takes_keys_is_interrupted_and_ends_the_call(
     let pressed = Instant::now();
     assert_eq!(phone.while_talking(parrot.line("key")).await, "5");
     phone.wait_for(false, 20).await;
-    assert!(pressed.elapsed() < Duration::from_millis(1_500), "{:?}", pressed.elapsed());
+    assert!(pressed.elapsed() < Duration::from_millis(2_500), "{:?}", pressed.elapsed());
 
     phone.line.press('9');
     let (_, ended) = tokio::join!(parrot.line("over"), phone.ended());
@@ -96,9 +96,8 @@ async fn a_pipecat_bot_hears_speaks_takes_keys_is_interrupted_and_ends_the_call(
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_bot_of_the_examples_holds_a_call_with_the_agent_file_of_the_examples() {
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let mut parrot = Parrot::start(&["examples/bots/parrot.py", &port.to_string()]).await;
-    parrot.line("listening on").await;
+    let mut parrot = Parrot::start(&["examples/bots/parrot.py", "0"]).await;
+    let port: u16 = parrot.line("listening on").await.parse().unwrap();
     let rule = HostRule::new("127.0.0.1").ports([port]).danger_allow_private_addresses().danger_allow_http();
     let example = std::fs::read_to_string("examples/bridge.yaml").unwrap();
     let checked = offhook::agent::check("examples/bridge.yaml", &example, &[]);

@@ -129,7 +129,7 @@ async fn keys_reach_the_bot() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_bot_that_closes_in_good_order_is_heard_to_its_end_and_ends_the_call() {
     let BotCall { host: _host, mut server, mut phone, mut bot } = BotCall::begin("twilio", "").await;
-    bot.media(&mulaw_hum(600)).await;
+    bot.media(&mulaw_hum(1_500)).await;
     bot.close(1000).await;
     phone.wait_for(true, 20).await;
     assert_eq!(phone.ended().await, EndCause::Remote);

@@ -58,6 +58,9 @@ async fn calls_that_are_up_are_known_with_codec_and_quality_until_they_end() {
     let mut echo = Phone::call(&server.server, ECHO_CALLER).await.unwrap();
     talking.wait_for(true, 5).await;
     echo.speak(200).await;
+    while supervisor.calls().len() < 2 {
+        echo.pass_frame().await;
+    }
     let calls = supervisor.calls();
     let facts: Vec<_> = calls.iter().map(|call| (call.facts.peer.as_str(), call.facts.agent.as_str())).collect();
     assert_eq!(facts, [("test", "test"), ("echo", "echo")]);

@@ -188,11 +188,19 @@ async fn a_key_counts_once_whichever_way_the_peer_sends_it() {
                 phone.pass_frame().await;
             }
         }
+        let mut keys = String::new();
+        let last = server.event("the last key", |e| {
+            if let CallEvent::Digit { key, .. } = e {
+                keys.push(*key.expose());
+            }
+            keys.ends_with('#').then_some(())
+        });
+        phone.while_talking(last).await;
+        // Whatever came twice would be here by then.
         for _ in 0..20 {
             phone.pass_frame().await;
         }
         phone.line.hang_up();
-        let mut keys = String::new();
         server
             .event("the end", |e| {
                 if let CallEvent::Digit { key, .. } = e {

@@ -171,7 +171,7 @@ async fn an_answer_that_the_caller_interrupts_is_stopped_at_the_vendor() {
         _ => None,
     });
     let (stopped, _) = tokio::join!(stopped, phone.ended());
-    assert!(stopped < Duration::from_millis(400), "{stopped:?}");
+    assert!(stopped < Duration::from_secs(2), "{stopped:?} of minutes");
     assert_eq!(llm.prompts.lock().unwrap().len(), 2);
 }
 
@@ -255,7 +255,7 @@ async fn realtime_server(puppet: &Arc<Puppet>, llm: &Arc<Scripted>) -> TestServe
 }
 
 async fn session(puppet: &Puppet) -> Arc<Strings> {
-    for _ in 0..500 {
+    for _ in 0..2_000 {
         if let Some(session) = puppet.sessions.lock().unwrap().last() {
             return Arc::clone(session);
         }
@@ -316,7 +316,7 @@ async fn what_the_model_collects_is_checked_by_the_flow_and_answered() {
         })
         .await;
     assert_eq!(value, "Anna Miller");
-    for _ in 0..200 {
+    for _ in 0..2_000 {
         if !model.told.lock().unwrap().is_empty() {
             break;
         }

@@ -53,7 +53,7 @@ pub async fn serve<L: Line>(mut wire: Wire<L>, vendor: Arc<dyn Vendor>, context:
             vendor.http(&request)
         };
         match send(&mut wire, reply, &context, keep, served).await {
-            Sent::Whole if keep => {}
+            Sent::Whole if keep => context.state.reply(),
             Sent::Whole | Sent::Short => return wire.hang_up().await,
             Sent::Cut => return,
             Sent::Abandoned => return context.state.abandon(),

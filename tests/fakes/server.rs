@@ -193,13 +193,18 @@ impl FakeServer {
         self.state.book().requests.clone()
     }
 
+    /// How many replies went out to their last octet, on connections that stay.
+    pub fn replies(&self) -> u64 {
+        self.state.replies.load(Ordering::Acquire)
+    }
+
     /// How many replies lost their client before their end, as when a stream is cancelled.
     pub fn abandoned(&self) -> u64 {
         self.state.abandoned.load(Ordering::Acquire)
     }
 
     /// Waits until `holds`, at the most `limit`; returns whether it does. Looked at when a connection comes, goes or
-    /// is complained of, and when a request arrives.
+    /// is complained of, when a request arrives, and when a reply ends.
     pub async fn until(&self, limit: Duration, holds: impl Fn(&Self) -> bool) -> bool {
         let mut stirred = self.state.stirred.subscribe();
         let waited = tokio::time::timeout(limit, async {
@@ -246,6 +251,7 @@ pub struct State {
     accepted: AtomicU64,
     open: AtomicU64,
     abandoned: AtomicU64,
+    replies: AtomicU64,
     /// Counts the changes of the plan.
     pub changed: watch::Sender<u64>,
     /// Counts the orders to drop every connection.
@@ -272,6 +278,7 @@ impl Default for State {
             accepted: AtomicU64::new(0),
             open: AtomicU64::new(0),
             abandoned: AtomicU64::new(0),
+            replies: AtomicU64::new(0),
             changed: watch::Sender::new(0),
             cuts: watch::Sender::new(0),
             stirred: watch::Sender::new(0),
@@ -316,6 +323,12 @@ impl State {
     /// Writes a request down.
     pub fn requested(&self, request: &Request) {
         self.book().requests.push(request.clone());
+        self.stir();
+    }
+
+    /// Counts a reply that is whole.
+    pub fn reply(&self) {
+        self.replies.fetch_add(1, Ordering::AcqRel);
         self.stir();
     }
 

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use crate::own::{Conversation, Own};
 use crate::phones::{Line, Pjsua};
-use crate::support::{Asterisk, Bench, Message, babble, compare, music, pause, wait_until};
+use crate::support::{Asterisk, Bench, Message, PATIENCE, babble, compare, music, pause, wait_until};
 use crate::table::Case;
 use offhook::{
     call::{DigitsBy, LineEvent},
@@ -16,7 +16,8 @@ use offhook::{
 };
 
 const ASTERISK: &str = "asterisk";
-const SOON: Duration = Duration::from_secs(5);
+/// Stretches of a call that are listened to for what is to come.
+const STRETCHES: usize = 4;
 
 /// A PBX, and us at the far end of its lines.
 struct Place {
@@ -80,7 +81,7 @@ impl Place {
 
     #[track_caller]
     fn wait_until_idle(&self) {
-        wait_until(SOON, "the PBX has no call", || self.asterisk.channels() == 0);
+        wait_until(PATIENCE, "the PBX has no call", || self.asterisk.channels() == 0);
     }
 }
 
@@ -92,20 +93,34 @@ fn send(call: &Conversation, refer: Refer) {
     });
 }
 
-/// Whether most of what was heard is `expected`: a stretch of it, from wherever.
-#[track_caller]
-fn assert_hears(heard: &[i16], expected: &[i16], what: &str) {
+/// Whether most of what was heard is `expected`, a stretch of it from wherever; and the figures.
+fn hears(heard: &[i16], expected: &[i16]) -> (bool, String) {
     let found = compare(heard, expected);
-    assert!(found.voiced >= 8 && found.share() >= 0.85, "{what}: {found:?} in {} samples", heard.len());
+    (found.voiced >= 8 && found.share() >= 0.85, format!("{found:?} in {} samples", heard.len()))
 }
 
-/// Whether `expected` is heard for `seconds` from `settled` milliseconds on.
+#[track_caller]
+fn assert_hears(heard: &[i16], expected: &[i16], what: &str) {
+    let (hears, figures) = hears(heard, expected);
+    assert!(hears, "{what}: {figures}");
+}
+
+/// Whether `expected` is heard for `seconds` from `settled` milliseconds on, or in one of the next stretches as long: a loaded
+/// machine takes a while to change over.
 #[track_caller]
 fn assert_hears_next(call: &Conversation, settled: u64, seconds: u64, expected: &[i16], what: &str) {
     pause(Duration::from_millis(settled));
-    call.take_heard();
-    pause(Duration::from_secs(seconds));
-    assert_hears(&call.take_heard(), expected, what);
+    let mut heard = Vec::new();
+    for _ in 0..STRETCHES {
+        call.take_heard();
+        pause(Duration::from_secs(seconds));
+        let (hears, figures) = hears(&call.take_heard(), expected);
+        heard.push(figures);
+        if hears {
+            return;
+        }
+    }
+    panic!("{what}: {heard:?}");
 }
 
 /// The telephone holds us, and we hear the PBX's music until it comes back.
@@ -147,7 +162,7 @@ async fn a_call_by_stream_is_held_resumed_and_transferred(transport: Transport, 
     send(&call, place.refer("604"));
     let events = call.ended().await;
     assert!(events.contains(&LineEvent::Transferred(TransferOutcome::Accepted)), "{events:?}");
-    wait_until(SOON, "arrived", || place.asterisk.database("arrived").is_some());
+    wait_until(PATIENCE, "arrived", || place.asterisk.database("arrived").is_some());
     phone.hang_up();
 }
 
@@ -171,10 +186,10 @@ async fn a_pbx_that_passes_hold_on_by_reinvite_holds_us_and_takes_us_back() {
     call.say(&babble(60));
     pause(Duration::from_secs(1));
     phone.hold();
-    call.wait_until(SOON, "held", |call| call.events().contains(&LineEvent::Held(true)));
+    call.wait_until(PATIENCE, "held", |call| call.events().contains(&LineEvent::Held(true)));
     pause(Duration::from_secs(1));
     phone.resume();
-    call.wait_until(SOON, "taken back", |call| call.events().contains(&LineEvent::Held(false)));
+    call.wait_until(PATIENCE, "taken back", |call| call.events().contains(&LineEvent::Held(false)));
     assert_hears_next(&call, 300, 2, &speech, "the telephone again");
     phone.hang_up();
     let events = call.ended().await;
@@ -195,14 +210,14 @@ async fn media_goes_directly_to_the_telephone_after_a_reinvite_and_both_hear_eac
     call.say(&ours);
     let moved = format!("c=IN IP4 {}", place.bench.address(30));
     let us = place.own.sip.local_addr().ip().to_string();
-    call.wait_until(SOON, "the PBX names the telephone's address to us", |_| {
+    call.wait_until(PATIENCE, "the PBX names the telephone's address to us", |_| {
         let messages = place.asterisk.messages();
         messages.iter().any(|m| m.sent && m.is("INVITE") && m.text.contains(&us) && m.text.contains(&moved))
     });
     assert_hears_next(&call, 500, 3, &theirs, "the telephone, directly");
     let heard = phone.stop();
     call.ended().await;
-    assert_hears(&heard[heard.len().saturating_sub(16_000)..], &ours, "us, at the telephone");
+    assert_hears(&heard[heard.len().saturating_sub(24_000)..], &ours, "us, at the telephone");
 }
 
 /// Sessions of the shortest length that RFC 4028 allows.
@@ -217,13 +232,10 @@ async fn a_pbx_that_wants_longer_sessions_gets_them() {
     let place = Place::open_with(short_sessions(Refresher::Either));
     place.asterisk.trace();
     let call = place.dial("600", "line-timers-long").await.expect("the echo answers");
-    let messages = place.asterisk.messages();
-    assert!(messages.iter().any(|m| m.sent && m.is("SIP/2.0 422") && m.header("Min-SE") == Some("300")));
-    let agreed = messages.iter().find(|m| m.sent && m.is("SIP/2.0 200") && m.text.contains("m=audio"));
-    assert!(
-        agreed.and_then(|m| m.header("Session-Expires")).is_some_and(|value| value.starts_with("300")),
-        "{agreed:?}"
-    );
+    place.asterisk.wait_for_message("422", |m| m.sent && m.is("SIP/2.0 422") && m.header("Min-SE") == Some("300"));
+    let agreed =
+        place.asterisk.wait_for_message("200", |m| m.sent && m.is("SIP/2.0 200") && m.text.contains("m=audio"));
+    assert!(agreed.header("Session-Expires").is_some_and(|value| value.starts_with("300")), "{agreed:?}");
     call.hang_up();
     call.ended().await;
 }
@@ -236,14 +248,13 @@ async fn a_pbx_that_insists_on_reliable_provisional_responses_gets_its_acknowled
     let call = place.dial("613", "line-100rel").await.expect("it answers after ringing");
     call.hang_up();
     call.ended().await;
-    let pracked = |place: &Place, sent: bool| place.asterisk.messages().iter().any(|m| m.sent == sent && m.is("PRACK"));
-    assert!(pracked(&place, false), "we acknowledged its 180");
+    place.asterisk.wait_for_message("we acknowledge its 180", |m| !m.sent && m.is("PRACK"));
     place.has_us_called("line-100rel", "echo");
     let call = place.own.ring_and_answer().await;
     pause(Duration::from_secs(1));
     call.hang_up();
     call.ended().await;
-    assert!(pracked(&place, true), "it acknowledged ours");
+    place.asterisk.wait_for_message("it acknowledges ours", |m| m.sent && m.is("PRACK"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
@@ -263,9 +274,9 @@ async fn sessions_of_90_seconds_are_refreshed_whoever_called() {
     }
     pause(Duration::from_secs(44));
     let refreshed = |by_pbx: bool| refreshes(&place.asterisk.messages(), by_pbx);
-    wait_until(Duration::from_secs(16), "four refreshes", || refreshed(true).len() + refreshed(false).len() == 4);
+    wait_until(Duration::from_secs(16), "four refreshes", || refreshed(true).len() + refreshed(false).len() >= 4);
     let (by_pbx, by_us) = (refreshed(true), refreshed(false));
-    assert_eq!(by_pbx.len(), 2, "by the PBX: {by_pbx:?}, by us: {by_us:?}");
+    assert_eq!((by_pbx.len(), by_us.len()), (2, 2), "by the PBX: {by_pbx:?}, by us: {by_us:?}");
     for call in calls {
         let disturbed = |event: &LineEvent| !matches!(event, LineEvent::Answered(_) | LineEvent::Ringing(_));
         assert!(!call.events().iter().any(disturbed), "up and not disturbed: {:?}", call.events());
@@ -332,11 +343,11 @@ async fn a_call_that_nobody_answers_is_given_up_by_cancel() {
     let place = Place::open();
     place.asterisk.trace();
     let call = place.own.place(place.asterisk.socket(), "616", "4711", |_| ()).await;
-    call.wait_until(SOON, "it rings", |call| call.events().contains(&LineEvent::Ringing(180)));
+    call.wait_until(PATIENCE, "it rings", |call| call.events().contains(&LineEvent::Ringing(180)));
     call.hang_up();
     assert_eq!(call.ended().await.last(), Some(&LineEvent::Ended(EndCause::Local)));
     place.wait_until_idle();
-    assert!(place.asterisk.messages().iter().any(|m| m.sent && m.is("SIP/2.0 487")));
+    place.asterisk.wait_for_message("487", |m| m.sent && m.is("SIP/2.0 487"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
@@ -352,7 +363,7 @@ async fn keys_arrive_once_each_by_rfc_4733_info_and_tones_and_ours_arrive_at_the
         let _case = Case::begin(ASTERISK, feature, "UDP");
         place.has_us_called(line, "digits");
         let call = place.own.answer_with_keys(keys).await;
-        call.wait_until(Duration::from_secs(6), line, |call| call.digits().len() >= 7);
+        call.wait_until(PATIENCE, line, |call| call.digits().len() >= 7);
         pause(Duration::from_millis(500));
         assert_eq!(call.digits(), "1550*#9", "{line}");
         call.ended().await;
@@ -365,9 +376,9 @@ async fn keys_arrive_once_each_by_rfc_4733_info_and_tones_and_ours_arrive_at_the
         let _case = Case::begin(ASTERISK, feature, "UDP");
         let call = place.own.dial_with_keys(place.asterisk.socket(), "603", user, keys).await;
         let call = call.expect("the reader answers");
-        pause(Duration::from_millis(800));
+        wait_until(PATIENCE, "the PBX reads keys", || place.asterisk.is_in("Read"));
         call.press("2580");
-        wait_until(Duration::from_secs(8), "the PBX has read them", || place.asterisk.database("digits").is_some());
+        wait_until(PATIENCE, "the PBX has read them", || place.asterisk.database("digits").is_some());
         assert_eq!(place.asterisk.database("digits").as_deref(), Some("2580"), "{user}");
         place.asterisk.cli("database del interop digits");
         call.hang_up();
@@ -393,8 +404,9 @@ async fn a_caller_that_we_refer_arrives_and_we_learn_it() {
     let (mut phone, call) = called_and_referring(&mut place, &speech, "604").await;
     let events = call.ended().await;
     assert!(events.contains(&LineEvent::Transferred(TransferOutcome::Accepted)), "{events:?}");
-    wait_until(SOON, "arrived", || place.asterisk.database("arrived").is_some());
+    wait_until(PATIENCE, "arrived", || place.asterisk.database("arrived").is_some());
     assert_eq!(place.asterisk.database("arrived").as_deref(), Some("1002"));
+    wait_until(PATIENCE, "the target records", || place.asterisk.is_in("Record"));
     pause(Duration::from_secs(3));
     phone.hang_up();
     assert_hears(&place.asterisk.recording("604.wav"), &speech, "the telephone, at the target");
@@ -406,7 +418,7 @@ async fn a_transfer_to_a_number_that_is_busy_leaves_the_caller_with_us() {
     let mut place = Place::open();
     let speech = babble(60);
     let (_phone, call) = called_and_referring(&mut place, &speech, "no-such-extension").await;
-    call.wait_until(SOON, "refused", |call| {
+    call.wait_until(PATIENCE, "refused", |call| {
         call.events().iter().any(|e| matches!(e, LineEvent::Transferred(TransferOutcome::Refused { .. })))
     });
     assert_hears_next(&call, 0, 2, &speech, "the telephone is still with us");
@@ -431,10 +443,10 @@ async fn a_caller_that_we_announced_to_the_target_first_is_joined_with_it() {
     let events = caller.ended().await;
     assert!(events.contains(&LineEvent::Transferred(TransferOutcome::Accepted)), "{events:?}");
     assert_eq!(target.ended().await.last(), Some(&LineEvent::Ended(EndCause::Remote)), "the PBX took it over");
-    pause(Duration::from_secs(3));
+    pause(Duration::from_secs(5));
     let heard = [target_phone.stop(), caller_phone.stop()];
     for (heard, said) in heard.iter().zip([theirs, hers]) {
-        assert_hears(&heard[heard.len().saturating_sub(16_000)..], &said, "each other");
+        assert_hears(&heard[heard.len().saturating_sub(24_000)..], &said, "each other");
     }
 }
 
@@ -444,7 +456,7 @@ async fn a_transfer_that_the_pbx_asks_for_is_refused_where_it_is_not_allowed_and
     let mut place = Place::open();
     place.has_us_called("trunk-ip", "refer");
     let call = place.own.answer().await;
-    wait_until(Duration::from_secs(10), "the PBX knows", || place.asterisk.database("transfer").is_some());
+    wait_until(PATIENCE, "the PBX knows", || place.asterisk.database("transfer").is_some());
     assert_eq!(place.asterisk.database("transfer").as_deref(), Some("FAILURE"));
     assert_eq!(call.events(), [], "the call goes on");
     call.hang_up();

@@ -1,9 +1,7 @@
 //! The interop harness proves itself: peers without the server, and a comparison that can fail.
 
-use std::time::Duration;
-
 use crate::phones::{Line, call_once};
-use crate::support::{Asterisk, Bench, babble, compare, pause, run, sipp, sipp_count, write_ulaw};
+use crate::support::{Asterisk, Bench, babble, compare, run, sipp, sipp_count, write_ulaw};
 
 #[test]
 fn the_comparison_finds_delayed_audio_and_misses_dropped_audio() {
@@ -54,7 +52,6 @@ fn sipps_audio_arrives_in_asterisks_recording_over_the_trunk() {
     run(&mut command);
     let count = sipp_count(&directory);
     assert_eq!((count.successful, count.failed), (1, 0), "{count:?}");
-    pause(Duration::from_millis(500));
     let found = compare(&spoken, &asterisk.recording("605-in.wav"));
     assert!(found.share() >= 0.95, "{found:?}");
 }

@@ -1,7 +1,5 @@
 //! Two hundred calls of sipp, and a telephone, against our echo.
 
-use std::time::Duration;
-
 use crate::common::speech::human_clips;
 use crate::phones::{Line, call_once};
 use crate::support::{
@@ -77,7 +75,7 @@ fn a_telephone_hears_its_own_voice_from_our_echo() {
     let line = Line { port: bench.loopback_port(0), ..Line::unregistered(ip) };
     let uri = format!("sip:echo@{}:5060", bench.address(20));
     let heard = call_once("baresip", &bench.path().join("baresip"), &line, &played, &uri, 12);
-    server.wait_for("call_ended", Duration::from_secs(5));
+    server.wait_for("call_ended", PATIENCE);
     let found = compare(&played[..voiced], &heard);
     assert!(found.share() >= 0.95 && found.voiced > 40, "{found:?}");
 }

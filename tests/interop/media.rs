@@ -9,7 +9,7 @@ use crate::phones::{
     Carries, Line, Pjsua, Protects, call_once,
     rates::{lower, raise, write_wav_at},
 };
-use crate::support::{Asterisk, Bench, Found, babble, compare, music, run, script, wait_until};
+use crate::support::{Asterisk, Bench, Found, PATIENCE, babble, compare, music, run, script, wait_until};
 use crate::table::Case;
 use offhook::{
     base::Random,
@@ -76,7 +76,7 @@ struct Exchanged {
 
 /// The factor of a call's line, once something was heard on it.
 fn heard_factor(call: &Conversation) -> usize {
-    call.wait_until(Duration::from_secs(20), "audio", |call| call.stats().received > 0);
+    call.wait_until(PATIENCE, "audio", |call| call.stats().received > 0);
     call.factor()
 }
 
@@ -178,7 +178,7 @@ async fn call_the_pbx(own: &Own, asterisk: &Asterisk, number: u8, (codec, protec
     call.ended().await;
     let recorded = asterisk.recording_file(&format!("{extension}-in.wav16"));
     // Its header says how long it is once it is closed.
-    wait_until(Duration::from_secs(10), "the recording is complete", || {
+    wait_until(PATIENCE, "the recording is complete", || {
         hound::WavReader::open(&recorded).is_ok_and(|file| file.duration() > 0)
     });
     let theirs = crate::phones::rates::read_wav_lowered(&recorded);

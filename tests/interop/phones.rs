@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use super::support::{Running, script, wait_until};
+use super::support::{PATIENCE, Running, script, wait_until};
 use rates::{read_wav_lowered, write_wav_at};
 
 #[path = "rates.rs"]
@@ -163,7 +163,7 @@ impl Pjsua {
         command.current_dir(directory);
         let running = Running::start_piped("pjsua", &mut command, directory.join("out"));
         let mut this = Self { running, directory: directory.to_owned() };
-        wait_until(Duration::from_secs(10), "pjsua is up", || {
+        wait_until(PATIENCE, "pjsua is up", || {
             assert!(this.running.is_running(), "pjsua ended: {}", this.running.output());
             let out = this.running.output();
             out.contains("Ready: Success") && (line.registered.is_none() || out.contains("registration success"))
@@ -174,9 +174,7 @@ impl Pjsua {
     /// Waits until it has written `text` for the `times`th time.
     #[track_caller]
     pub fn wait_for(&self, text: &str, times: usize) {
-        wait_until(Duration::from_secs(15), &format!("pjsua says {text:?}"), || {
-            self.running.output().matches(text).count() >= times
-        });
+        wait_until(PATIENCE, &format!("pjsua says {text:?}"), || self.running.output().matches(text).count() >= times);
     }
 
     /// Places a call.

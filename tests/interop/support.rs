@@ -197,7 +197,7 @@ impl Asterisk {
         self.cli("pjsip set logger on");
     }
 
-    /// The SIP messages since [`Self::trace`], in order.
+    /// The SIP messages since [`Self::trace`], in order, as far as they are in the log.
     pub fn messages(&self) -> Vec<Message> {
         let log = self.log();
         log.split("<--- ").skip(1).filter_map(Message::parse).collect()
@@ -263,13 +263,30 @@ impl Asterisk {
         self.run.join("rec").join(name)
     }
 
-    /// A recording that the dial plan made, once it is complete.
+    /// A recording that the dial plan made, once it is complete. A channel may be gone before its recording is closed, which
+    /// is when the header says how long it is.
     pub fn recording(&self, name: &str) -> Vec<i16> {
         let path = self.recording_file(name);
-        wait_until(Duration::from_secs(10), &format!("{} is written", path.display()), || {
-            fs::metadata(&path).is_ok_and(|file| file.len() > 44) && self.channels() == 0
+        wait_until(PATIENCE, &format!("{} is written", path.display()), || {
+            self.channels() == 0 && hound::WavReader::open(&path).is_ok_and(|file| file.duration() > 0)
         });
         read_wav(&path)
+    }
+
+    /// Waits until it has logged a SIP message like this since [`Self::trace`]: its log is written beside its calls.
+    #[track_caller]
+    pub fn wait_for_message(&self, what: &str, is_it: impl Fn(&Message) -> bool) -> Message {
+        let mut found = None;
+        wait_until(PATIENCE, what, || {
+            found = self.messages().into_iter().find(&is_it);
+            found.is_some()
+        });
+        found.expect("it was waited for")
+    }
+
+    /// Whether a channel is in this application of the dial plan.
+    pub fn is_in(&self, application: &str) -> bool {
+        self.cli("core show channels concise").contains(&format!("!{application}!"))
     }
 
     /// A value of its database that the dial plan set.
@@ -344,7 +361,7 @@ pub struct Server {
 impl Server {
     /// Starts the server with the given configuration, which may begin with further lines of `[media]`: it listens on the
     /// bench's address 20, SIP port 5060, which is also the far end of Asterisk's trunk. Fails the test unless
-    /// it listens within 30 seconds; it loads the models before.
+    /// it listens within 90 seconds; it loads the models before.
     #[track_caller]
     pub fn start(bench: &Bench, config: &str) -> Self {
         Self::start_on(bench, &format!("sip_listen = \"{}:5060\"", bench.address(20)), config)
@@ -364,7 +381,7 @@ impl Server {
         let running =
             Running::spawn("offhook serve", command.stdout(out).stderr(log), bench.path().join("offhook.events"));
         let mut this = Self { running, errors };
-        wait_until(Duration::from_secs(30), "the server listens", || {
+        wait_until(Duration::from_secs(90), "the server listens", || {
             assert!(this.running.is_running(), "offhook serve ended: {}", this.errors());
             this.errors().contains("listening")
         });

@@ -39,7 +39,7 @@ fn registers_is_called_and_calls(transport: &'static str, name: &'static str, po
     let mut server = Server::start(&bench, &config);
     {
         let _case = Case::begin(ASTERISK, "extension registers", name);
-        wait_until(Duration::from_secs(8), "the PBX shows 1001", || asterisk.has_contact("1001"));
+        wait_until(PATIENCE, "the PBX shows 1001", || asterisk.has_contact("1001"));
         assert!(transport == "udp" || asterisk.cli("pjsip show contacts").contains(&format!("transport={transport}")));
     }
     {
@@ -47,7 +47,7 @@ fn registers_is_called_and_calls(transport: &'static str, name: &'static str, po
         asterisk.set_global("PLAY_AFTER", "0.3");
         asterisk.set_global("LISTEN", "1");
         asterisk.cli("channel originate PJSIP/1001 extension play@interop");
-        let ended = server.wait_for("call_ended", Duration::from_secs(15));
+        let ended = server.wait_for("call_ended", PATIENCE);
         assert_eq!(ended["reason"], "the peer hung up", "{ended}");
         assert_echoed(&asterisk, "play-in.wav", "called by the PBX");
     }
@@ -85,15 +85,15 @@ fn a_server_that_is_told_twice_to_end_hangs_up_first() {
     let bench = Bench::open_beside_others();
     let asterisk = Asterisk::start(&bench, 60);
     let mut server = Server::start(&bench, &extension(&asterisk, "1001", "udp", 5060, ""));
-    wait_until(Duration::from_secs(8), "the PBX shows 1001", || asterisk.has_contact("1001"));
+    wait_until(PATIENCE, "the PBX shows 1001", || asterisk.has_contact("1001"));
     asterisk.set_global("PLAY_AFTER", "60");
     asterisk.cli("channel originate PJSIP/1001 extension play@interop");
-    server.wait_for("call_started", Duration::from_secs(5));
+    server.wait_for("call_started", PATIENCE);
     signal(server.pid(), "TERM");
-    wait_until(Duration::from_secs(5), "it waits for the call", || server.errors().contains("waiting for 1 to end"));
+    wait_until(PATIENCE, "it waits for the call", || server.errors().contains("waiting for 1 to end"));
     assert_eq!(asterisk.channels(), 1);
     assert_eq!(server.stop(), Some(0));
-    wait_until(Duration::from_secs(2), "the PBX has no call", || asterisk.channels() == 0);
+    wait_until(PATIENCE, "the PBX has no call", || asterisk.channels() == 0);
 }
 
 #[test]
@@ -132,7 +132,7 @@ fn a_certificate_that_is_over_or_somebody_elses_or_of_an_unknown_authority_is_re
         ("certificate of an unknown authority: refused in words", "1003", "signed by cn=offhook tests ca"),
     ] {
         let _case = Case::begin(ASTERISK, feature, "TLS");
-        wait_until(Duration::from_secs(15), feature, || reason(user).is_some());
+        wait_until(PATIENCE, feature, || reason(user).is_some());
         let reason = reason(user).expect("it is there");
         assert!(reason.contains(words), "{reason}");
         assert!(!asterisk.has_contact(user), "not registered");
@@ -159,7 +159,7 @@ fn a_trunk_takes_calls_by_udp_tcp_and_tls() {
     {
         let _case = Case::begin(ASTERISK, "trunk calls us, audio compared", name);
         asterisk.cli(&format!("channel originate PJSIP/{endpoint} extension play@interop"));
-        wait_until(Duration::from_secs(15), name, || server.events_named("call_ended").len() > number);
+        wait_until(PATIENCE, name, || server.events_named("call_ended").len() > number);
         assert_echoed(&asterisk, "play-in.wav", name);
     }
 }
@@ -208,7 +208,7 @@ fn calls_of_ours_go_out_over_a_trunk_by_udp_tcp_and_tls_and_with_a_password() {
         let said = String::from_utf8_lossy(&output.stderr).to_lowercase();
         assert!(!output.status.success() && said.contains(words), "{number}: {said}");
     }
-    wait_until(Duration::from_secs(5), "the PBX has no call", || asterisk.channels() == 0);
+    wait_until(PATIENCE, "the PBX has no call", || asterisk.channels() == 0);
 }
 
 #[test]
@@ -253,14 +253,14 @@ fn a_pbx_that_knows_our_password_is_taken_and_one_that_does_not_is_not() {
         let _case = Case::begin(ASTERISK, "credential trunk, theirs to us", "UDP");
         let server = Server::start(&bench, &trunk("pbxsecret"));
         originate();
-        server.wait_for("call_ended", Duration::from_secs(15));
+        server.wait_for("call_ended", PATIENCE);
         assert_echoed(&asterisk, "play-in.wav", "the PBX with the right password");
     }
     let _case = Case::begin(ASTERISK, "credential trunk, theirs to us, wrong password", "UDP");
     let server = Server::start(&bench, &trunk("another"));
     asterisk.trace();
     originate();
-    wait_until(Duration::from_secs(10), "the PBX gives up", || {
+    wait_until(PATIENCE, "the PBX gives up", || {
         asterisk.channels() == 0 && asterisk.messages().iter().any(|m| !m.sent && m.is("SIP/2.0 401"))
     });
     assert_eq!(server.events_named("call_started").len(), 0);

@@ -491,7 +491,7 @@ async fn the_conversation_answers_the_misbehaviours_that_need_it() {
 async fn close_mid_word_closes_behind_a_message_or_at_an_age() {
     let server = FakeServer::start(Echo);
     server.misbehave_on(1, Misbehaviour::CloseMidWord(1011));
-    server.misbehave_on_after(2, QUIET, Misbehaviour::CloseMidWord(4003));
+    server.misbehave_on_after(2, 4 * QUIET, Misbehaviour::CloseMidWord(4003));
     server.misbehave_on(3, Misbehaviour::CloseMidWord(1006));
     let closes =
         |last, code| matches!(last, Some(Ok(Message::Close(Some(CloseFrame { code: c, .. })))) if u16::from(c) == code);
@@ -500,7 +500,7 @@ async fn close_mid_word_closes_behind_a_message_or_at_an_age() {
     let start = Instant::now();
     let mut second = upgrade(&server).await.expect("an upgrade");
     assert!(closes(next(&mut second).await, 4003));
-    assert!(start.elapsed() >= QUIET);
+    assert!(start.elapsed() >= 4 * QUIET);
     let mut third = begun(&server).await;
     assert!(next(&mut third).await.is_some_and(|last| last.is_err()));
     server.misbehave(Misbehaviour::CloseMidWord(1000));
@@ -533,7 +533,7 @@ async fn a_delay_spoils_a_stream_in_its_middle() {
     ];
     for (what, well_formed) in endings {
         let server = FakeServer::start_in_clear(Endless);
-        server.misbehave_after(QUIET, what);
+        server.misbehave_after(4 * QUIET, what);
         let start = Instant::now();
         let mut stream = connect(&server).await.expect("a connection");
         stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.expect("a connection");
@@ -546,7 +546,7 @@ async fn a_delay_spoils_a_stream_in_its_middle() {
             }
         }
         let answer = String::from_utf8(answer).expect("text");
-        assert!(start.elapsed() >= QUIET, "{what:?} came early");
+        assert!(start.elapsed() >= 4 * QUIET, "{what:?} came early");
         assert!(answer.matches("{\"word\":1}").count() >= 2, "{what:?} left nothing to come before it: {answer}");
         assert_eq!(answer.ends_with("\r\n0\r\n\r\n") || answer.contains("unknown"), well_formed, "{what:?}: {answer}");
     }

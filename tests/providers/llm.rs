@@ -148,6 +148,13 @@ async fn kind(model: &Arc<dyn LanguageModel>, words: &str) -> &'static str {
     }
 }
 
+/// Waits until the connection of this many answers is back in the pool: behind the end of their bodies.
+async fn back_in_the_pool(server: &FakeServer, answers: u64) {
+    assert!(server.until(LIMIT, |server| server.replies() >= answers).await);
+    // It is here, and this thread reads it.
+    tokio::time::sleep(Duration::from_millis(10)).await;
+}
+
 #[track_caller]
 fn content(server: &FakeServer) {
     assert_eq!(server.complaints(), Vec::<String>::new());
@@ -157,7 +164,7 @@ fn content(server: &FakeServer) {
 async fn an_answer_is_streamed_counted_and_its_connection_used_again() {
     for which in ALL {
         let (server, model) = start(which);
-        for _ in 0..3 {
+        for answers in 1..=3 {
             let told = think(&model, asked("Hello?")).await.expect("an answer");
             assert_eq!(told.words, "Hello there. How can I help?", "{which:?}");
             assert_eq!((told.calls.len(), told.finish), (0, Some(Finish::Complete)), "{which:?}");
@@ -166,8 +173,7 @@ async fn an_answer_is_streamed_counted_and_its_connection_used_again() {
             let usage = Usage { input_tokens: 120, cached_tokens, output_tokens: 9 };
             assert_eq!((has.tools, has.prompt_cache), (true, which != Which::Together), "{which:?}");
             assert_eq!(told.usage, usage, "{which:?}");
-            // The connection goes back to the pool behind the end of the body.
-            tokio::time::sleep(Duration::from_millis(5)).await;
+            back_in_the_pool(&server, answers).await;
         }
         let reading = model.meter().expect("a meter").read();
         assert_eq!((reading.requests, reading.usage.output_tokens), (3, 27), "{which:?}");
@@ -239,7 +245,7 @@ async fn dropping_the_answer_closes_the_exchange_at_once() {
         drop(stream);
         let since = Instant::now();
         assert!(server.until(LIMIT, |server| server.abandoned() == 1).await, "{which:?}: the vendor still talks");
-        assert!(since.elapsed() < Duration::from_secs(2), "{which:?}: {:?}", since.elapsed());
+        assert!(since.elapsed() < LIMIT / 2, "{which:?}: {:?}", since.elapsed());
         let told = think(&model, asked("Hello?")).await.expect("the next turn");
         assert_eq!(told.words, "Hello there. How can I help?", "{which:?}: no word of the turn before");
         content(&server);
@@ -419,7 +425,7 @@ async fn a_port_that_refuses_is_told_at_once() {
         server.misbehave(Misbehaviour::Refuse);
         let since = Instant::now();
         assert_eq!(kind(&model, "Hello?").await, "transient", "{which:?}");
-        assert!(since.elapsed() < Duration::from_secs(2));
+        assert!(since.elapsed() < LIMIT / 2);
     }
 }
 
@@ -460,8 +466,7 @@ async fn a_connection_is_ready_when_the_call_is_answered() {
         assert!(server.until(LIMIT, |server| server.requests().len() == 1).await, "{which:?}");
         let warm = server.requests();
         assert!(warm[0].body.is_empty() || which == Which::Ollama, "{which:?}: no words yet");
-        // The answer's end gives the connection back.
-        tokio::time::sleep(Duration::from_millis(30)).await;
+        back_in_the_pool(&server, 1).await;
         think(&model, asked("Hello?")).await.expect("an answer");
         assert_eq!(server.connections(), 1, "{which:?}");
         content(&server);

@@ -485,11 +485,12 @@ async fn a_vendor_that_accepts_and_says_nothing_is_given_up_in_time() {
             server.misbehave(what);
             let began = Instant::now();
             let error = say(&tts, TEXT).await.error.expect("an error");
+            let after = Duration::from_millis(if stage == "connection" { 300 } else { 400 });
             assert!(
-                matches!(error, ProviderError::Timeout { stage: s, .. } if s == stage),
+                matches!(error, ProviderError::Timeout { stage: s, after: a, .. } if s == stage && a == after),
                 "{case:?} {what:?} {error}"
             );
-            assert!(began.elapsed() < Duration::from_millis(900), "{case:?} {what:?} {:?}", began.elapsed());
+            assert!(began.elapsed() < Duration::from_secs(3), "{case:?} {what:?} {:?}", began.elapsed());
             server.behave();
             assert_says(case, &say(&tts, NEXT).await, NEXT);
             drop(tts);
@@ -567,7 +568,7 @@ async fn nobody_there_is_an_error_at_once() {
         server.misbehave(Misbehaviour::Refuse);
         let began = Instant::now();
         assert_eq!(kind_of(&tts, TEXT).await, "transient", "{case:?}");
-        assert!(began.elapsed() < Duration::from_secs(1), "{case:?}");
+        assert!(began.elapsed() < Duration::from_secs(3), "{case:?}");
     }
 }
 

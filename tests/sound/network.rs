@@ -224,6 +224,13 @@ fn keys_arrive_exactly_once_at_up_to_five_percent_loss_in_every_codec() {
         }
         run(&mut pairs, Duration::from_millis(170), |_| Vec::new());
     }
+    // A loaded machine is behind; whatever came twice would be here a second later.
+    for _ in 0..20 {
+        if pairs.iter().all(|pair| pair.digits.len() >= KEYS.len()) {
+            break;
+        }
+        run(&mut pairs, Duration::from_millis(500), |_| Vec::new());
+    }
     run(&mut pairs, Duration::from_secs(1), |_| Vec::new());
     for (pair, cell) in pairs.iter().zip(&cells) {
         assert_eq!(pair.digits, KEYS, "{cell:?}");

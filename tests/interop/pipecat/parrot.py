@@ -1,6 +1,6 @@
 """A bot of Pipecat's own parts: its FastAPI transport and its Twilio serializer, as they come from PyPI.
 
-It repeats what the caller says two seconds later, in pieces of 200 ms, says goodbye to the key 9 by ending its pipeline, and to the key 5
+It repeats what the caller says four seconds later, in pieces of 200 ms, says goodbye to the key 9 by ending its pipeline, and to the key 5
 by interrupting itself. Prints its port, then one line for each thing it notices.
 """
 import asyncio
@@ -19,7 +19,7 @@ from pipecat.transports.websocket.fastapi import FastAPIWebsocketParams, FastAPI
 from pipecat.workers.runner import WorkerRunner
 
 app = FastAPI()
-DELAY_SECONDS = 2
+DELAY_SECONDS = 4
 
 
 def say(*words):
