@@ -293,6 +293,7 @@ const ATTACKS: &[(&str, &[&str])] = &[
             "hellos_and_high_record_numbers_in_the_peers_name_do_not_stop_a_handshake",
             "a_flood_forged_from_the_very_address_of_the_peer_does_not_stop_a_handshake",
             "a_cookie_is_good_for_its_address_in_its_handshake_only_and_nothing_is_kept_before_it_comes_back",
+            "a_cookie_is_of_its_address_and_its_handshake_alone",
             "handshakes_are_let_in_from_the_description_and_the_signalling_only",
             "alerts_in_clear_are_told_as_a_hint_and_not_obeyed",
             "another_fingerprint_than_the_descriptions_gives_no_keys",
@@ -382,6 +383,7 @@ const ATTACKS: &[(&str, &[&str])] = &[
             "a_header_that_may_come_once_comes_once",
             "lengths_that_contradict_each_other_are_refused",
             "no_text_of_an_application_breaks_out_of_its_header",
+            "no_way_in_lets_a_line_break_through",
         ],
     ),
     (

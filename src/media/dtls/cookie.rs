@@ -73,3 +73,18 @@ pub(super) fn fill(drawn: &mut [u8]) -> bool {
         _ => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cookie_is_of_its_address_and_its_handshake_alone() {
+        let (ours, other) = (Cookies([1; 32]), Cookies([2; 32]));
+        let [here, beside] = [4_000, 4_001].map(|port| SocketAddr::from(([192, 0, 2, 1], port)));
+        let cookie = ours.of(here);
+        assert!(ours.is_of(here, &cookie));
+        assert!(!ours.is_of(beside, &cookie) && !other.is_of(here, &cookie));
+        assert!(!ours.is_of(here, &[]) && !ours.is_of(here, &cookie[1..]));
+    }
+}

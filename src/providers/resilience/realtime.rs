@@ -401,7 +401,7 @@ impl Relay {
     }
 
     /// The provider that is alone has had its last try. False when it is given up.
-    async fn last_try_over(&mut self) -> bool {
+    async fn last_try_over(&self) -> bool {
         if !locked(&self.session).debt.is_lost() {
             return true;
         }

@@ -198,10 +198,8 @@ impl Relay {
             let event = tokio::select! {
                 event = self.inner.recv() => event,
                 () = tokio::time::sleep(LOOK_OUT) => {
-                    if self.is_overdue() {
-                        if !self.change(&self.no_transcript(ANSWER_TIMEOUT)).await {
-                            return;
-                        }
+                    if self.is_overdue() && !self.change(&self.no_transcript(ANSWER_TIMEOUT)).await {
+                        return;
                     }
                     continue;
                 }

@@ -85,7 +85,7 @@ enum Way {
     /// Answers a probe, and reports speech or not.
     Lives { reports: bool },
     /// Each session in the next of these ways, at last in the last.
-    InTurn(&'static [Way]),
+    InTurn(&'static [Self]),
 }
 
 #[derive(Debug, Default)]

@@ -24,7 +24,7 @@ enum Way {
     /// Asks for fewer requests.
     LeftAlone,
     /// Each stream in the next of these ways, at last in the last.
-    InTurn(&'static [Way]),
+    InTurn(&'static [Self]),
 }
 
 struct CountingStream {
