@@ -242,8 +242,13 @@ impl Conversation {
                 talk.calls.clear();
                 talk.failures += 1;
                 let (asking, again) = (talk.asking.clone(), retryable && talk.failures <= MODEL_RETRIES);
+                let spoke = talk.answer.spoke;
                 self.note_failure(kind, asking.node);
                 if again {
+                    // The caller, who may have waited for as long as a model is given, hears that the call is there.
+                    if !spoke {
+                        self.fill_pause();
+                    }
                     return self.think();
                 }
                 self.respond(&asking, Failure::ProviderDown, 0);

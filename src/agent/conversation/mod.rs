@@ -268,8 +268,7 @@ impl Conversation {
             State::CallingTool { request, node, interruptions } => {
                 self.state = State::CallingTool { request, node, interruptions: interruptions + 1 };
                 if interruptions < BUSY_LINES {
-                    let busy = self.agent.phrases.busy.clone();
-                    self.speak(&busy, true);
+                    self.fill_pause();
                 }
             }
             other => self.state = other,
@@ -565,16 +564,27 @@ impl Conversation {
     }
 
     fn speak_line(&mut self, text: &str, interruptible: bool, fixed: bool) -> Option<UtteranceId> {
+        let utterance = self.utter(text, interruptible, fixed)?;
+        // What is said while a tool runs is no part of what a model has to know.
+        if !matches!(self.state, State::CallingTool { .. }) {
+            self.memory.dialogue.agent(Some(utterance), text);
+        }
+        Some(utterance)
+    }
+
+    /// "One moment, please", which a model does not have to know of either.
+    fn fill_pause(&mut self) {
+        let busy = self.agent.phrases.busy.clone();
+        self.utter(&busy, true, false);
+    }
+
+    fn utter(&mut self, text: &str, interruptible: bool, fixed: bool) -> Option<UtteranceId> {
         if text.is_empty() {
             return None;
         }
         self.last_utterance += 1;
         let utterance = UtteranceId(self.last_utterance);
         self.memory.agent_says(utterance, text);
-        // "One moment" while a tool runs is no part of what a model has to know.
-        if !matches!(self.state, State::CallingTool { .. }) {
-            self.memory.dialogue.agent(Some(utterance), text);
-        }
         self.said.push(text.to_owned());
         self.effects.push_back(Effect::Speak { utterance, text: text.to_owned(), interruptible, fixed });
         Some(utterance)

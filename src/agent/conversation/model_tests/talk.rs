@@ -194,6 +194,14 @@ fn a_model_that_is_down_meets_the_response_of_the_file() {
 }
 
 #[test]
+fn a_model_that_says_nothing_is_asked_again_behind_a_word_to_the_caller() {
+    let mut stage = Stage::after(CLINIC, UP_TO_FIRST_WORDS);
+    stage.play("flaky timeout\nsay: One moment, please.\nthink");
+    assert!(!stage.messages().iter().any(|message| message.contains("One moment")), "the model need not know");
+    stage.play("flaky timeout\nsay: Out of order.\ntransfer desk");
+}
+
+#[test]
 fn an_answer_that_breaks_off_is_asked_for_once_more() {
     let mut stage = Stage::after(CLINIC, UP_TO_FIRST_WORDS);
     stage.play("speech: Gladly.\nsay: Gladly.\nflaky timeout\nthink");
