@@ -7,7 +7,7 @@ use offhook::net::Listen;
 use offhook::sdp::Codec;
 use offhook::sip::Transport;
 use std::collections::BTreeSet;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
@@ -480,7 +480,10 @@ fn every_key_of_signalling_arrives_where_it_belongs() {
     let addresses: Vec<_> = server.advertised.iter().map(|entry| entry.address.to_string()).collect();
     assert_eq!(addresses, ["10.9.0.2", "10.8.0.2", "203.0.113.9"], "the narrowest network first");
     assert_eq!(server.stun.as_ref().unwrap().port, Some(3479));
-    assert_eq!(server.dns_servers, ["192.0.2.53:53".parse().unwrap(), "[2001:db8::53]:5353".parse().unwrap()]);
+    assert_eq!(
+        server.dns_servers,
+        ["192.0.2.53:53".parse::<SocketAddr>().unwrap(), "[2001:db8::53]:5353".parse().unwrap()]
+    );
     assert_eq!(server.control_socket.as_deref(), Some(Path::new("/etc/offhook/run/control.sock")));
     let front = &config.extensions[0];
     assert_eq!(front.registrar.transport, Some(Transport::Tls));

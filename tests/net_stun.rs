@@ -50,7 +50,7 @@ async fn the_answer_to_the_second_request_counts_when_the_first_is_lost() {
         server.send_to(&success(&second, None), from).await.unwrap();
     };
     let (mapped, ()) = tokio::join!(soon("the address", sip.mapped_address(&destination)), answering);
-    assert_eq!(mapped.unwrap(), MAPPED.into());
+    assert_eq!(mapped.unwrap(), SocketAddr::from(MAPPED));
 }
 
 #[tokio::test]
