@@ -34,6 +34,9 @@ pub enum InvalidHeader {
     /// The value holds a control byte.
     #[error(transparent)]
     Value(#[from] InvalidValue),
+    /// A message has only one such header (RFC 3261 §7.3.1), and this one has it.
+    #[error("the message has this header already, and may have one only")]
+    Repeated,
 }
 
 /// The header fields of a message to write, in order. Content-Length is not among them: writing adds it.
@@ -58,7 +61,7 @@ impl Headers {
     /// Adds a field by its spelling, known or not: for headers named in a profile or by an agent.
     ///
     /// # Errors
-    /// If the name is no token or the value holds a control byte.
+    /// If the name is no token, the value holds a control byte, or the header may stand once and is there already.
     pub fn push_spelled(&mut self, name: &str, value: &str) -> Result<(), InvalidHeader> {
         if name.is_empty() || !name.bytes().all(is_token) {
             return Err(InvalidHeader::Name);
@@ -66,6 +69,9 @@ impl Headers {
         let value = HeaderValue::new(value)?;
         match HeaderName::parse(name.as_bytes()) {
             HeaderName::Extension => self.0.push((FieldName::Spelled(name.into()), value)),
+            known if known.is_single() && self.0.iter().any(|(name, _)| *name == FieldName::Known(known)) => {
+                return Err(InvalidHeader::Repeated);
+            }
             known => self.0.push((FieldName::Known(known), value)),
         }
         Ok(())

@@ -47,9 +47,10 @@ pub fn terms(codec: Carries, protects: Protects) -> MediaTerms {
     MediaTerms { srtp, keying, identity, ..MediaTerms::from(&[codec]) }
 }
 
-/// Every codec in each of these protections.
-fn cells(protections: &[Protects]) -> Vec<Cell> {
-    Carries::ALL.into_iter().flat_map(|codec| protections.iter().map(move |protects| (codec, *protects))).collect()
+/// Every codec in each of these protections, numbered.
+fn cells(protections: &[Protects]) -> Vec<(u8, Cell)> {
+    let all = Carries::ALL.into_iter().flat_map(|codec| protections.iter().map(move |protects| (codec, *protects)));
+    (0..).zip(all).collect()
 }
 
 /// What certificates the exchange has.
@@ -97,24 +98,27 @@ fn call(hub: &Hub, name: &str, phone: impl FnOnce() -> Vec<i16> + Send) -> Excha
     })
 }
 
-/// Runs `hold_a_call` for each of these cells, `beside` at the same time; fails with all that failed.
-fn hold_calls(peer: &'static str, beside: usize, cells: &[Cell], hold_a_call: impl Fn(u8, Cell) -> Exchanged + Sync) {
-    let one = |number: u8, cell: Cell| {
+/// Runs `hold_a_call` for each of these cells, `beside` at the same time: those that failed.
+fn hold_calls(
+    peer: &'static str,
+    beside: usize,
+    cells: &[(u8, Cell)],
+    hold_a_call: impl Fn(u8, Cell) -> Exchanged + Sync,
+) -> Vec<(u8, Cell)> {
+    let one = |(number, cell): (u8, Cell)| {
         let _case = Case::audio(peer, cell.0.name(), cell.1.name());
         let exchanged = hold_a_call(number, cell);
         let ok = exchanged.by_us.share() >= FOUND && exchanged.by_them.share() >= FOUND;
         assert!(ok, "{peer}, {cell:?}: {exchanged:?}");
     };
-    let (one, numbered): (_, Vec<_>) = (&one, (0..).zip(cells.iter().copied()).collect());
-    let mut failed: Vec<&Cell> = Vec::new();
-    for some in numbered.chunks(beside) {
+    let (one, mut failed) = (&one, Vec::new());
+    for some in cells.chunks(beside) {
         thread::scope(|scope| {
-            let calls: Vec<_> =
-                some.iter().map(|(number, cell)| (cell, scope.spawn(move || one(*number, *cell)))).collect();
+            let calls: Vec<_> = some.iter().map(|cell| (*cell, scope.spawn(move || one(*cell)))).collect();
             failed.extend(calls.into_iter().filter_map(|(cell, call)| call.join().is_err().then_some(cell)));
         });
     }
-    assert!(failed.is_empty(), "{peer}: {failed:?}");
+    failed
 }
 
 /// Every cell with one kind of telephone.
@@ -126,7 +130,7 @@ fn every_cell(
     let bench = Bench::open_beside_others();
     let keys = keys(&bench);
     let hub = Hub::open(&bench, &keys);
-    hold_calls(peer, BESIDE, &cells(protections), |number, (codec, protects)| {
+    let failed = hold_calls(peer, BESIDE, &cells(protections), |number, (codec, protects)| {
         let name = crate::hub::name(codec, protects);
         let ip = bench.address(20);
         let (ca, uri) = match protects {
@@ -136,6 +140,7 @@ fn every_cell(
         let line = Line { user: name.clone(), ca, codec, protects, ..Line::unregistered(bench.address(30 + number)) };
         call(&hub, &name, || phone(&bench, number, &line, &uri))
     });
+    assert!(failed.is_empty(), "{peer}: {failed:?}");
 }
 
 #[test]
@@ -223,9 +228,12 @@ impl Exchange {
 #[test]
 fn asterisk_speaks_with_us_in_every_codec_and_protection() {
     let exchange = Exchange::open();
-    hold_calls("asterisk", 12, &cells(&Protects::ALL), |number, cell| {
-        exchange.call(number, cell, &crate::hub::name(cell.0, cell.1))
-    });
+    let hold = |number, cell: Cell| exchange.call(number, cell, &crate::hub::name(cell.0, cell.1));
+    let failed = hold_calls("asterisk", 6, &cells(&Protects::ALL), hold);
+    // A PBX that serves several leaves holes in its Opus wherever the machine is late by 13 ms: what failed is held again with
+    // the PBX to itself.
+    let failed = hold_calls("asterisk", 1, &failed, hold);
+    assert!(failed.is_empty(), "{failed:?}");
 }
 
 #[test]

@@ -97,6 +97,17 @@ fn assert_clean(bytes: &[u8]) {
     assert_eq!(bytes.len() - head - 4, message.body().len(), "nothing follows the body");
 }
 
+#[test]
+fn an_application_cannot_repeat_a_header_that_a_message_has_once() {
+    let (mut pair, alice, _) = established();
+    let now = pair.now;
+    for name in ["From", "f", "call-id", "CSeq", "Max-Forwards"] {
+        let mut refer = Refer::blind(Uri::parse("sip:host.example").unwrap());
+        refer.headers = vec![(name.to_owned(), "x".to_owned())];
+        assert!(matches!(pair.alice.refer(now, alice, refer), Err(CommandError::InvalidHeader)), "{name}");
+    }
+}
+
 fn nasty() -> impl Strategy<Value = String> {
     let piece = prop_oneof![
         Just("\r\nX-Smuggled: 1".to_owned()),
