@@ -200,6 +200,16 @@ fn given_up(vendor: &str, turns: TurnsBy) -> Duration {
     if reports || turns == TurnsBy::Local { GIVEN_UP } else { TURN_OPEN + (GIVEN_UP - PATIENCE) }
 }
 
+/// A vendor that nobody stands behind, a caller who has heard its opening words, and a name for both.
+async fn opened(played: Played, turns: TurnsBy) -> (Account, Caller, String) {
+    let account = played.account("alone");
+    let (registry, names) = registry(&account);
+    let mut caller = Caller::open(&conversation_of(&registry, &names), turns);
+    let name = format!("{} with {turns:?}", played.name());
+    assert_eq!(caller.hears().await.0, Ok(said(OPENING)), "{name}");
+    (account, caller, name)
+}
+
 fn said(words: &str) -> String {
     pitches(words.split(' ').map(voice::pitch))
 }
@@ -207,11 +217,7 @@ fn said(words: &str) -> String {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_conversation_that_falls_silent_is_gone_on_with_over_a_fresh_session_that_hears_the_same() {
     let hears = |(played, turns): (Played, TurnsBy)| async move {
-        let account = played.account("alone");
-        let (registry, names) = registry(&account);
-        let mut caller = Caller::open(&conversation_of(&registry, &names), turns);
-        let name = format!("{} with {turns:?}", played.name());
-        assert_eq!(caller.hears().await.0, Ok(said(OPENING)), "{name}");
+        let (account, mut caller, name) = opened(played, turns).await;
         // The last is that of the session; one of HTTP may stand before it.
         account.server.misbehave_on(account.server.connections(), Misbehaviour::Silence);
         let before = unserved();
@@ -228,11 +234,7 @@ async fn every_conversation_that_falls_silent_is_gone_on_with_over_a_fresh_sessi
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_conversation_that_stays_silent_is_given_up_in_time() {
     let fails = |(played, turns): (Played, TurnsBy)| async move {
-        let account = played.account("alone");
-        let (registry, names) = registry(&account);
-        let mut caller = Caller::open(&conversation_of(&registry, &names), turns);
-        let name = format!("{} with {turns:?}", played.name());
-        assert_eq!(caller.hears().await.0, Ok(said(OPENING)), "{name}");
+        let (account, mut caller, name) = opened(played, turns).await;
         let asked = account.server.requests().len();
         account.server.misbehave(Misbehaviour::Silence);
         let before = unserved();
